@@ -1,0 +1,25 @@
+"""Stream ``credential/<uuid>``: references to BMC logins; the secret is in the secret store."""
+
+from typing import ClassVar
+
+import msgspec
+
+from mulligan.model import CredentialId
+
+
+class CredentialCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """``version`` names the user name and password in the secret store."""
+
+    TYPE: ClassVar = "credential.created"
+    credential: CredentialId
+    name: str
+    version: str
+
+
+class CredentialDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The secret is destroyed; machines that used it cannot be reached."""
+
+    TYPE: ClassVar = "credential.deleted"
+
+
+Event = CredentialCreated | CredentialDeleted

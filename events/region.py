@@ -1,0 +1,20 @@
+"""Stream ``region/<name>``: a region describes itself."""
+
+from typing import ClassVar
+
+import msgspec
+
+from mulligan.model import RegionName
+
+
+class RegionCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """The region exists; ``visibility`` is ``public`` or ``internal``."""
+
+    TYPE: ClassVar = "region.created"
+    region: RegionName
+    parent: RegionName = RegionName("")
+    visibility: str = "public"
+    attributes: dict[str, str] = {}
+
+
+Event = RegionCreated

@@ -1,0 +1,1 @@
+assert __name__ == "mulligan.handlers", "import it as mulligan.handlers"

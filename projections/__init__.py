@@ -1,0 +1,1 @@
+assert __name__ == "mulligan.projections", "import it as mulligan.projections"

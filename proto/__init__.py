@@ -1,0 +1,1 @@
+assert __name__ == "mulligan.proto", "import it as mulligan.proto"
