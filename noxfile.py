@@ -1,0 +1,52 @@
+"""The project's commands, for `make` and for people: `nox -s check|test|generate|bench`.
+
+They run in the environment that `make setup` builds from uv.lock, so there is one set of versions.
+"""
+
+import os
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+BIN = ROOT / ".venv" / "bin"
+
+nox.needs_version = ">=2026.1"
+nox.options.sessions = ["check", "test"]
+nox.options.default_venv_backend = "none"
+
+
+def run(session: nox.Session, tool: str, *arguments: str) -> None:
+    """Run a tool of the project's environment, with that environment first on the PATH."""
+    if not (BIN / tool).exists():
+        session.error(f"{tool} is not installed: run `make setup` first")
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    session.run(str(BIN / tool), *arguments, env={"PATH": path}, external=True)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Style, types, import contracts, and whether the generated code is up to date."""
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "python", "proto/generate.py", "--check")
+    run(session, "lint-imports")
+    run(session, "mypy")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """The test suite; arguments after `--` go to pytest."""
+    run(session, "python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session
+def generate(session: nox.Session) -> None:
+    """Write proto/_generated anew from the .proto files."""
+    run(session, "python", "proto/generate.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; arguments after `--` go to the benchmarks."""
+    run(session, "python", "-m", "benchmarks", *session.posargs)

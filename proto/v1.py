@@ -1,0 +1,4 @@
+"""Package ``mulligan.v1``: its messages, stubs, service bases and permissions, under one name."""
+
+from mulligan.proto._generated.mulligan.v1 import *  # noqa: F403
+from mulligan.proto._generated.permissions import PERMISSIONS as PERMISSIONS
