@@ -1,0 +1,305 @@
+"""The configuration: one TOML file, strictly read; ``MULLIGAN_<SECTION>_<KEY>`` overrides a key.
+
+``load`` refuses unknown keys, wrong types and bad values, all of them at once, each with its file,
+line, key and what to write instead. ``render`` writes the page that ``mulligan init`` leaves.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from msgspec import Meta
+
+from mulligan.toml_page import ConfigError, Problem, Section, Source, read
+from mulligan.toml_page import render as render_page
+
+__all__ = ["Address", "Config", "ConfigError", "Dsn", "Problem", "insecure_links", "load", "render"]
+
+ENV_PREFIX = "MULLIGAN_"
+RESERVED_ENV = frozenset({"MULLIGAN_SECRETS_KEY"})
+"""Variables that look like an override of a key and mean something else."""
+
+
+class Address(str):
+    """A ``host:port`` to listen on or connect to; an IPv6 host stands in brackets."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Check ``text``; raise ValueError when it is not ``host:port``."""
+        host, _, port = text.rpartition(":")
+        if not host or "/" in host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("expected host:port")
+        return cls(text)
+
+    @property
+    def host(self) -> str:
+        """The host, without brackets."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port; 0 lets the system choose one."""
+        return int(self.rpartition(":")[2])
+
+
+class Dsn(str):
+    """A Postgres connection URL; a ``host=./dir`` in its query is relative to the file."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Check ``text``; raise ValueError when it is no Postgres URL."""
+        if urlsplit(text).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("expected a URL that begins with postgresql://")
+        return cls(text)
+
+    def below(self, base: Path) -> Self:
+        """Return it with a socket directory ``./dir`` made absolute below ``base``."""
+        url = urlsplit(self)
+        pairs = parse_qsl(url.query, keep_blank_values=True)
+        query = "&".join(
+            f"{key}={quote(str(base / value) if value.startswith('./') else value)}"
+            for key, value in pairs
+        )
+        location = f"{url.scheme}://{url.netloc}{url.path}"
+        return type(self)(f"{location}?{query}" if query else location)
+
+    def __repr__(self) -> str:
+        return "Dsn(<redacted>)"
+
+
+class EtcdConfig(Section, frozen=True, kw_only=True):
+    """The region's etcd: the log and the secrets."""
+
+    embedded: Annotated[bool, Meta(description="`mulligan up` runs etcd at the endpoint")] = True
+    endpoints: Annotated[
+        tuple[Address, ...], Meta(min_length=1, description="host:port of every member")
+    ] = (Address("127.0.0.1:2379"),)
+    ca: Annotated[Path | None, Meta(description='TLS files; all three "" for plain text')] = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class PostgresConfig(Section, frozen=True, kw_only=True):
+    """The region's Postgres: read models, rebuilt from the log at any time."""
+
+    embedded: Annotated[bool, Meta(description="`mulligan up` runs Postgres for this dsn")] = True
+    dsn: Annotated[Dsn, Meta(description="host=./dir is a socket directory beside this file")] = (
+        Dsn("postgresql://postgres@/mulligan?host=./postgres")
+    )
+
+
+class TlsConfig(Section, frozen=True, kw_only=True):
+    """TLS of the services, to each other and to clients."""
+
+    enabled: Annotated[bool, Meta(description="false is for trials; services then say so")] = True
+    ca: Annotated[Path | None, Meta(description="who signs the region's certificates")] = None
+    cert: Annotated[Path | None, Meta(description="this host's service certificate")] = None
+    key: Path | None = None
+
+
+class ListenConfig(Section, frozen=True, kw_only=True):
+    """Where each service listens (host:port; port 0 lets the system choose)."""
+
+    iam: Address = Address("127.0.0.1:7001")
+    meta: Address = Address("127.0.0.1:7002")
+    resource: Address = Address("127.0.0.1:7003")
+    control: Address = Address("127.0.0.1:7004")
+    log: Address = Address("127.0.0.1:7005")
+    projector: Address = Address("127.0.0.1:7006")
+    executor: Address = Address("127.0.0.1:7007")
+
+
+class MediaConfig(Section, frozen=True, kw_only=True):
+    """The HTTP server that BMCs fetch images and config drives from."""
+
+    listen: Address = Address("127.0.0.1:7008")
+    base_url: Annotated[
+        str,
+        Meta(pattern=r"^https?://[^/\s]+", description="how BMCs reach it: http(s)://host:port"),
+    ] = "http://127.0.0.1:7008"
+    image_dir: Annotated[Path, Meta(description="images that operators put here")] = Path("images")
+    cache_dir: Annotated[Path, Meta(description="images fetched and made")] = Path("cache")
+    cache_bytes: Annotated[int, Meta(ge=2**20, description="oldest leave beyond this")] = 10 * 2**30
+
+
+class SecretsConfig(Section, frozen=True, kw_only=True):
+    """The secret store's master key."""
+
+    key_file: Annotated[
+        Path, Meta(description="mode 0600; the variable MULLIGAN_SECRETS_KEY goes before it")
+    ] = Path("secrets.key")
+
+
+class LimitsConfig(Section, frozen=True, kw_only=True):
+    """What one request may ask for."""
+
+    max_message_bytes: Annotated[int, Meta(ge=2**16, le=2**30)] = 4 * 2**20
+    page_size_max: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    deadline_s: Annotated[
+        float, Meta(gt=0, le=3600, description="seconds, for calls that bring no deadline")
+    ] = 30.0
+
+
+class LogConfig(Section, frozen=True, kw_only=True):
+    """What the services write to standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="debug, info, warning, error"),
+    ] = "info"
+    format: Annotated[Literal["text", "json"], Meta(description="text, json")] = "text"
+
+
+class ProjectorConfig(Section, frozen=True, kw_only=True):
+    """The projector."""
+
+    batch_entries: Annotated[
+        int, Meta(ge=1, le=100_000, description="log entries folded in one transaction, at most")
+    ] = 500
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything a process of one region needs to know; all paths are absolute after ``load``."""
+
+    region: Annotated[
+        str,
+        Meta(
+            pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            description="lower-case letters, digits and dashes; never changes",
+        ),
+    ] = "local"
+    state_dir: Annotated[Path, Meta(description="logs, pid files, embedded data")] = Path(".")
+    etcd: EtcdConfig = EtcdConfig()
+    postgres: PostgresConfig = PostgresConfig()
+    tls: TlsConfig = TlsConfig()
+    listen: ListenConfig = ListenConfig()
+    media: MediaConfig = MediaConfig()
+    secrets: SecretsConfig = SecretsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
+    projector: ProjectorConfig = ProjectorConfig()
+
+
+def load(path: Path | None, env: Mapping[str, str]) -> Config:
+    """Read the file (none: only defaults) and the overrides in ``env``; raise ConfigError."""
+    base = (path.parent if path else Path()).resolve()
+    source = Source(
+        name=str(path or "defaults"),
+        text=_text(path) if path else "",
+        env=env,
+        prefix=ENV_PREFIX,
+        reserved=RESERVED_ENV,
+    )
+    config = _absolute(read(Config, source, _decode), base)
+    if problems := list(_contradictions(config, source)):
+        raise ConfigError(problems)
+    return config
+
+
+def insecure_links(config: Config) -> Sequence[str]:
+    """Name every link that runs without TLS, for a service to print when it starts."""
+    links = []
+    if not config.tls.enabled:
+        links.append("services (tls.enabled = false)")
+    if config.etcd.ca is None:
+        links.append("etcd (etcd.ca is not set)")
+    url = urlsplit(config.postgres.dsn)
+    query = dict(parse_qsl(url.query))
+    host = query.get("host") or url.hostname or ""
+    if not host.startswith("/") and query.get("sslmode") not in {"verify-ca", "verify-full"}:
+        links.append("postgres (its dsn has no sslmode=verify-full)")
+    return links
+
+
+def render(config: Config, base: Path | None = None) -> str:
+    """Write ``config`` as a commented page that ``load`` reads back to the same.
+
+    Paths below ``base``, the folder of the file to be, are written relative to it.
+    """
+
+    def show(value: object) -> object:
+        if isinstance(value, Path) and base is not None and value.is_relative_to(base):
+            return value.relative_to(base)
+        if isinstance(value, Dsn) and base is not None:
+            return value.replace(f"host={quote(str(base))}/", "host=./")
+        return value
+
+    page = [
+        "# Mulligan: the configuration of one region. Any key may be left out; these are all of",
+        "# them. Relative paths start at this file's folder. The environment goes before the file:",
+        "# MULLIGAN_REGION, MULLIGAN_LIMITS_DEADLINE_S, and so on.",
+        *render_page(config, show),
+    ]
+    return "\n".join(page) + "\n"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        fix = "name a readable file, or make one with `mulligan init`"
+        raise ConfigError([Problem(f"{path}:1", "file", reason, fix)]) from None
+
+
+def _decode(kind: type, value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {type(value).__name__}")
+    if issubclass(kind, Address):
+        return Address.parse(value)
+    if issubclass(kind, Dsn):
+        return Dsn.parse(value)
+    if not value:
+        raise ValueError("expected a path")
+    return Path(value).expanduser()
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    """Put every relative path, at any depth, below ``base``."""
+
+    def below(value: object) -> object:
+        match value:
+            case Path():
+                return base / value
+            case Dsn():
+                return value.below(base)
+            case Section():
+                names = type(value).__struct_fields__
+                return type(value)(**{name: below(getattr(value, name)) for name in names})
+            case _:
+                return value
+
+    absolute = below(config)
+    assert isinstance(absolute, Config)
+    return absolute
+
+
+def _contradictions(config: Config, source: Source) -> Iterator[Problem]:
+    """Check what no single key can tell."""
+    init = "run `mulligan init`, or correct the path"
+    triples: dict[str, TlsConfig | EtcdConfig] = {"tls": config.tls, "etcd": config.etcd}
+    for name, table in triples.items():
+        files = {"ca": table.ca, "cert": table.cert, "key": table.key}
+        needed = any(files.values()) or (name == "tls" and config.tls.enabled)
+        for key, file in files.items():
+            where, full = source.where(name, key), f"{name}.{key}"
+            if needed and file is None:
+                fix = "set it, or set none of the three"
+                if name == "tls":
+                    fix = "run `mulligan init`, or set tls.enabled = false for a trial"
+                yield Problem(where, full, "missing, and TLS needs it", fix)
+            elif file is not None and not file.is_file():
+                yield Problem(where, full, f"no file {file}", init)
+    seen: dict[Address, str] = {}
+    for key in config.listen.__struct_fields__:
+        address: Address = getattr(config.listen, key)
+        if address.port and address in seen:
+            message = f"{address} is taken by listen.{seen[address]}"
+            fix = "give each service its own port"
+            yield Problem(source.where("listen", key), f"listen.{key}", message, fix)
+        seen[address] = key
