@@ -57,6 +57,14 @@ class ClaimEnded(msgspec.Struct, frozen=True, kw_only=True):
     actual: datetime
 
 
+class AllocationReleased(msgspec.Struct, frozen=True, kw_only=True):
+    """The holder gave back what the claim took of one provider; the rest stays claimed."""
+
+    TYPE: ClassVar = "claim.allocation_released"
+    provider: ProviderId
+    at: datetime
+
+
 class ClaimReleased(msgspec.Struct, frozen=True, kw_only=True):
     """The holder gave it back at ``at``, ahead of its end."""
 
@@ -71,4 +79,4 @@ class ClaimCancelled(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-Event = ClaimMade | ClaimStarted | ClaimEnded | ClaimReleased | ClaimCancelled
+Event = ClaimMade | ClaimStarted | ClaimEnded | AllocationReleased | ClaimReleased | ClaimCancelled

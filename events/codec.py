@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 
@@ -39,7 +39,7 @@ _MODULES = (
 KIND_OF_MODULE = {m.__name__.rpartition(".")[2]: m for m in _MODULES}
 
 
-def _members(union: Any) -> tuple[type, ...]:
+def _members(union: Any) -> tuple[type[Event], ...]:
     if isinstance(union, types.UnionType):
         return typing.get_args(union)
     return (union,)
@@ -95,10 +95,12 @@ class Codec:
         """Decode a record; raise UnreadableEvent naming the stream, version and cause."""
         decoder = self._decoders.get(record.type)
         if decoder is None:
-            raise UnreadableEvent(f"{_where(record)}: unknown event type; a newer Mulligan wrote it")
+            raise UnreadableEvent(
+                f"{_where(record)}: unknown event type; a newer Mulligan wrote it"
+            )
         try:
             if record.v == self._newest[record.type]:
-                return cast(Event, decoder.decode(record.data))
+                return decoder.decode(record.data)
             return self._upcast(record)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
             raise UnreadableEvent(f"{_where(record)}: {error}") from error
@@ -109,7 +111,7 @@ class Codec:
         data = msgspec.json.decode(record.data)
         for version in range(record.v, self._newest[record.type]):
             data = self._upcasters[record.type, version](data)
-        return cast(Event, msgspec.convert(data, self._types[record.type]))
+        return msgspec.convert(data, self._types[record.type])
 
 
 def _where(record: EventRecord) -> str:

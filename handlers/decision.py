@@ -1,0 +1,47 @@
+"""The shape of a command: what it reads, and what it decides."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import msgspec
+
+from mulligan.errors import NotFound
+from mulligan.events.codec import Event
+from mulligan.model import StreamId, stream_id
+
+States = Mapping[StreamId, Any]
+"""The folded state of each stream that was read; None where the stream has no event."""
+
+
+class Change(NamedTuple):
+    """One event to append to one stream."""
+
+    stream: StreamId
+    event: Event
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish to change the world. Subclasses hold its arguments, already validated for form."""
+
+    NAME: ClassVar[str]
+
+    def reads(self, states: States) -> Iterable[StreamId]:
+        """Name the streams to load, given those loaded so far; asked again until nothing is new."""
+        raise NotImplementedError
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Return the changes, none when the wish is already true; raise when it may not be."""
+        raise NotImplementedError
+
+
+S = TypeVar("S")
+
+
+def existing(states: States, kind: str, key: str, type_: type[S]) -> S:
+    """Return the live state of an object; raise NotFound when it is absent or deleted."""
+    state = states.get(stream_id(kind, key))
+    if state is None or getattr(state, "deleted", False):
+        raise NotFound(kind, key)
+    assert isinstance(state, type_)
+    return state

@@ -1,0 +1,29 @@
+"""Every stream kind: the state it folds to and the fold."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from mulligan.handlers import account, claim, group, image, machine, names, provider, region
+
+
+class StreamKind(NamedTuple):
+    """How one kind of stream folds: ``evolve(state or None, event, commit time) -> state``."""
+
+    state: type
+    evolve: Callable[[Any, Any, datetime], Any]
+
+
+KINDS: Mapping[str, StreamKind] = {
+    "account": StreamKind(account.Account, account.evolve),
+    "claim": StreamKind(claim.Claim, claim.evolve),
+    "credential": StreamKind(image.Credential, image.evolve_credential),
+    "group": StreamKind(group.Group, group.evolve),
+    "image": StreamKind(image.Image, image.evolve),
+    "key": StreamKind(account.SigningKey, account.evolve_key),
+    "machine": StreamKind(machine.Machine, machine.evolve),
+    "name": StreamKind(names.NameState, names.evolve),
+    "project": StreamKind(account.Project, account.evolve_project),
+    "provider": StreamKind(provider.Provider, provider.evolve),
+    "region": StreamKind(region.Region, region.evolve),
+}

@@ -1,0 +1,51 @@
+"""Giving a machine back: detached from its claim and cleaned in one commit, never held by nobody."""
+
+from datetime import datetime
+
+from mulligan.events import machine as ev
+from mulligan.handlers import plans, provider
+from mulligan.handlers.decision import Change, States
+from mulligan.handlers.machine import Machine
+from mulligan.handlers.provider import Provider
+from mulligan.model import ClaimId, CommitId, ProviderId, stream_id
+
+CLEANING_CORDON = "cleaning"
+
+
+def released(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> list[Change]:
+    """Take a machine from ``claim`` and start cleaning it; nothing when the claim does not hold it.
+
+    An operation that runs is given up: its executor's later observations are ignored.
+    """
+    state: Machine | None = states.get(stream_id("machine", machine))
+    if state is None or state.deleted or state.claim != claim:
+        return []
+    stream = stream_id("machine", state.id)
+    changes: list[Change] = []
+    if state.operation is not None:
+        given_up = ev.OperationFailed(
+            operation=state.operation.id,
+            step=state.operation.step,
+            fault="released",
+            message="the claim was given back",
+            at=now,
+        )
+        changes.append(Change(stream, given_up))
+    changes.append(Change(stream, ev.ClaimDetached(claim=claim)))
+    operation = CommitId(f"clean-{claim}")
+    changes.append(Change(stream, clean_started(operation, now)))
+    held: Provider | None = states.get(stream_id("provider", machine))
+    if held is not None:
+        changes += provider.cordoned(held, CLEANING_CORDON)
+    return changes
+
+
+def clean_started(operation: CommitId, now: datetime) -> ev.OperationStarted:
+    """Return the event that starts cleaning, to end in the pool."""
+    return ev.OperationStarted(
+        operation=operation,
+        verb="clean",
+        steps=plans.CLEAN,
+        deadline=now + plans.DEADLINES["clean"],
+        then="available",
+    )

@@ -1,0 +1,47 @@
+"""Stream ``region/<name>``: the region's own description, written once at its beginning."""
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from mulligan.events import region as ev
+from mulligan.handlers.decision import Change, Command, States
+from mulligan.model import RegionName, StreamId, stream_id
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A region as it describes itself."""
+
+    name: RegionName
+    parent: RegionName = RegionName("")
+    visibility: str = "public"
+    attributes: dict[str, str] = {}
+
+
+def evolve(state: Region | None, event: ev.Event, at: datetime) -> Region:
+    """Return the region as it is after the event."""
+    return Region(
+        name=event.region,
+        parent=event.parent,
+        visibility=event.visibility,
+        attributes=event.attributes,
+    )
+
+
+class CreateRegion(Command, frozen=True, kw_only=True):
+    """Describe the region, if nobody has."""
+
+    NAME: ClassVar = "region.create"
+    region: RegionName
+
+    def reads(self, states: States) -> list[StreamId]:
+        """Read the region."""
+        return [stream_id("region", self.region)]
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Create it once."""
+        stream = stream_id("region", self.region)
+        if states.get(stream) is not None:
+            return []
+        return [Change(stream, ev.RegionCreated(region=self.region))]

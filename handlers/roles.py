@@ -1,0 +1,52 @@
+"""Which role grants which permission. Permissions are named on the methods in the protos."""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from mulligan.errors import InvalidArgument
+
+SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
+    "admin": ("*",),
+    "operator": (
+        "resource.*", "control.*", "meta.*", "log.*", "projections.*", "iam.*.read", "system.*",
+    ),
+    "auditor": ("*.read", "log.verify"),
+}  # fmt: skip
+"""Over every project of the region."""
+
+PROJECT_ROLES: Mapping[str, tuple[str, ...]] = {
+    "owner": (
+        "resource.claims.*", "resource.*.read", "control.machines.use", "control.machines.read",
+        "control.images.read", "meta.names.read", "log.read",
+    ),
+    "member": (
+        "resource.claims.*", "resource.*.read", "control.machines.use", "control.machines.read",
+        "control.images.read", "meta.names.read", "log.read",
+    ),
+    "reader": (
+        "resource.*.read", "control.machines.read", "control.images.read", "meta.names.read",
+        "log.read",
+    ),
+}  # fmt: skip
+"""Over the objects of one project."""
+
+
+def check(role: str, project: str) -> None:
+    """Raise InvalidArgument unless the role exists at this level."""
+    known = PROJECT_ROLES if project else SYSTEM_ROLES
+    if role not in known:
+        level = "project" if project else "system"
+        raise InvalidArgument(
+            "binding.role", f"{role!r} is no {level} role: use {', '.join(known)}"
+        )
+
+
+def grants(roles: Iterable[str], permission: str) -> bool:
+    """Tell whether any of the roles grants the permission."""
+    patterns = (p for r in roles for p in SYSTEM_ROLES.get(r, PROJECT_ROLES.get(r, ())))
+    return any(fnmatchcase(permission, pattern) for pattern in patterns)
+
+
+def is_system(roles: Iterable[str]) -> bool:
+    """Tell whether any of the roles reaches over every project."""
+    return any(r in SYSTEM_ROLES for r in roles)
