@@ -4,7 +4,7 @@ One ordered, dense, hash-chained log per region. ``tests/log/contract`` holds th
 implementations pass.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -80,9 +80,7 @@ class EventLog(Protocol):
         """Why the log halted for good (corruption, another log, a rewound head), or None."""
         ...
 
-    async def append(
-        self, commit: Commit, *, read: ReadSet, fence: Fence | None = None
-    ) -> Acked:
+    async def append(self, commit: Commit, *, read: ReadSet, fence: Fence | None = None) -> Acked:
         """Append all of the commit's events or none, and return where they stand.
 
         Raise Conflict if a stream in ``read`` moved after ``read.at`` other than by the commits in
@@ -109,11 +107,13 @@ class EventLog(Protocol):
         """Call ``listener`` for each entry applied from now on; return how to stop that."""
         ...
 
-    def read(self, first: Seq, last: Seq) -> AsyncIterator[Sequence[Stored]]:
+    def read(self, first: Seq, last: Seq) -> AsyncGenerator[Sequence[Stored], None]:
         """Yield the entries [first, last] in order, in bounded batches, chain-checked."""
         ...
 
-    def tail(self, after: Seq, after_hash: str | None = None) -> AsyncIterator[Sequence[Stored]]:
+    def tail(
+        self, after: Seq, after_hash: str | None = None
+    ) -> AsyncGenerator[Sequence[Stored], None]:
         """Yield entries after ``after`` for ever, in order, in bounded batches, none twice.
 
         Raise Corrupt when the chain does not continue from ``after_hash``, when the log's head

@@ -1,0 +1,80 @@
+"""The recent past of the log in memory, indexed by stream and by commit."""
+
+from collections.abc import Sequence, Set
+from itertools import islice
+
+from mulligan.events.envelope import Commit, EventRecord
+from mulligan.log.protocol import Stored, TailTooShort
+from mulligan.model import CommitId, Seq, StreamId
+
+Touch = tuple[Seq, CommitId, EventRecord]
+
+
+class Window:
+    """Entries (floor, head], at most ``max_entries`` and about ``max_bytes`` of stored values."""
+
+    def __init__(self, floor: Seq, max_entries: int, max_bytes: int) -> None:
+        self.floor = floor
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: dict[int, Stored] = {}
+        self._commits: dict[CommitId, tuple[Seq, Commit]] = {}
+        self._streams: dict[StreamId, list[Touch]] = {}
+        self.moved: dict[StreamId, Seq] = {}
+
+    def add(self, stored: Stored) -> None:
+        """Take the next entry in, and let the oldest go where the bounds ask for it."""
+        seq = stored.entry.seq
+        self._entries[seq] = stored
+        self._bytes += len(stored.value)
+        streams, moved = self._streams, self.moved
+        for commit in stored.entry.commits:
+            self._commits[commit.id] = (seq, commit)
+            for event in commit.events:
+                touches = streams.get(event.stream)
+                if touches is None:
+                    streams[event.stream] = [(seq, commit.id, event)]
+                else:
+                    touches.append((seq, commit.id, event))
+                moved[event.stream] = seq
+        while len(self._entries) > self._max_entries or (
+            self._bytes > self._max_bytes and len(self._entries) > 1
+        ):
+            self._drop_oldest()
+
+    def find(self, commit: CommitId) -> tuple[Seq, Commit] | None:
+        """Return a commit kept here and where it stands."""
+        return self._commits.get(commit)
+
+    def since(self, stream: StreamId, after: Seq) -> Sequence[tuple[Seq, EventRecord]]:
+        """Return the stream's events after ``after``; raise TailTooShort beyond the floor."""
+        if after < self.floor:
+            raise TailTooShort(f"entries up to {self.floor} are no longer kept in memory")
+        if self.moved.get(stream, 0) <= after:
+            return ()
+        return [(seq, event) for seq, _, event in self._streams[stream] if seq > after]
+
+    def moved_by_others(self, stream: StreamId, after: Seq, ours: Set[CommitId]) -> bool:
+        """Tell whether a commit not in ``ours`` touched the stream after ``after``."""
+        if self.moved.get(stream, 0) <= after:
+            return False
+        return any(seq > after and by not in ours for seq, by, _ in self._streams[stream])
+
+    def after(self, seq: Seq, limit: int) -> Sequence[Stored]:
+        """Return up to ``limit`` entries after ``seq``, which must not lie before the floor."""
+        newest = self.floor + len(self._entries)
+        return [self._entries[n] for n in islice(range(seq + 1, newest + 1), limit)]
+
+    def _drop_oldest(self) -> None:
+        self.floor = Seq(self.floor + 1)
+        stored = self._entries.pop(self.floor)
+        self._bytes -= len(stored.value)
+        for commit in stored.entry.commits:
+            if self._commits.get(commit.id, (0,))[0] == self.floor:
+                del self._commits[commit.id]
+            for event in commit.events:
+                touches = self._streams[event.stream]
+                del touches[0]
+                if not touches:
+                    del self._streams[event.stream], self.moved[event.stream]
