@@ -13,8 +13,19 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mulligan.events import account, claim, credential, group, image, key, machine, name, project
-from mulligan.events import provider, region
+from mulligan.events import (
+    account,
+    claim,
+    credential,
+    group,
+    image,
+    key,
+    machine,
+    name,
+    project,
+    provider,
+    region,
+)
 from mulligan.events.envelope import Commit, Entry, EventRecord
 from mulligan.model import Seq, StreamId
 

@@ -23,6 +23,7 @@ from mulligan.model import (
     ClaimId,
     ProjectId,
     ProviderId,
+    ResourceClass,
     StreamId,
     stream_id,
 )

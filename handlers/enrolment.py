@@ -52,7 +52,7 @@ def check_bmc(bmc: Bmc) -> None:
 
 
 class EnrolMachine(Command, frozen=True, kw_only=True):
-    """Know of a machine by its BMC. Its root provider gets the same UUID and takes no claims yet."""
+    """Know of a machine by its BMC; its root provider, of the same UUID, takes no claims yet."""
 
     NAME: ClassVar = "machine.enrol"
     machine: MachineId

@@ -182,9 +182,7 @@ def _step_observed(state: Machine, event: ev.StepObserved) -> Machine:
         if event.facts is not None:
             operation = replace(operation, facts=event.facts)
     else:
-        retry = Retry(
-            attempt=action.attempt, at=event.at, fault=event.fault, message=event.message
-        )
+        retry = Retry(attempt=action.attempt, at=event.at, fault=event.fault, message=event.message)
         operation = replace(operation, action=None, retry=retry)
     return replace(state, operation=operation)
 

@@ -1,4 +1,4 @@
-"""Giving a machine back: detached from its claim and cleaned in one commit, never held by nobody."""
+"""Giving a machine back: detached and cleaned in one commit, so that none is held by nobody."""
 
 from datetime import datetime
 

@@ -15,8 +15,16 @@ from mulligan.handlers.machine import Machine
 from mulligan.handlers.machine_release import clean_started, released
 from mulligan.handlers.names import name_stream
 from mulligan.handlers.provider import Provider
-from mulligan.model import ClaimId, CommitId, ImageId, MachineId, ProjectId, ProviderId, StreamId
-from mulligan.model import stream_id
+from mulligan.model import (
+    ClaimId,
+    CommitId,
+    ImageId,
+    MachineId,
+    ProjectId,
+    ProviderId,
+    StreamId,
+    stream_id,
+)
 
 PowerTarget = Literal["on", "off", "shutdown", "restart"]
 

@@ -145,8 +145,8 @@ def check_fit(
         if used + amount > capacity(inventory):
             raise DoesNotFit(
                 state.id,
-                f"provider {state.name} has {max(capacity(inventory) - used, 0)} {class_} left in the"
-                f" window, {amount} asked",
+                f"provider {state.name} has {max(capacity(inventory) - used, 0)} {class_} left"
+                f" in the window, {amount} asked",
             )
 
 
@@ -182,7 +182,7 @@ def check_class(class_: str, field: str) -> None:
         return
     raise InvalidArgument(
         field,
-        f"{class_!r} is no resource class: use one of {', '.join(sorted(CLASSES))}, or custom.<name>",
+        f"{class_!r} is no resource class: use {', '.join(sorted(CLASSES))} or custom.<name>",
     )
 
 
