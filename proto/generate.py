@@ -1,8 +1,8 @@
 """Generate the Python side of the ``.proto`` files into ``proto/_generated``.
 
 ``python proto/generate.py`` replaces the folder; ``--check`` exits 1 when it is not what the
-``.proto`` files say. It needs the ``dev`` dependency group. It imports nothing of Mulligan's, so it works
-while the generated code is missing or broken.
+``.proto`` files say. It needs the ``dev`` dependency group. It imports nothing of Mulligan's, so
+it works while the generated code is missing or broken.
 """
 
 import argparse
