@@ -1,0 +1,224 @@
+"""One call to whichever instance answers: routing, repeats, identity and positions."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import anyio
+import grpclib.const
+from grpclib import GRPCError, Status
+
+from mulligan.client.backoff import Backoff
+from mulligan.client.channels import Channels
+from mulligan.client.directory import Directory
+from mulligan.client.identity import Identity
+from mulligan.client.positions import Positions
+from mulligan.client.resume import resumption
+from mulligan.client.status import BROKEN, Untrusted, retry_after, to_error, transport_error
+from mulligan.errors import DeadlineExceeded, MulliganError, Unavailable
+from mulligan.model import new_id
+from mulligan.proto.v1 import PERMISSIONS
+
+PATIENCE = 15.0
+"""Seconds for which a call waits out restarts before it gives up."""
+ATTEMPT = 10.0
+"""Seconds that one attempt may take."""
+CONNECT = 5.0
+"""Seconds in which a stream's connection must stand."""
+
+Reply = TypeVar("Reply")
+
+
+class Calls:
+    """Makes calls of any service of a region.
+
+    Every mutation has a request id and every read names the position it must reflect, so each
+    attempt of a call is the same request, and a repeat is safe whatever became of the one before.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        channels: Channels,
+        positions: Positions,
+        *,
+        identity: Identity | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._directory = directory
+        self._channels = channels
+        self._positions = positions
+        self._identity = identity
+        self._patience = patience
+
+    async def unary(
+        self, route: str, request: Any, reply: type[Reply], timeout: float | None = None
+    ) -> Reply:
+        """Send a request, again if need be, and return the answer.
+
+        Raise one of ``mulligan.errors`` when it is refused, or when ``timeout`` (default: the
+        client's patience) is over.
+        """
+        pursuit = Pursuit(self, route, timeout or self._patience)
+        request = with_request_id(request)
+        while True:
+            try:
+                answer = await self._attempt(pursuit, route, request, reply)
+            except (GRPCError, *BROKEN, Unavailable) as error:
+                await pursuit.survive(error)
+            else:
+                self._positions.note(answer)
+                return answer
+
+    async def stream(
+        self, route: str, request: Any, reply: type[Reply], timeout: float | None = None
+    ) -> AsyncIterator[Reply]:
+        """Yield a stream's messages; go on after the last one where the stream can be resumed."""
+        pursuit = Pursuit(self, route, timeout or self._patience)
+        resume = resumption(with_request_id(request))
+        while True:
+            try:
+                async for message in self._stream_attempt(pursuit, route, resume.request, reply):
+                    pursuit.backoff.restart()
+                    if resume.is_new(message):
+                        self._positions.note(message)
+                        yield message
+                if not resume.endless:
+                    return
+                raise Unavailable(f"{route} ended, which it should not; its service is stopping")
+            except (GRPCError, *BROKEN, Unavailable) as error:
+                if not resume.possible:
+                    raise self._give_up(error, route, pursuit.address) from error
+                await pursuit.survive(error)
+
+    async def _attempt(
+        self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
+    ) -> Reply:
+        left = max(0.01, pursuit.backoff.left)
+        with anyio.fail_after(left):
+            metadata = await pursuit.prepare()
+        request = self._positions.into(request, self._directory.region)
+        async with self._channels.to(pursuit.address).request(
+            route,
+            grpclib.const.Cardinality.UNARY_UNARY,
+            type(request),
+            reply,
+            timeout=min(ATTEMPT, max(0.01, pursuit.backoff.left)),
+            metadata=metadata,
+        ) as stream:
+            await stream.send_message(request, end=True)
+            answer: Reply | None = await stream.recv_message()
+        if answer is None:
+            raise Unavailable(f"{pursuit.address} closed {route} without an answer")
+        return answer
+
+    async def _stream_attempt(
+        self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
+    ) -> AsyncIterator[Reply]:
+        metadata = await pursuit.prepare()
+        channel = self._channels.to(pursuit.address)
+        with anyio.fail_after(CONNECT):
+            await channel.__connect__()
+        async with channel.request(
+            route,
+            grpclib.const.Cardinality.UNARY_STREAM,
+            type(request),
+            reply,
+            metadata=metadata,
+        ) as stream:
+            await stream.send_message(request, end=True)
+            async for message in stream:
+                yield message
+
+    def _give_up(self, error: Exception, route: str, address: str) -> MulliganError:
+        match error:
+            case GRPCError():
+                return to_error(error, shown(route))
+            case MulliganError():
+                return error
+            case _:
+                return transport_error(error, address, self._channels.ca)
+
+
+class Pursuit:
+    """One call's way to its answer: the instance and token of this attempt, the time left."""
+
+    def __init__(self, calls: Calls, route: str, patience: float) -> None:
+        self.backoff = Backoff(patience)
+        self.address = ""
+        self._calls = calls
+        self._route = route
+        self._service = service_of(route)
+        self._public = PERMISSIONS.get(route) == "public"
+        self._token = ""
+        self._renewed = False
+        self._patience = patience
+
+    async def prepare(self) -> dict[str, str]:
+        """Choose the instance and return the metadata to call it with."""
+        directory, identity = self._calls._directory, self._calls._identity
+        self.address = ""
+        self.address = await directory.pick(self._service)
+        if self._public or identity is None:
+            return {}
+        self._token = await identity.access_token()
+        return {"authorization": f"Bearer {self._token}"}
+
+    async def survive(self, error: Exception) -> None:
+        """Wait for the next attempt; raise what the error means if there shall be none."""
+        directory, identity = self._calls._directory, self._calls._identity
+        failure = self._calls._give_up(error, self._route, self.address)
+        asked: float | None = None
+        if isinstance(failure, Untrusted):
+            raise failure from error
+        if isinstance(error, GRPCError):
+            if error.status is Status.UNAUTHENTICATED and identity is not None:
+                if self._public or self._renewed:
+                    raise failure from error
+                self._renewed = True
+                await identity.renew(self._token)
+                return
+            asked = retry_after(error)
+            if not is_passing(error.status, asked):
+                raise failure from error
+        elif not isinstance(error, MulliganError) and self.address:
+            directory.failed(self.address)
+            if self.backoff.left and directory.has_healthy(self._service):
+                return
+        wait = self.backoff.next(asked)
+        if wait is None:
+            raise self._exhausted(failure, error) from error
+        await anyio.sleep(wait)
+
+    def _exhausted(self, failure: MulliganError, error: Exception) -> MulliganError:
+        tried = f"{failure.message} (gave up after {self._patience:g} s)"
+        if isinstance(error, TimeoutError):
+            return DeadlineExceeded(tried)
+        if isinstance(failure, Unavailable):
+            return Unavailable(tried, failure.retry_after)
+        return failure
+
+
+def is_passing(status: Status, asked: float | None) -> bool:
+    """Tell whether the same request may succeed later without anybody changing it."""
+    if status in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
+        return True
+    return asked is not None and status in (Status.RESOURCE_EXHAUSTED, Status.ABORTED)
+
+
+def service_of(route: str) -> str:
+    """Return the registered name of the service that a route belongs to."""
+    return route.split("/")[1].rpartition(".")[2].lower()
+
+
+def shown(route: str) -> str:
+    """Return a route as people write it: ``Control.DeployMachine``."""
+    return route.rpartition(".")[2].replace("/", ".")
+
+
+def with_request_id(request: Any) -> Any:
+    """Return the request with a request id, if it takes one and has none."""
+    fields = getattr(request, "__dataclass_fields__", {})
+    if "request_id" not in fields or request.request_id:
+        return request
+    return dataclasses.replace(request, request_id=new_id())

@@ -1,0 +1,123 @@
+"""The client itself: a context in, the services' methods out."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from mulligan.client.calls import PATIENCE, Calls
+from mulligan.client.channels import Channels
+from mulligan.client.context import Context
+from mulligan.client.directory import Directory
+from mulligan.client.identity import Identity
+from mulligan.client.positions import Positions
+from mulligan.client.stubs import Catalog, Control, Iam, Log, Meta, Projector, Resource
+from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
+from mulligan.proto.v1 import Endpoint, LoginRequest
+
+PLAINTEXT = "http://"
+
+
+class Client:
+    """A control plane as one account sees it; use it as an async context manager.
+
+    Nothing is sent before the first call. ``patience`` is how many seconds a call waits out
+    restarts; ``cache`` keeps tokens and positions between processes (default: it does not);
+    ``allow_stale`` lets reads answer from a lagging read model. An address that begins with
+    ``http://`` does without TLS, for all of them.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        secret: str = "",
+        cache: TokenCache | None = None,
+        patience: float = PATIENCE,
+        allow_stale: bool = False,
+    ) -> None:
+        self.context = context
+        self._cache = cache or TokenCache.none()
+        plaintext = any(address.startswith(PLAINTEXT) for address in context.address)
+        seeds = [address.removeprefix(PLAINTEXT) for address in context.address]
+        self._channels = Channels(context.ca, plaintext=plaintext)
+        self._directory = Directory(seeds, self._channels, context.region)
+        self._positions = Positions(self._remembered(), allow_stale=allow_stale)
+        anonymous = Calls(self._directory, self._channels, self._positions, patience=patience)
+        door = Iam(anonymous)
+        self._identity = Identity(
+            LoginRequest(account=context.account, secret=secret, project=context.project),
+            login=door.login,
+            refresh=door.refresh,
+            cache=self._cache,
+        )
+        calls = Calls(
+            self._directory,
+            self._channels,
+            self._positions,
+            identity=self._identity,
+            patience=patience,
+        )
+        self.iam = Iam(calls)
+        self.meta = Meta(calls)
+        self.resource = Resource(calls)
+        self.control = Control(calls)
+        self.log = Log(calls)
+        self.projector = Projector(calls)
+        self.catalog = Catalog(calls)
+
+    @classmethod
+    async def connect(cls, context: Context, *, secret: str = "") -> Self:
+        """Return a client that has found the services and logged in; the caller closes it."""
+        client = cls(context, secret=secret)
+        try:
+            await client.endpoints()
+            await client._identity.access_token()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    @property
+    def region(self) -> str:
+        """The region the client talks to; empty until it has asked."""
+        return self._directory.region
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """The highest log position seen, by region."""
+        return dict(self._positions.seen)
+
+    async def endpoints(self) -> list[Endpoint]:
+        """Return every endpoint that the Catalog lists now."""
+        return await self._directory.endpoints()
+
+    async def log_in(self) -> Tokens:
+        """Log in with the secret now; raise Unauthenticated when it is refused."""
+        return await self._identity.log_in()
+
+    def close(self) -> None:
+        """Close the connections and keep what later processes should know."""
+        self._channels.close()
+        if self._positions.seen:
+            cached = msgspec.structs.replace(
+                self._cache.load(), positions=self.positions, positions_at=time.time()
+            )
+            self._cache.store(cached)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _remembered(self) -> dict[str, int]:
+        cached = self._cache.load()
+        recent = time.time() - cached.positions_at < POSITION_LIFE
+        return dict(cached.positions) if recent else {}

@@ -1,0 +1,215 @@
+"""Small services over real TLS, as the client expects the real ones to behave."""
+
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpclib
+from grpclib import Status
+from grpclib.events import RecvRequest, listen
+from grpclib.server import Server
+
+from mulligan.client.context import Context
+from mulligan.proto import v1
+from mulligan.tls import TlsFiles, issue, make_ca, server_context, write_pair
+
+REGION = "here"
+SECRET = "correct horse"
+
+
+class FakeRegion:
+    """The state that all fake instances share, and what they were asked."""
+
+    def __init__(self) -> None:
+        self.endpoints: list[v1.Endpoint] = []
+        self.requests: list[tuple[str, object]] = []
+        self.failures: list[grpclib.GRPCError] = []
+        self.logins = 0
+        self.refreshes = 0
+        self.valid_tokens: set[str] = set()
+        self.token_life = 900.0
+        self.seq = 0
+        self.machines: dict[str, v1.Machine] = {}
+        self.records: list[v1.LogRecord] = []
+        self.break_log_after: list[int] = []
+
+    def position(self) -> v1.Position:
+        return v1.Position(region=REGION, seq=self.seq)
+
+    def take(self, instance: str, request: object) -> None:
+        """Note the request and fail as the script says."""
+        self.requests.append((instance, request))
+        if self.failures:
+            raise self.failures.pop(0)
+
+    def tokens(self) -> v1.LoginResponse:
+        token = f"token-{self.logins}-{self.refreshes}"
+        self.valid_tokens = {token}
+        return v1.LoginResponse(
+            access_token=token,
+            refresh_token="refresh-1",
+            expires_at=datetime.now(UTC) + timedelta(seconds=self.token_life),
+            account="a-1",
+        )
+
+
+class FakeCatalog(v1.CatalogBase):
+    def __init__(self, region: FakeRegion) -> None:
+        self.region = region
+
+    async def list_endpoints(self, message: v1.ListEndpointsRequest) -> v1.ListEndpointsResponse:
+        return v1.ListEndpointsResponse(region=REGION, endpoints=self.region.endpoints)
+
+
+class FakeIam(v1.IamBase):
+    def __init__(self, region: FakeRegion) -> None:
+        self.region = region
+
+    async def login(self, message: v1.LoginRequest) -> v1.LoginResponse:
+        self.region.logins += 1
+        if message.secret != SECRET:
+            raise grpclib.GRPCError(Status.UNAUTHENTICATED, "wrong account or secret")
+        return self.region.tokens()
+
+    async def refresh(self, message: v1.RefreshRequest) -> v1.LoginResponse:
+        self.region.refreshes += 1
+        if message.refresh_token != "refresh-1":
+            raise grpclib.GRPCError(Status.UNAUTHENTICATED, "unknown refresh token")
+        return self.region.tokens()
+
+    async def who_am_i(self, message: v1.WhoAmIRequest) -> v1.WhoAmIResponse:
+        return v1.WhoAmIResponse(account="a-1", account_name="ada", region=REGION, roles=["admin"])
+
+
+class FakeControl(v1.ControlBase):
+    def __init__(self, region: FakeRegion, instance: str) -> None:
+        self.region = region
+        self.instance = instance
+
+    async def enroll_machine(self, message: v1.EnrollMachineRequest) -> v1.MachineResponse:
+        self.region.take(self.instance, message)
+        self.region.seq += 1
+        machine = v1.Machine(uuid="m-1", name=message.name, state=v1.MachineState.ENROLLED)
+        self.region.machines[message.name] = machine
+        return v1.MachineResponse(machine=machine, position=self.region.position())
+
+    async def get_machine(self, message: v1.GetMachineRequest) -> v1.MachineResponse:
+        self.region.take(self.instance, message)
+        machine = self.region.machines.get(message.machine)
+        if machine is None:
+            raise grpclib.GRPCError(Status.NOT_FOUND, f"machine {message.machine!r} was not found")
+        return v1.MachineResponse(machine=machine, position=self.region.position())
+
+    async def list_machines(self, message: v1.ListMachinesRequest) -> v1.ListMachinesResponse:
+        self.region.take(self.instance, message)
+        return v1.ListMachinesResponse(
+            machines=list(self.region.machines.values()), position=self.region.position()
+        )
+
+    async def inspect_machine(self, message: v1.MachineRequest) -> v1.MachineResponse:
+        self.region.take(self.instance, message)
+        machine = self.region.machines[message.machine]
+        machine.state = v1.MachineState.MANAGEABLE
+        return v1.MachineResponse(machine=machine, position=self.region.position())
+
+    async def why_machine(self, message: v1.WhyMachineRequest) -> v1.WhyMachineResponse:
+        self.region.take(self.instance, message)
+        return v1.WhyMachineResponse(
+            summary="node-1 is manageable and rests",
+            chain=[v1.Cause(actor="ada", what="InspectMachine", detail="asked")],
+        )
+
+
+class FakeLog(v1.LogBase):
+    def __init__(self, region: FakeRegion) -> None:
+        self.region = region
+
+    async def watch_log(self, message: v1.WatchLogRequest) -> AsyncIterator[v1.LogRecord]:
+        self.region.take("log", message)
+        limit = self.region.break_log_after.pop(0) if self.region.break_log_after else None
+        for number, record in enumerate(
+            r for r in self.region.records if r.position and r.position.seq > message.after
+        ):
+            if number == limit:
+                raise grpclib.GRPCError(Status.UNAVAILABLE, "stopping")
+            yield record
+
+
+class Instance:
+    """One running process of the fake region: where it is, and how to stop it."""
+
+    def __init__(self, server: Server, address: str) -> None:
+        self.server = server
+        self.address = address
+
+    async def stop(self) -> None:
+        self.server.close()
+        await self.server.wait_closed()
+
+
+class Cluster:
+    """Starts and stops instances of the fake region on free ports."""
+
+    def __init__(self, region: FakeRegion, tls: TlsFiles) -> None:
+        self.region = region
+        self.tls = tls
+        self.instances: list[Instance] = []
+
+    async def start(self, *, port: int = 0) -> Instance:
+        """Start one process that serves everything, and register it."""
+        number = len(self.instances)
+        listener = socket.create_server(("127.0.0.1", port))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        server = Server(
+            [
+                FakeCatalog(self.region),
+                FakeIam(self.region),
+                FakeControl(self.region, f"i{number}"),
+                FakeLog(self.region),
+            ]
+        )
+        listen(server, RecvRequest, self._check)
+        await server.start(sock=listener, ssl=server_context(self.tls))
+        instance = Instance(server, address)
+        self.instances.append(instance)
+        self.region.endpoints += [
+            v1.Endpoint(service=service, instance=f"i{number}", address=address, region=REGION)
+            for service in ("iam", "control", "log")
+        ]
+        return instance
+
+    async def stop(self, instance: Instance, *, unregister: bool = True) -> None:
+        """Stop a process as a crash would: nobody is told but, at last, the registry."""
+        await instance.stop()
+        if unregister:
+            self.region.endpoints = [
+                endpoint
+                for endpoint in self.region.endpoints
+                if endpoint.address != instance.address
+            ]
+
+    async def close(self) -> None:
+        for instance in self.instances:
+            await instance.stop()
+
+    def context(self, *instances: Instance) -> Context:
+        """Return a context that knows the given instances only."""
+        addresses = tuple(instance.address for instance in instances or self.instances)
+        return Context(address=addresses, ca=str(self.tls.ca), account="ada")
+
+    async def _check(self, event: RecvRequest) -> None:
+        if v1.PERMISSIONS[event.method_name] == "public":
+            return
+        token = str(event.metadata.get("authorization", "")).removeprefix("Bearer ")
+        if token not in self.region.valid_tokens:
+            raise grpclib.GRPCError(Status.UNAUTHENTICATED, "the token is not valid")
+
+
+def throwaway_tls(folder: Path) -> TlsFiles:
+    """Make a CA and a certificate for 127.0.0.1."""
+    files = TlsFiles(ca=folder / "ca.pem", cert=folder / "cert.pem", key=folder / "key.pem")
+    ca = make_ca("throw-away")
+    files.ca.write_bytes(ca.cert)
+    write_pair(issue(ca, "fake", ips=["127.0.0.1"], server=True), files.cert, files.key)
+    return files
