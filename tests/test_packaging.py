@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from mulligan import __version__
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 SOURCES = (
     "mulligan", "events", "handlers", "projections", "proto", "tests", "docs",
     "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE",
 )  # fmt: skip
+DIST_INFO = f"mulligan-{__version__}.dist-info"
 LAYERS = ("events", "handlers", "projections", "proto")
 PROBE = """
 import importlib, sys
@@ -123,7 +126,7 @@ def test_an_install_owns_nothing_but_mulligan(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     installed = Installed(request.getfixturevalue(kind), tmp_path)
-    assert installed.site_packages() == {"mulligan", "mulligan-0.1.0.dist-info"}
+    assert installed.site_packages() == {"mulligan", DIST_INFO}
     assert all(path.is_relative_to(tmp_path.resolve()) for path in installed.imported_from())
 
 
@@ -132,9 +135,9 @@ def test_an_editable_install_adds_nothing_but_its_finder(
 ) -> None:
     installed = Installed(editable, tmp_path)
     assert installed.site_packages() == {
-        "mulligan-0.1.0.dist-info",
-        "__editable__.mulligan-0.1.0.pth",
-        "__editable___mulligan_0_1_0_finder.py",
+        DIST_INFO,
+        f"__editable__.mulligan-{__version__}.pth",
+        f"__editable___mulligan_{__version__.replace('.', '_')}_finder.py",
     }
     assert all(path.is_relative_to(tree.resolve()) for path in installed.imported_from())
 
