@@ -7,6 +7,8 @@ SYNCED := $(VENV)/.synced
 # Use the interpreter that made .venv, and that environment only.
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
+# Trust what the machine trusts, as pip does: companies add their own authorities.
+export UV_SYSTEM_CERTS := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
