@@ -90,3 +90,9 @@ def test_a_linked_folder_is_imported_from_the_work_tree(name: str) -> None:
     module = importlib.import_module(f"mulligan.{name}")
     assert module.__file__ is not None
     assert Path(module.__file__).samefile(ROOT / name / "__init__.py")
+
+
+def test_the_type_checker_reads_every_folder_of_code() -> None:
+    folders = {"mulligan", "tests", "benchmarks"}
+    present = {name for name in folders if any((ROOT / name).rglob("*.py"))}
+    assert set(settings()["tool"]["mypy"]["packages"]) == present
