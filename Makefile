@@ -19,7 +19,7 @@ help:
 	@echo 'make check      style, types, import contracts, generated code'
 	@echo 'make test       the test suite            (ARGS="tests/log -x")'
 	@echo 'make demo       the guided tour, on an emulated fleet'
-	@echo 'make bench      the benchmarks            (ARGS=...)'
+	@echo 'make bench      every benchmark           (ARGS="append" for one)'
 	@echo 'make generate   write proto/_generated anew from the .proto files'
 	@echo 'make clean      remove .venv, caches and build output'
 

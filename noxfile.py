@@ -48,5 +48,12 @@ def generate(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure; arguments after `--` go to the benchmarks."""
-    run(session, "python", "-m", "benchmarks", *session.posargs)
+    """Every benchmark, figures in build/bench; or, after `--`, one by name with its arguments."""
+    if session.posargs:
+        run(session, "python", "-m", "benchmarks", *session.posargs)
+        return
+    figures = ROOT / "build" / "bench"
+    figures.mkdir(parents=True, exist_ok=True)
+    for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
+        json = figures / f"{path.stem}.json"
+        run(session, "python", "-m", "benchmarks", path.stem, f"--json={json}")
