@@ -184,7 +184,7 @@ async def test_a_request_id_cannot_be_used_for_another_payload(place: Place) -> 
     async with place.open() as log:
         one = commit("claim/a", digest="d")
         other = commit("claim/b", id=one.id, digest="e")
-        ack, refused = await asyncio.gather(
+        _, refused = await asyncio.gather(
             log.append(one, read=read(0)), log.append(other, read=read(0)), return_exceptions=True
         )
         assert isinstance(refused, AlreadyExists)
@@ -274,8 +274,8 @@ async def test_since_returns_a_streams_events_after_a_position(place: Place) -> 
     async with place.open() as log:
         for stream in ("claim/a", "claim/b", "claim/a"):
             await write(log, stream)
-        assert [seq for seq, _ in log.since(StreamId("claim/a"), Seq(0))] == [1, 3]
-        assert [seq for seq, _ in log.since(StreamId("claim/a"), Seq(1))] == [3]
+        assert [touch.seq for touch in log.since(StreamId("claim/a"), Seq(0))] == [1, 3]
+        assert [touch.seq for touch in log.since(StreamId("claim/a"), Seq(1))] == [3]
         assert list(log.since(StreamId("claim/none"), Seq(0))) == []
 
 
@@ -284,7 +284,7 @@ async def test_the_window_forgets_what_is_old(place: Place) -> None:
         acks = [await write(log, "claim/a") for _ in range(5)]
         with pytest.raises(TailTooShort):
             log.since(StreamId("claim/a"), Seq(1))
-        assert [seq for seq, _ in log.since(StreamId("claim/a"), Seq(2))] == [3, 4, 5]
+        assert [touch.seq for touch in log.since(StreamId("claim/a"), Seq(2))] == [3, 4, 5]
         assert log.find(acks[0].commit.id) is None
         with pytest.raises(Conflict):
             await log.append(commit("claim/b"), read=read(1, "claim/b"))
