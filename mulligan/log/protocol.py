@@ -5,7 +5,8 @@ implementations pass.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -61,6 +62,14 @@ class Acked(msgspec.Struct, frozen=True, kw_only=True):
     repeat: bool = False
 
 
+class Touch(NamedTuple):
+    """One event of a stream, with the entry and the commit that it came in."""
+
+    seq: Seq
+    commit: Commit
+    event: EventRecord
+
+
 Listener = Callable[[Stored], None]
 """Called once for each applied entry, in order, before any waiting append is acknowledged."""
 
@@ -96,7 +105,11 @@ class EventLog(Protocol):
         """Return a commit of the recent past by its id."""
         ...
 
-    def since(self, stream: StreamId, after: Seq) -> Sequence[tuple[Seq, EventRecord]]:
+    def covers(self, since: datetime) -> bool:
+        """Tell whether ``find`` knows every commit written at ``since`` or later."""
+        ...
+
+    def since(self, stream: StreamId, after: Seq) -> Sequence[Touch]:
         """Return the events of ``stream`` in entries (after, head], oldest first.
 
         Raise TailTooShort when ``after`` lies before what is kept in memory.

@@ -11,10 +11,10 @@ import msgspec
 
 from mulligan.errors import Corrupt, Exhausted, Unavailable
 from mulligan.events.codec import GENESIS_HASH
-from mulligan.events.envelope import Commit, EventRecord
+from mulligan.events.envelope import Commit
 from mulligan.log.appender import Appender, AppendLimits
 from mulligan.log.follower import Follower, Pace, linked, load_recent
-from mulligan.log.protocol import Acked, Fence, Head, Listener, ReadSet, Stored
+from mulligan.log.protocol import Acked, Fence, Head, Listener, ReadSet, Stored, Touch
 from mulligan.log.store import WINDOW, LogStore, Mark
 from mulligan.log.view import View
 from mulligan.log.window import Window
@@ -119,7 +119,11 @@ class RegionLog:
         found = self._view.window.find(commit)
         return Acked(seq=found[0], commit=found[1], repeat=True) if found else None
 
-    def since(self, stream: StreamId, after: Seq) -> Sequence[tuple[Seq, EventRecord]]:
+    def covers(self, since: datetime) -> bool:
+        """Tell whether every entry written at ``since`` or later is in memory."""
+        return self._view.window.covers(since)
+
+    def since(self, stream: StreamId, after: Seq) -> Sequence[Touch]:
         """Return the events of ``stream`` in entries (after, head], oldest first."""
         return self._view.window.since(stream, after)
 

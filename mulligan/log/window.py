@@ -1,13 +1,12 @@
 """The recent past of the log in memory, indexed by stream and by commit."""
 
 from collections.abc import Sequence, Set
+from datetime import datetime
 from itertools import islice
 
-from mulligan.events.envelope import Commit, EventRecord
-from mulligan.log.protocol import Stored, TailTooShort
+from mulligan.events.envelope import Commit
+from mulligan.log.protocol import Stored, TailTooShort, Touch
 from mulligan.model import CommitId, Seq, StreamId
-
-Touch = tuple[Seq, CommitId, EventRecord]
 
 
 class Window:
@@ -34,9 +33,9 @@ class Window:
             for event in commit.events:
                 touches = streams.get(event.stream)
                 if touches is None:
-                    streams[event.stream] = [(seq, commit.id, event)]
+                    streams[event.stream] = [Touch(seq, commit, event)]
                 else:
-                    touches.append((seq, commit.id, event))
+                    touches.append(Touch(seq, commit, event))
                 moved[event.stream] = seq
         while len(self._entries) > self._max_entries or (
             self._bytes > self._max_bytes and len(self._entries) > 1
@@ -47,19 +46,26 @@ class Window:
         """Return a commit kept here and where it stands."""
         return self._commits.get(commit)
 
-    def since(self, stream: StreamId, after: Seq) -> Sequence[tuple[Seq, EventRecord]]:
+    def covers(self, since: datetime) -> bool:
+        """Tell whether every entry written at ``since`` or later is kept here."""
+        if not self.floor:
+            return True
+        oldest = self._entries.get(self.floor + 1)
+        return oldest is not None and oldest.entry.at < since
+
+    def since(self, stream: StreamId, after: Seq) -> Sequence[Touch]:
         """Return the stream's events after ``after``; raise TailTooShort beyond the floor."""
         if after < self.floor:
             raise TailTooShort(f"entries up to {self.floor} are no longer kept in memory")
         if self.moved.get(stream, 0) <= after:
             return ()
-        return [(seq, event) for seq, _, event in self._streams[stream] if seq > after]
+        return [touch for touch in self._streams[stream] if touch.seq > after]
 
     def moved_by_others(self, stream: StreamId, after: Seq, ours: Set[CommitId]) -> bool:
         """Tell whether a commit not in ``ours`` touched the stream after ``after``."""
         if self.moved.get(stream, 0) <= after:
             return False
-        return any(seq > after and by not in ours for seq, by, _ in self._streams[stream])
+        return any(t.seq > after and t.commit.id not in ours for t in self._streams[stream])
 
     def after(self, seq: Seq, limit: int) -> Sequence[Stored]:
         """Return up to ``limit`` entries after ``seq``, which must not lie before the floor."""

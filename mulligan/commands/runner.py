@@ -1,0 +1,265 @@
+"""Decide and append, exactly once for each request id."""
+
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from mulligan.commands.states import ABSENT, Known, StateCache, StateSource
+from mulligan.errors import AlreadyExists, Conflict, MulliganError
+from mulligan.events.codec import Codec
+from mulligan.events.envelope import Actor, Commit, EventRecord
+from mulligan.handlers.decision import Change, Command
+from mulligan.log.protocol import EventLog, Fence, ReadSet
+from mulligan.model import CommitId, Position, Seq, StreamId
+
+ATTEMPTS = 12
+"""A command that somebody keeps overtaking is given up, with Conflict, after this many tries."""
+
+_READ_ROUNDS = 8
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, under which id. ``digest`` tells a repeat from another request of the same id."""
+
+    id: CommitId
+    actor: Actor
+    digest: str = ""
+    causation: str = ""
+    correlation: str = ""
+    traceparent: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the command stands: ``commit`` is None when there was nothing to change."""
+
+    position: Position
+    commit: Commit | None = None
+    repeat: bool = False
+
+
+class EarlierCommit(Protocol):
+    """A commit as the read model of commands remembers it."""
+
+    @property
+    def seq(self) -> Seq:
+        """The entry it stands in."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its request."""
+
+
+class CommitIndex(Protocol):
+    """Finds commits that are no longer in the log's memory."""
+
+    async def find_commit(self, commit: CommitId) -> EarlierCommit | None:
+        """Return the commit of that id; raise Unavailable when Postgres is away."""
+
+
+class _Decision(msgspec.Struct, frozen=True):
+    commit: Commit
+    read: ReadSet
+    made: dict[StreamId, Known]
+
+
+class Commands:
+    """Runs commands against one region's log."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        source: StateSource,
+        index: CommitIndex,
+        *,
+        clock: Callable[[], datetime],
+        codec: Codec | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.log = log
+        self._codec = codec or Codec()
+        self._states = StateCache(log, source, self._codec)
+        self._index = index
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._settled: dict[CommitId, anyio.Event] = {}
+
+    def close(self) -> None:
+        """Stop following the log."""
+        self._states.close()
+
+    def now(self) -> datetime:
+        """Return the present time by this process's clock."""
+        return self._clock()
+
+    def position(self) -> Position:
+        """Return the head as this process knows it."""
+        return Position(self.log.region, self.log.head.seq)
+
+    async def state(self, stream: StreamId) -> Known:
+        """Return a stream's exact state at the head; version 0 and None without events."""
+        return (await self.states([stream]))[stream]
+
+    async def states(self, streams: list[StreamId]) -> Mapping[StreamId, Known]:
+        """Return the exact states of several streams, all at one position."""
+        for _ in range(_READ_ROUNDS):
+            found = {s: known for s in streams if (known := self._states.get(s)) is not None}
+            if len(found) == len(set(streams)):
+                return found
+            await self._states.ensure(streams)
+        raise Conflict("too many streams are read at once")
+
+    async def execute(
+        self, command: Command, request: Request, *, fence: Fence | None = None
+    ) -> Outcome:
+        """Run the command and return where it stands.
+
+        Raise what ``command.decide`` raises; Conflict when others keep changing what it reads;
+        AlreadyExists when the request id was used for something else; Unavailable and Exhausted
+        from the log; Fenced when ``fence`` has fallen.
+        """
+        earlier = await self._earlier(request)
+        if earlier is not None:
+            return earlier
+        for attempt in range(ATTEMPTS):
+            if attempt > 1:
+                await anyio.sleep(self._rng.uniform(0, 0.002 * 2 ** min(attempt, 7)))
+            try:
+                decision = await self._decide(command, request)
+            except _Unsettled as unsettled:
+                await unsettled.event.wait()
+                continue
+            if decision is None:
+                return Outcome(position=self.position())
+            try:
+                return await self._append(decision, fence)
+            except Conflict:
+                continue
+        raise Conflict(f"{command.NAME}: others keep changing the same objects; try again")
+
+    async def _earlier(self, request: Request) -> Outcome | None:
+        found = self.log.find(request.id)
+        if found is not None:
+            _require_same(request, found.commit.digest)
+            return self._outcome(found.seq, found.commit, repeat=True)
+        made_at = _time_of(request.id)
+        if self.log.covers(made_at or datetime.min.replace(tzinfo=UTC)):
+            return None
+        earlier = await self._index.find_commit(request.id)
+        if earlier is None:
+            return None
+        _require_same(request, earlier.digest)
+        return Outcome(position=Position(self.log.region, earlier.seq), repeat=True)
+
+    async def _decide(self, command: Command, request: Request) -> _Decision | None:
+        states = await self._load(command)
+        # From here to the append nothing awaits: what is read is exact at the head.
+        assumes = frozenset(c for _, c in states.values() if c is not None)
+        view = {stream: known.state for stream, (known, _) in states.items()}
+        now = max(self._clock(), self._states.latest)
+        try:
+            changes = command.decide(view, now)
+        except MulliganError:
+            self._require_settled(assumes)
+            raise
+        if not changes:
+            self._require_settled(assumes)
+            return None
+        made, records = self._fold(changes, {s: known for s, (known, _) in states.items()}, now)
+        commit = Commit(
+            id=request.id,
+            at=now,
+            actor=request.actor,
+            command=command.NAME,
+            events=records,
+            digest=request.digest,
+            causation=request.causation,
+            correlation=request.correlation or request.id,
+            traceparent=request.traceparent,
+        )
+        read = ReadSet(at=self.log.head.seq, streams=frozenset(states), assumes=assumes)
+        self._states.push(commit.id, made)
+        return _Decision(commit, read, made)
+
+    async def _load(self, command: Command) -> dict[StreamId, tuple[Known, CommitId | None]]:
+        for _ in range(_READ_ROUNDS):
+            states: dict[StreamId, tuple[Known, CommitId | None]] = {}
+            missing: list[StreamId] = []
+            wanted = set(command.reads({}))
+            while wanted:
+                for stream in wanted:
+                    found = self._states.foremost(stream)
+                    if found is None:
+                        missing.append(stream)
+                    else:
+                        states[stream] = found
+                if missing:
+                    break
+                view = {stream: known.state for stream, (known, _) in states.items()}
+                wanted = set(command.reads(view)) - states.keys()
+            if not missing:
+                return states
+            await self._states.ensure(missing)
+        raise Conflict(f"{command.NAME} reads more streams than can be held at once")
+
+    def _fold(
+        self, changes: list[Change], states: Mapping[StreamId, Known], now: datetime
+    ) -> tuple[dict[StreamId, Known], tuple[EventRecord, ...]]:
+        made: dict[StreamId, Known] = {}
+        records: list[EventRecord] = []
+        for stream, event in changes:
+            assert stream in states, f"{stream} is written and was not read"
+            known = made.get(stream, states.get(stream, ABSENT))
+            record = self._codec.record(stream, known.version + 1, event)
+            made[stream] = self._states.fold(known, event, stream, record.version, now)
+            records.append(record)
+        return made, tuple(records)
+
+    async def _append(self, decision: _Decision, fence: Fence | None) -> Outcome:
+        commit = decision.commit
+        settled = self._settled[commit.id] = anyio.Event()
+        try:
+            acked = await self.log.append(commit, read=decision.read, fence=fence)
+        finally:
+            self._states.drop(commit.id, decision.made)
+            del self._settled[commit.id]
+            settled.set()
+        return self._outcome(acked.seq, acked.commit, repeat=acked.repeat)
+
+    def _outcome(self, seq: Seq, commit: Commit, *, repeat: bool) -> Outcome:
+        return Outcome(position=Position(self.log.region, seq), commit=commit, repeat=repeat)
+
+    def _require_settled(self, assumes: frozenset[CommitId]) -> None:
+        """Refuse to answer from what has not landed: wait for it, and decide again."""
+        for commit in assumes:
+            if commit in self._settled:
+                raise _Unsettled(self._settled[commit])
+
+
+class _Unsettled(Exception):
+    def __init__(self, event: anyio.Event) -> None:
+        self.event = event
+
+
+def _require_same(request: Request, digest: str) -> None:
+    if request.digest != digest:
+        raise AlreadyExists(
+            f"request id {request.id} was used for another request; use a new id for each"
+        )
+
+
+def _time_of(commit: CommitId) -> datetime | None:
+    """Return the time in a UUIDv7, which spares recent requests a look into the read model."""
+    digits = commit.replace("-", "")
+    if len(digits) != 32 or digits[12] != "7":
+        return None
+    try:
+        return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+AnyState = Any
