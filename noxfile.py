@@ -30,7 +30,7 @@ def check(session: nox.Session) -> None:
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "python", "proto/generate.py", "--check")
-    run(session, "lint-imports")
+    run(session, "lint-imports", "--no-logo")
     run(session, "mypy")
 
 
