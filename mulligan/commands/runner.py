@@ -260,6 +260,3 @@ def _time_of(commit: CommitId) -> datetime | None:
         return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-AnyState = Any
