@@ -1,0 +1,1 @@
+"""Servers of our own for one machine: etcd, Postgres, and the process tree of ``mulligan up``."""
