@@ -88,9 +88,10 @@ def _writer_process(share: Share, barrier: Any, results: Any) -> None:
 
 async def _writer(share: Share, ready: Callable[[], object]) -> Outcome:
     async with Etcd(share.settings) as etcd, EtcdLog.open(etcd, _REGION) as log:
+        commits = [_commit(share.events) for _ in range(share.commands)]
 
         async def command() -> None:
-            commit = _commit(share.events)
+            commit = commits.pop()
             streams = frozenset({commit.events[0].stream})
             await log.append(commit, read=ReadSet(at=log.head.seq, streams=streams))
 

@@ -136,10 +136,13 @@ class Etcd:
         )
         return TxnResult(answer.header.revision, answer.succeeded, gets)
 
-    async def compact(self, revision: int) -> None:
-        """Forget history before ``revision``; raise Compacted if that was done already."""
-        request = rpc.CompactionRequest(revision=revision)
-        await self._write(_KV + "Compact", request, rpc.CompactionResponse, None)
+    async def compact(self, revision: int, *, timeout: float = 30.0) -> None:
+        """Forget history before ``revision``; return once its space is free for reuse.
+
+        Raise Compacted if that was done already.
+        """
+        request = rpc.CompactionRequest(revision=revision, physical=True)
+        await self._write(_KV + "Compact", request, rpc.CompactionResponse, timeout)
 
     async def lease_grant(self, ttl: int) -> int:
         """Return the id of a new lease that lives ``ttl`` seconds beyond its last keep-alive."""
@@ -189,16 +192,22 @@ class Etcd:
 
     async def alarms(self) -> tuple[str, ...]:
         """Return the names of active alarms, such as ``NOSPACE``."""
+        return tuple(rpc.AlarmType.Name(member.alarm) for member in await self._alarms())
+
+    async def disarm(self) -> None:
+        """Clear every alarm on every member; space must have been made before."""
+        for member in await self._alarms():
+            request = rpc.AlarmRequest(
+                action=rpc.AlarmRequest.DEACTIVATE, memberID=member.memberID, alarm=member.alarm
+            )
+            await self._write(_MAINTENANCE + "Alarm", request, rpc.AlarmResponse, None)
+
+    async def _alarms(self) -> Sequence[Any]:
         request = rpc.AlarmRequest(action=rpc.AlarmRequest.GET)
         answer = await self._read(
             self._writes, _MAINTENANCE + "Alarm", request, rpc.AlarmResponse, None
         )
-        return tuple(rpc.AlarmType.Name(member.alarm) for member in answer.alarms)
-
-    async def disarm(self) -> None:
-        """Clear the NOSPACE alarm on every member; space must have been made before."""
-        request = rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE, alarm=rpc.NOSPACE)
-        await self._write(_MAINTENANCE + "Alarm", request, rpc.AlarmResponse, None)
+        return list(answer.alarms)
 
     async def defragment(self, timeout: float = 60.0) -> None:
         """Give freed space back to the file system; the member stops serving meanwhile."""

@@ -27,6 +27,8 @@ from mulligan.log.store import (
 )
 from mulligan.model import RegionName, Seq, utc_now
 
+_REGION = RegionName("memory")
+
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Chances, 0 to 1, of what may befall one call; ``delay`` is the most scheduler turns it takes.
@@ -215,7 +217,7 @@ class MemoryLog(RegionLog):
     @asynccontextmanager
     async def open(
         cls,
-        region: RegionName = RegionName("memory"),
+        region: RegionName = _REGION,
         disk: MemoryDisk | None = None,
         settings: LogSettings | None = None,
         now: Callable[[], datetime] = utc_now,

@@ -8,6 +8,8 @@ from mulligan.log.protocol import EventLog
 from mulligan.log.view import BrokenChain
 from mulligan.model import Seq
 
+_FIRST = Seq(1)
+
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was found: how many entries and commits hold; the first bad entry, if there is one.
@@ -28,7 +30,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def verify(
-    log: EventLog, first: Seq = Seq(1), last: Seq | None = None, after_hash: str | None = None
+    log: EventLog, first: Seq = _FIRST, last: Seq | None = None, after_hash: str | None = None
 ) -> Verdict:
     """Check [first, last] (to the head by default): every entry there, readable, and chained.
 
