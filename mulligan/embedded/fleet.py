@@ -21,6 +21,16 @@ import msgspec
 _NAMESPACE = uuid.UUID("6f0c6c0e-6d38-4a0e-9c1f-5f0d7a3b2e11")
 _READY = 60.0
 _ADDRESSES = 3
+_DISKS = """
+_ids = [system["uuid"] for system in SUSHY_EMULATOR_FAKE_SYSTEMS]
+_unit = {"Id": "1", "Name": "Local storage", "StorageControllers": [], "Drives": ["0", "1"]}
+_drives = [
+    {"Id": n, "Name": "Drive " + n, "CapacityBytes": 960197124096, "Protocol": "NVMe"}
+    for n in _unit["Drives"]
+]
+SUSHY_EMULATOR_STORAGE = dict.fromkeys(_ids, [_unit])
+SUSHY_EMULATOR_DRIVES = dict.fromkeys([(i, "1") for i in _ids], _drives)
+"""
 
 
 class EmulatedSystem(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,13 +136,7 @@ class EmulatedFleet:
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
-        with anyio.move_on_after(5):
-            while process.poll() is None:
-                await anyio.sleep(0.02)
-        if process.poll() is None:
-            process.kill()
-            await anyio.to_thread.run_sync(process.wait)
+        await anyio.to_thread.run_sync(_end, process)
 
     def _write_config(self, port: int) -> Path:
         config: dict[str, object] = {
@@ -157,7 +161,7 @@ class EmulatedFleet:
             config["SUSHY_EMULATOR_SSL_CERT"] = str(self._certificate)
             config["SUSHY_EMULATOR_SSL_KEY"] = str(self._key)
         path = self._folder / "emulator.py"
-        path.write_text("".join(f"{name} = {value!r}\n" for name, value in config.items()))
+        path.write_text("".join(f"{name} = {value!r}\n" for name, value in config.items()) + _DISKS)
         return path
 
     def _write_accounts(self) -> Path:
@@ -203,6 +207,15 @@ class EmulatedFleet:
             return self.log.read_text(errors="replace").strip()[-500:] or "it printed nothing"
         except OSError:
             return "it printed nothing"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_port() -> int:

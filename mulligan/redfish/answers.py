@@ -99,7 +99,7 @@ def decode(address: str, path: str, answer: Answer) -> dict[str, Any]:
             ) from None
         raise BmcFault(
             "bad-answer",
-            f"{address} answered {path} with invalid JSON: {redact(_start(answer.body))!r}",
+            f"{address} answered {path} with {len(answer.body)} bytes of invalid JSON",
             status=answer.status,
         ) from None
     if not isinstance(value, dict):
@@ -122,6 +122,14 @@ def _errors(body: object) -> Iterator[Json]:
         if isinstance(item, Mapping):
             yield item
     yield error
+
+
+def scrubbed(answer: Answer, secrets: tuple[str, ...]) -> Answer:
+    """Return the answer without any of the secrets in its body."""
+    body = answer.body
+    for secret in filter(None, secrets):
+        body = body.replace(secret.encode(), b"***")
+    return msgspec.structs.replace(answer, body=body)
 
 
 def complaint(answer: Answer) -> str:

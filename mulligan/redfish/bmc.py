@@ -1,7 +1,6 @@
 """One BMC, asked politely: bounded, authenticated, timed, and honest about unknown outcomes."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -24,6 +23,7 @@ from mulligan.redfish.answers import (
     links,
     local_path,
     retry_after,
+    scrubbed,
     text,
 )
 from mulligan.redfish.auth import Authentication, Login
@@ -46,6 +46,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     connect: float = 10.0
     read: float = 60.0
     slow: float = 240.0
+    slack: float = 5.0
+    """Added to connect and read for an exchange as a whole, which a trickle would stretch."""
     get_pauses: tuple[float, ...] = (0.5, 2.0)
     """Between the tries of a GET that met a 5xx or a dropped connection."""
     media_pause: float = 3.0
@@ -90,22 +92,28 @@ class BmcClient:
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def get(self, path: str, *, slow: bool = False) -> Reply:
-        """Return a resource; tries again on 5xx and dropped connections. Raise BmcFault."""
+    async def get(self, path: str, *, pauses: tuple[float, ...] | None = None) -> Reply:
+        """Return a resource; tries again on 5xx and dropped connections. Raise BmcFault.
+
+        ``pauses`` are the seconds before each further try, ``timings.get_pauses`` by default.
+        """
         path = self._local(path)
-        for pause in self.timings.get_pauses:
+        for pause in self.timings.get_pauses if pauses is None else pauses:
             try:
-                return await self._get_once(path, slow=slow)
+                return await self._get_once(path)
             except BmcFault as fault:
                 if not _worth_repeating(fault):
                     raise
             await anyio.sleep(pause)
-        return await self._get_once(path, slow=slow)
+        return await self._get_once(path)
 
     async def get_optional(self, path: str) -> Reply | None:
-        """Return a resource, None when the BMC says by 404, 405 or 501 that it has none."""
+        """Return a resource, None when the BMC says by 404, 405 or 501 that it has none.
+
+        It is tried again once only: some BMCs answer 500 for what they do not have.
+        """
         try:
-            return await self.get(path)
+            return await self.get(path, pauses=self.timings.get_pauses[:1])
         except BmcFault as fault:
             if fault.status in ABSENT:
                 return None
@@ -195,14 +203,14 @@ class BmcClient:
         """Return this machine's system as it is now."""
         return await self.get(await self.system_path())
 
-    async def _get_once(self, path: str, *, slow: bool) -> Reply:
+    async def _get_once(self, path: str) -> Reply:
         async with self._reads:
-            answer = await self._ask("GET", path, slow=slow)
+            answer = await self._ask("GET", path)
         target = answer.headers.get("location", "")
         if answer.status in (301, 302, 307, 308) and target:
             path = self._local(target)
             async with self._reads:
-                answer = await self._ask("GET", path, slow=slow)
+                answer = await self._ask("GET", path)
         return self._reply("GET", path, answer)
 
     # -- writing -----------------------------------------------------------------------------
@@ -230,7 +238,7 @@ class BmcClient:
         return await self._completed("PATCH", path, answer)
 
     async def _patch_anyway(self, path: str, body: dict[str, Any], refused: str) -> Answer:
-        fresh = (await self._get_once(path, slow=False)).etag
+        fresh = (await self._get_once(path)).etag
         strong = fresh.removeprefix("W/")
         tried = {refused}
         answer: Answer | None = None
@@ -318,15 +326,18 @@ class BmcClient:
             keep(Exchange(method=method, path=path, status=0, ms=sum(took), excerpt=said))
             raise self._fault(method, path, broken, said) from broken
         excerpt = ""
+        body_sha256 = digest(answer.body)
         if answer.status >= 400:
-            excerpt = redact(complaint(answer), self._auth.secrets)
+            # Messages and digests quote errors, and some BMCs echo what they were sent.
+            answer = scrubbed(answer, self._auth.secrets)
+            excerpt = complaint(answer)
         keep(
             Exchange(
                 method=method,
                 path=path,
                 status=answer.status,
                 ms=sum(took),
-                body_sha256=digest(answer.body),
+                body_sha256=body_sha256,
                 excerpt=excerpt,
             )
         )
@@ -335,8 +346,7 @@ class BmcClient:
     async def _fly(
         self, flight: Flight, method: str, path: str, call: Call, took: list[int]
     ) -> Answer:
-        # The libraries' time-outs run between bytes; this one covers a trickle too.
-        limit = self.timings.connect + call.read_timeout + 5
+        limit = self.timings.connect + call.read_timeout + self.timings.slack
         exchange = partial(self._wire.exchange, flight, method, path, call, took.append)
         try:
             with anyio.fail_after(limit):
@@ -393,16 +403,6 @@ class BmcClient:
         with anyio.move_on_after(self.timings.connect):
             await self._auth.log_out()
         self._wire.close_connections()
-
-
-@asynccontextmanager
-async def connected(client: BmcClient) -> AsyncIterator[BmcClient]:
-    """Hand out ``client`` and close it at the end, even when cancelled."""
-    try:
-        yield client
-    finally:
-        with anyio.CancelScope(shield=True):
-            await client.close()
 
 
 _NO_REDFISH = "check the address and port, and that Redfish is enabled on the BMC"
