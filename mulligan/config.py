@@ -185,8 +185,11 @@ class Config(Section, frozen=True, kw_only=True):
     projector: ProjectorConfig = ProjectorConfig()
 
 
-def load(path: Path | None, env: Mapping[str, str]) -> Config:
-    """Read the file (none: only defaults) and the overrides in ``env``; raise ConfigError."""
+def load(path: Path | None, env: Mapping[str, str], *, check_files: bool = True) -> Config:
+    """Read the file (none: only defaults) and the overrides in ``env``; raise ConfigError.
+
+    With ``check_files``, the certificates and keys that it names must exist.
+    """
     base = (path.parent if path else Path()).resolve()
     source = Source(
         name=str(path or "defaults"),
@@ -196,7 +199,7 @@ def load(path: Path | None, env: Mapping[str, str]) -> Config:
         reserved=RESERVED_ENV,
     )
     config = _absolute(read(Config, source, _decode), base)
-    if problems := list(_contradictions(config, source)):
+    if problems := list(_contradictions(config, source, check_files)):
         raise ConfigError(problems)
     return config
 
@@ -279,7 +282,7 @@ def _absolute(config: Config, base: Path) -> Config:
     return absolute
 
 
-def _contradictions(config: Config, source: Source) -> Iterator[Problem]:
+def _contradictions(config: Config, source: Source, check_files: bool) -> Iterator[Problem]:
     """Check what no single key can tell."""
     init = "run `mulligan init`, or correct the path"
     triples: dict[str, TlsConfig | EtcdConfig] = {"tls": config.tls, "etcd": config.etcd}
@@ -293,7 +296,7 @@ def _contradictions(config: Config, source: Source) -> Iterator[Problem]:
                 if name == "tls":
                     fix = "run `mulligan init`, or set tls.enabled = false for a trial"
                 yield Problem(where, full, "missing, and TLS needs it", fix)
-            elif file is not None and not file.is_file():
+            elif check_files and file is not None and not file.is_file():
                 yield Problem(where, full, f"no file {file}", init)
     seen: dict[Address, str] = {}
     for key in config.listen.__struct_fields__:

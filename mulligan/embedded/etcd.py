@@ -14,6 +14,7 @@ import re
 import shutil
 import ssl
 import subprocess
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
@@ -170,14 +171,12 @@ class EmbeddedEtcd:
 
     def healthy(self, timeout: float = 2.0) -> bool:
         """Ask its health endpoint once."""
-        connection = self._connection(timeout)
         try:
-            connection.request("GET", "/health")
-            body = json.loads(connection.getresponse().read())
+            with closing(self._connection(timeout)) as connection:
+                connection.request("GET", "/health")
+                body = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
             return False
-        finally:
-            connection.close()
         return bool(body.get("health") == "true")
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:

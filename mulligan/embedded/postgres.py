@@ -254,7 +254,7 @@ def _run(argv: list[str], account: Account | None, typed: str = "") -> None:
         text=True,
         timeout=START_PATIENCE,
         check=False,
-        preexec_fn=lambda: command.enter(parent),  # noqa: PLW1509
+        preexec_fn=lambda: command.enter(parent),
     )
     if done.returncode != 0:
         raise StartFailed(f"{Path(argv[0]).name} failed: {done.stderr.strip()}")

@@ -78,7 +78,7 @@ class Process:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=lambda: command.enter(parent),  # noqa: PLW1509
+                preexec_fn=lambda: command.enter(parent),
             )
 
     @property

@@ -165,7 +165,7 @@ def _check_same_region(paths: RegionPaths, region: str) -> None:
     found = None
     ca = paths.tls("ca").cert
     if paths.config.exists():
-        found = load(paths.config, {}).region
+        found = load(paths.config, {}, check_files=False).region
     elif ca.exists():
         found = common_name(ca.read_bytes()).removesuffix(".mulligan")
     if found is not None and found != region:
