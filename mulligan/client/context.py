@@ -86,7 +86,14 @@ def save_settings(path: Path, settings: Settings) -> None:
     write_private(path, "\n".join(lines) + "\n")
 
 
-def save_context(path: Path, name: str, context: Context, make_current: bool = True) -> None:
+def save_context(
+    path: Path,
+    name: str,
+    context: Context,
+    make_current: bool = True,
+    *,
+    keep_tokens: bool = False,
+) -> None:
     """Add or replace one context, and forget the tokens that were cached under its name."""
     from mulligan.client.tokens import TokenCache
 
@@ -94,7 +101,8 @@ def save_context(path: Path, name: str, context: Context, make_current: bool = T
     contexts = {**settings.contexts, name: context}
     current = name if make_current or not settings.current else settings.current
     save_settings(path, Settings(current=current, contexts=contexts))
-    TokenCache.at(name).forget()
+    if not keep_tokens:
+        TokenCache.at(name).forget()
 
 
 def choose_context(
@@ -106,8 +114,9 @@ def choose_context(
 ) -> Chosen:
     """Return the named or current context under the environment's and then ``overrides``' values.
 
-    ``overrides`` may hold ``address`` and ``project``; empty values are ignored. Raise NotFound for
-    an unknown name, and FailedPrecondition when nothing says where the control plane is.
+    ``overrides`` may hold ``address``, ``ca``, ``account`` and ``project``; empty values are
+    ignored. Raise NotFound for an unknown name, and FailedPrecondition when nothing says where the
+    control plane is.
     """
     settings = load_settings(path)
     wanted = name or environ.get("MULLIGAN_CONTEXT", "") or settings.current
@@ -122,6 +131,8 @@ def choose_context(
     values |= {key: value for key, value in (overrides or {}).items() if value}
     changed = {key: value for key, value in values.items() if value}
     addresses = tuple(part.strip() for part in changed.pop("address", "").split(",") if part)
+    if changed.get("account", context.account) != context.account:
+        context = msgspec.structs.replace(context, secret_file="")  # it is another account's
     if addresses:
         context = msgspec.structs.replace(context, address=addresses)
     context = _with_absolute_paths(msgspec.structs.replace(context, **changed), path.parent)

@@ -1,0 +1,134 @@
+"""``mulligan login``, ``logout``, ``whoami``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mulligan.cli.output import Column
+from mulligan.cli.quantities import format_time
+from mulligan.cli.verbs import Session, verb
+from mulligan.errors import InvalidArgument
+
+app = typer.Typer(rich_markup_mode=None)
+
+WHO = (
+    Column("ACCOUNT", lambda who: who.account_name or who.account),
+    Column("UUID", lambda who: who.account),
+    Column("PROJECT", lambda who: who.project or "(system)"),
+    Column("ROLES", lambda who: ", ".join(who.roles) or "none"),
+    Column("REGION", lambda who: who.region),
+    Column("EXPIRES", lambda who: format_time(who.expires_at)),
+)
+
+
+@verb(app, "login")
+async def login(
+    session: Session,
+    account: Annotated[str, typer.Argument(help="Account; default: the context's.")] = "",
+    ca: Annotated[str, typer.Option("--ca", help="PEM file that vouches for the services.")] = "",
+    save_as: Annotated[
+        str, typer.Option("--save-as", help="Keep address, CA, account and project as a context.")
+    ] = "",
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the secret from standard input.")
+    ] = False,
+    secret_file: Annotated[str, typer.Option("--secret-file", help="File of the secret.")] = "",
+) -> None:
+    """Log in and remember the tokens.
+
+    The secret is asked for, or read from standard input, a file, or MULLIGAN_SECRET; it is never
+    an argument.
+    """
+    import msgspec
+
+    from mulligan.client.client import Client
+    from mulligan.client.context import choose_context, config_path, save_context
+    from mulligan.client.tokens import TokenCache
+
+    overrides = {
+        "address": session.common.address,
+        "project": session.common.project,
+        "account": account,
+        "ca": absolute(ca),
+    }
+    chosen = choose_context(config_path(), session.common.context, overrides=overrides)
+    context = chosen.context
+    if not context.account:
+        context = msgspec.structs.replace(context, account=ask("Account: ", hidden=False))
+    secret = given_secret(password_stdin, secret_file) or chosen.secret
+    if not secret:
+        secret = ask(f"Secret of {context.account}: ", hidden=True)
+    name = save_as or chosen.name
+    async with Client(context, secret=secret, cache=TokenCache.at(name)) as client:
+        await client.log_in()
+        if save_as or ca or session.common.address or account:
+            save_context(config_path(), name, context, keep_tokens=True)
+        session.out.one(await client.iam.who_am_i(), WHO)
+
+
+@verb(app, "logout")
+async def logout(session: Session) -> None:
+    """Forget the tokens of the context."""
+    session.cache.forget()
+    session.out.note(f"logged out of {session.chosen.name}")
+
+
+@verb(app, "whoami")
+async def whoami(session: Session) -> None:
+    """Show who you are and what you may do."""
+    session.out.one(await session.client.iam.who_am_i(), WHO)
+
+
+def absolute(path: str) -> str:
+    """Return a path that holds in any folder; an empty one stays empty."""
+    return os.path.abspath(path) if path else ""
+
+
+def given_secret(from_stdin: bool, file: str) -> str:
+    """Return the secret of standard input or of a file; empty when neither is named."""
+    if from_stdin and file:
+        raise InvalidArgument("--password-stdin", "give it or a file, not both")
+    if from_stdin:
+        secret = sys.stdin.readline().rstrip("\r\n")
+        if not secret:
+            raise InvalidArgument("--password-stdin", "standard input is empty")
+        return secret
+    if file:
+        return secret_in(file)
+    return ""
+
+
+def secret_in(file: str) -> str:
+    """Return the first line of a file; raise InvalidArgument when there is none."""
+    try:
+        lines = Path(file).expanduser().read_text().splitlines()
+    except OSError as error:
+        raise InvalidArgument(file, f"cannot be read: {error.strerror}") from error
+    if not lines or not lines[0]:
+        raise InvalidArgument(file, "is empty; its first line must be the secret")
+    return lines[0]
+
+
+def ask(prompt: str, *, hidden: bool) -> str:
+    """Ask the person at the terminal; raise InvalidArgument when there is none."""
+    if not sys.stdin.isatty():
+        raise InvalidArgument(
+            prompt.rstrip(": ").lower(),
+            "nobody is there to ask; use --password-stdin, a file, or MULLIGAN_SECRET",
+        )
+    answer: str = typer.prompt(prompt.rstrip(": "), hide_input=hidden, err=True)
+    return answer
+
+
+def new_secret(from_stdin: bool, file: str, prompt: str) -> str:
+    """Return a new secret from standard input, a file, or asked for twice."""
+    given = given_secret(from_stdin, file)
+    if given:
+        return given
+    secret = ask(prompt, hidden=True)
+    if ask(f"{prompt} (again)", hidden=True) != secret:
+        raise InvalidArgument("secret", "the two are not the same")
+    return secret

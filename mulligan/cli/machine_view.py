@@ -1,0 +1,114 @@
+"""How machines, their actions and their why-chains are printed."""
+
+from typing import TYPE_CHECKING
+
+from mulligan.cli.output import Column, word
+from mulligan.cli.quantities import format_bytes, format_span, format_time
+
+if TYPE_CHECKING:
+    from mulligan.proto.v1 import Action, Facts, Machine, WhyMachineResponse
+
+
+def state_shown(machine: "Machine") -> str:
+    """Return the state, with what failed."""
+    state = word(machine.state)
+    return f"{state}({machine.failed_operation})" if machine.failed_operation else state
+
+
+def operation_shown(machine: "Machine") -> str:
+    """Return what is under way and how far it is."""
+    operation = machine.operation
+    if operation is None:
+        return ""
+    text = f"{operation.verb}: {operation.step} {operation.step_number}/{operation.steps}"
+    return f"{text} (attempt {operation.attempt})" if operation.attempt > 1 else text
+
+
+def fault_shown(machine: "Machine") -> str:
+    """Return what is wrong."""
+    fault = machine.fault
+    return f"{fault.fault}: {fault.message}".strip(": ") if fault else ""
+
+
+def facts_shown(facts: "Facts | None") -> str:
+    """Return the hardware, a line a topic."""
+    if facts is None:
+        return ""
+    lines = [
+        " ".join(filter(None, (facts.manufacturer, facts.model, facts.serial))),
+        f"{facts.cpu_sockets} x {facts.cpu_model or 'CPU'}, {facts.cpu_cores} cores, "
+        f"{facts.cpu_threads} threads",
+        f"{format_bytes(facts.memory_bytes)} memory",
+        *(f"disk {disk.id} {format_bytes(disk.bytes)} {disk.media}" for disk in facts.disks),
+        *(f"nic {nic.id} {nic.mac} {nic.link}".rstrip() for nic in facts.nics),
+    ]
+    if facts.missing:
+        lines.append(f"not offered by the BMC: {', '.join(facts.missing)}")
+    return "\n".join(line for line in lines if line)
+
+
+COLUMNS = (
+    Column("NAME", lambda machine: machine.name),
+    Column("STATE", state_shown),
+    Column("POWER", lambda machine: machine.power.observed if machine.power else ""),
+    Column("OPERATION", operation_shown),
+    Column("CLAIM", lambda machine: machine.claim),
+    Column("FAULT", fault_shown),
+    Column("IMAGE", lambda machine: machine.image, wide=True),
+    Column("BMC", lambda machine: machine.bmc.address if machine.bmc else "", wide=True),
+    Column("PROJECT", lambda machine: machine.project, wide=True),
+    Column("UUID", lambda machine: machine.uuid, wide=True),
+    Column("UPDATED", lambda machine: format_time(machine.updated_at), wide=True),
+)
+WHOLE = (
+    *COLUMNS,
+    Column("SYSTEM", lambda machine: machine.bmc.system if machine.bmc else ""),
+    Column("CREDENTIAL", lambda machine: machine.bmc.credential if machine.bmc else ""),
+    Column("HARDWARE", lambda machine: facts_shown(machine.facts)),
+    Column("CREATED", lambda machine: format_time(machine.created_at)),
+)
+
+
+def action_time(action: "Action") -> str:
+    """Return how long an action took from its attempt to its outcome."""
+    if action.attempted_at is None or action.observed_at is None:
+        return ""
+    return format_span((action.observed_at - action.attempted_at).total_seconds())
+
+
+ACTIONS = (
+    Column("REQUESTED", lambda action: format_time(action.requested_at)),
+    Column("VERB", lambda action: action.verb),
+    Column("STEP", lambda action: action.step),
+    Column("MODE", lambda action: action.mode, wide=True),
+    Column("TRY", lambda action: str(action.attempt)),
+    Column("STATUS", lambda action: action.status),
+    Column("TOOK", action_time),
+    Column("MESSAGE", lambda action: action.message),
+    Column("OWNER", lambda action: action.owner, wide=True),
+    Column(
+        "EXCHANGES",
+        lambda action: "; ".join(
+            f"{one.method} {one.path} {one.status} {one.ms}ms" for one in action.exchanges
+        ),
+        wide=True,
+    ),
+    Column("ID", lambda action: action.id, wide=True),
+)
+
+
+def why_shown(why: "WhyMachineResponse") -> str:
+    """Return the chain as a tree, oldest first, down to what is waited for."""
+    branches: list[list[str]] = []
+    for cause in why.chain:
+        place = f"#{cause.position.seq}" if cause.position else ""
+        told = "  ".join(filter(None, (format_time(cause.at), place, cause.actor)))
+        branches.append([f"{cause.what}  [{told}]" if told else cause.what])
+        branches[-1] += cause.detail.splitlines()
+    branches.append([f"waiting for {why.waiting_for}" if why.waiting_for else "it rests"])
+    lines = [why.summary]
+    for number, (first, *details) in enumerate(branches, start=1):
+        last = number == len(branches)
+        lines.append(f"{'└─' if last else '├─'} {first}")
+        lines += [f"{'   ' if last else '│  '}  {detail}" for detail in details]
+    return "\n".join(lines)

@@ -1,0 +1,171 @@
+"""The command ``mulligan``: nouns and verbs, and no traceback ever."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from mulligan import __version__
+from mulligan.cli.output import Format
+from mulligan.cli.report import report
+from mulligan.cli.verbs import Common
+
+NOUNS: dict[str, tuple[str, str]] = {
+    "init": ("run", "Set up a region: CA, admin account, configuration."),
+    "up": ("run", "Run everything here, with an embedded etcd and Postgres."),
+    "serve": ("run", "Run one service or several."),
+    "demo": ("run", "Start everything with an emulated fleet and walk through it."),
+    "login": ("login", "Log in and remember the tokens."),
+    "logout": ("login", "Forget the tokens of a context."),
+    "whoami": ("login", "Show who you are and what you may do."),
+    "context": ("context", "Choose between control planes and identities."),
+    "status": ("status", "Show services, the log, projections, and machines in trouble."),
+    "machine": ("machine", "Enrol, inspect, deploy and release machines."),
+    "claim": ("claim", "Take and give back resources."),
+    "reservation": ("reservation", "Claim resources ahead of time."),
+    "image": ("image", "Manage images to deploy."),
+    "credential": ("credential", "Manage BMC logins."),
+    "provider": ("provider", "Manage what offers resources."),
+    "inventory": ("inventory", "See and set what a provider offers."),
+    "group": ("group", "Manage sets of providers."),
+    "apply": ("apply", "Make the inventory what a YAML file says."),
+    "account": ("account", "Manage accounts and their roles."),
+    "project": ("project", "Manage projects."),
+    "name": ("name", "Look up and change names."),
+    "log": ("log", "Read and verify the event log."),
+    "rebuild": ("rebuild", "Build read models anew from the log."),
+    "version": ("version", "Print the version."),
+}
+"""Each first word of a command: the module of ``mulligan.cli`` that has it, and its help.
+
+A module has an ``app``, a Typer. Where that has a command called as the first word itself, the word
+is that command; else it is a noun and the commands are its verbs.
+"""
+
+
+class Nouns(TyperGroup):
+    """The first words, of which only the one in use is imported."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, text) in NOUNS.items():
+            self.commands[name] = TyperCommand(name, help=text, rich_markup_mode=None)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the first words, in the order of the table."""
+        return list(NOUNS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import what the first word stands for."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in NOUNS else command, rest
+
+
+def load(name: str) -> Any:
+    """Return the command or group that a first word stands for."""
+    module, text = NOUNS[name]
+    group = get_group(import_module(f"mulligan.cli.{module}").app)
+    command = group.commands.get(name)
+    if command is not None:
+        return command
+    group.name = name
+    group.help = text
+    return group
+
+
+app = typer.Typer(
+    cls=Nouns,
+    name="mulligan",
+    help="Provision machines: an inventory, claims over time, and a log of everything.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"mulligan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Option("--context", help="Context to use [env MULLIGAN_CONTEXT].")
+    ] = "",
+    address: Annotated[
+        str, typer.Option("--address", help="HOST:PORT of any service [env MULLIGAN_ADDRESS].")
+    ] = "",
+    project: Annotated[
+        str, typer.Option("--project", help="Project to act in [env MULLIGAN_PROJECT].")
+    ] = "",
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", help="How to print what is found.")
+    ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Accept answers older than what was just written.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Keep the options that stand before the noun."""
+    context.obj = Common(name, address, project, output, stale)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return the exit code."""
+    command = get_command(app)
+    try:
+        result = command.main(
+            list(arguments) if arguments is not None else None,
+            prog_name="mulligan",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\nstopped\n")
+        return 130
+    except BrokenPipeError:
+        # The reader went away; a flush at exit must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return report_any(error)
+    return result if isinstance(result, int) else 0
+
+
+def report_any(error: Exception) -> int:
+    """Print an error of ours or of the command line's grammar; return the exit code."""
+    show = getattr(error, "show", None)
+    if show is None:
+        return report(error)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stdout.write(f"{error}\n")
+        return 0
+    usage = getattr(error, "ctx", None)
+    sys.stderr.write(f"error: {error.format_message()}\n")  # type: ignore[attr-defined]
+    if usage is not None:
+        sys.stderr.write(f"  next: see `{usage.command_path} --help`\n")
+    return 2
+
+
+def entry() -> None:
+    """Run as the console script does."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,172 @@
+"""What commands print: tables for people; JSON, YAML and names for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple, TextIO
+
+
+class Format(StrEnum):
+    """The forms that ``-o`` chooses from."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+class Column(NamedTuple):
+    """One column of a table, or one line of an object's description."""
+
+    title: str
+    value: Callable[[Any], str]
+    wide: bool = False
+
+
+class Output:
+    """Where and how a command prints. Data goes to ``out``, notes to ``err``.
+
+    Keys of JSON and YAML are the field names of the ``.proto`` files, always all of them; enums
+    are in lower case without their prefix, times in ISO 8601, 64-bit integers are numbers.
+    """
+
+    def __init__(
+        self,
+        form: Format = Format.TABLE,
+        *,
+        quiet: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+    ) -> None:
+        self.form = form
+        self.quiet = quiet
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+
+    @property
+    def for_people(self) -> bool:
+        """Tell whether tables are printed rather than data."""
+        return self.form in (Format.TABLE, Format.WIDE)
+
+    def rows(self, items: Sequence[Any], columns: Sequence[Column], empty: str = "") -> None:
+        """Print a list; ``empty`` is noted when it is empty and people read it."""
+        match self.form:
+            case Format.JSON:
+                self.line(_json([plain(item) for item in items]))
+            case Format.YAML:
+                self.line(_yaml([plain(item) for item in items]))
+            case Format.NAME:
+                for item in items:
+                    self.line(name_of(item))
+            case _ if not items:
+                self.note(empty or "none")
+            case _:
+                shown = [column for column in columns if self._shows(column)]
+                self._table(shown, [[column.value(item) for column in shown] for item in items])
+
+    def one(self, item: Any, columns: Sequence[Column]) -> None:
+        """Print one object, every column of it."""
+        match self.form:
+            case Format.JSON:
+                self.line(_json(plain(item)))
+            case Format.YAML:
+                self.line(_yaml(plain(item)))
+            case Format.NAME:
+                self.line(name_of(item))
+            case _:
+                pairs = [(column.title.lower(), column.value(item)) for column in columns]
+                width = max((len(title) for title, _ in pairs), default=0)
+                for title, value in pairs:
+                    first, *more = value.splitlines() or [""]
+                    if first:
+                        self.line(f"{title:<{width}}  {first}")
+                    for line in more:
+                        self.line(f"{'':<{width}}  {line}")
+
+    def made(self, item: Any, columns: Sequence[Column]) -> None:
+        """Print an object that was just created: with ``-q`` its UUID and nothing else."""
+        if self.quiet:
+            self.line(item.uuid)
+        else:
+            self.one(item, columns)
+
+    def record(self, item: Any, text: str) -> None:
+        """Print one item of an endless list: a line of JSON, a YAML document, or ``text``."""
+        match self.form:
+            case Format.JSON:
+                self.line(json.dumps(plain(item), ensure_ascii=False))
+            case Format.YAML:
+                self.line("---\n" + _yaml(plain(item)))
+            case _:
+                self.line(text)
+        self.out.flush()
+
+    def line(self, text: str) -> None:
+        """Print one line of data."""
+        print(text, file=self.out)
+
+    def note(self, text: str) -> None:
+        """Tell a person something that is not data; ``-q`` silences it."""
+        if not self.quiet:
+            print(text, file=self.err, flush=True)
+
+    def _shows(self, column: Column) -> bool:
+        return not column.wide or self.form is Format.WIDE
+
+    def _table(self, columns: Sequence[Column], cells: Iterable[Sequence[str]]) -> None:
+        lines = [[column.title for column in columns], *([c or "-" for c in row] for row in cells)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for row in lines:
+            padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.line("  ".join(padded).rstrip())
+
+
+def plain(value: Any) -> Any:
+    """Return a message as the dicts, lists, strings and numbers that are printed."""
+    import betterproto2
+
+    if isinstance(value, betterproto2.Message):
+        value = value.to_dict(
+            output_format=betterproto2.OutputFormat.PYTHON,
+            casing=betterproto2.Casing.SNAKE,
+            include_default_values=True,
+        )
+    match value:
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case IntEnum():
+            return value.name.lower() if value.name else int(value)
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case _:
+            return value
+
+
+def name_of(item: Any) -> str:
+    """Return what a person calls an object: its name, or its UUID when it has none."""
+    for field in ("name", "uuid", "id", "instance", "commit", "summary"):
+        found = getattr(item, field, "")
+        if found:
+            return str(found)
+    return ""
+
+
+def word(value: IntEnum) -> str:
+    """Return an enum's value in lower case; nothing for the unspecified one."""
+    return "" if int(value) == 0 else (value.name or str(int(value))).lower()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return text.rstrip("\n")

@@ -1,0 +1,96 @@
+"""Errors as the user sees them: what, which field, what to do next; and the exit codes."""
+
+import os
+import sys
+import traceback
+
+from mulligan.errors import (
+    AlreadyExists,
+    Conflict,
+    DeadlineExceeded,
+    Exhausted,
+    FailedPrecondition,
+    InvalidArgument,
+    MulliganError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+EXIT_CODES: tuple[tuple[type[MulliganError], int], ...] = (
+    (InvalidArgument, 2),
+    (NotFound, 3),
+    (PermissionDenied, 4),
+    (Unauthenticated, 4),
+    (AlreadyExists, 5),
+    (Conflict, 5),
+    (FailedPrecondition, 6),
+    (Exhausted, 7),
+    (Unavailable, 8),
+    (DeadlineExceeded, 8),
+)
+"""The exit code by class of error; any other error is 1."""
+
+_NEXT_STEP: tuple[tuple[type[MulliganError], str], ...] = (
+    (NotFound, "see what there is with the `list` command of that noun"),
+    (PermissionDenied, "see your roles with `mulligan whoami`; `mulligan account bind` gives more"),
+    (Unauthenticated, "log in with `mulligan login`"),
+    (Conflict, "somebody else changed it meanwhile; look again and repeat the command"),
+    (Exhausted, "ask for less or later, or see what is in use with `mulligan provider usage`"),
+    (Unavailable, "see the services with `mulligan status`, or try again in a moment"),
+    (DeadlineExceeded, "the outcome may be unknown; look before repeating the command"),
+)
+
+
+class Several(MulliganError):
+    """Some of several objects failed; each was reported. ``first`` gives the exit code."""
+
+    def __init__(self, first: MulliganError, failed: int, of: int) -> None:
+        self.first = first
+        super().__init__(f"{failed} of {of} failed")
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a command that ended with ``error``."""
+    if isinstance(error, Several):
+        return exit_code(error.first)
+    for kind, code in EXIT_CODES:
+        if isinstance(error, kind):
+            return code
+    return 1
+
+
+def describe(error: MulliganError) -> list[str]:
+    """Return the lines that tell the user about ``error``."""
+    if isinstance(error, InvalidArgument) and error.message.startswith(error.violations[0].field):
+        lines = [f"error: {v.field}: {v.description}" for v in error.violations]
+    else:
+        lines = [f"error: {error.message}"]
+    if not any("`mulligan" in line for line in lines):
+        lines += [f"  next: {step}" for kind, step in _NEXT_STEP if isinstance(error, kind)]
+    return lines
+
+
+def report(error: BaseException) -> int:
+    """Print ``error`` to standard error and return the exit code."""
+    found = first_cause(error)
+    if isinstance(found, MulliganError):
+        lines = describe(found)
+    else:
+        lines = [
+            f"error: unexpected {type(found).__name__}: {found}",
+            "  next: this is a defect; run again with MULLIGAN_DEBUG=1 and report the trace",
+        ]
+    if os.environ.get("MULLIGAN_DEBUG"):
+        traceback.print_exception(error)
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    return exit_code(found)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the error inside nested exception groups, Mulligan's own before any other."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    causes = [first_cause(one) for one in error.exceptions]
+    return next((one for one in causes if isinstance(one, MulliganError)), causes[0])

@@ -1,0 +1,187 @@
+"""How a noun's verbs become commands: common options, one client for the call, clean-up."""
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
+
+import typer
+
+from mulligan.cli.output import Format, Output
+from mulligan.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from mulligan.client.client import Client
+    from mulligan.client.context import Chosen
+    from mulligan.client.tokens import TokenCache
+
+P = ParamSpec("P")
+PANEL = "Common options"
+
+ContextOption = Annotated[
+    str, typer.Option("--context", help="Context to use [env MULLIGAN_CONTEXT].", metavar="NAME")
+]
+AddressOption = Annotated[
+    str, typer.Option("--address", help="HOST:PORT of any service [env MULLIGAN_ADDRESS].")
+]
+ProjectOption = Annotated[
+    str, typer.Option("--project", help="Project to act in [env MULLIGAN_PROJECT].")
+]
+FormatOption = Annotated[
+    Format | None, typer.Option("-o", "--output", help="How to print what is found.")
+]
+StaleOption = Annotated[
+    bool, typer.Option("--stale", help="Accept answers older than what was just written.")
+]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print the UUID only.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "context": (ContextOption, ""),
+    "address": (AddressOption, ""),
+    "project": (ProjectOption, ""),
+    "output": (FormatOption, None),
+    "stale": (StaleOption, False),
+}
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that every command takes, before the noun or after the verb."""
+
+    context: str = ""
+    address: str = ""
+    project: str = ""
+    output: Format | None = None
+    stale: bool = False
+
+    def under(self, given: dict[str, Any]) -> "Common":
+        """Return these options with those that were given after the verb over them."""
+        values = {name: given.get(name) or getattr(self, name) for name in _COMMON}
+        return Common(**values)
+
+
+@dataclass
+class Session:
+    """What a verb works with; the client connects at its first call."""
+
+    common: Common
+    out: Output
+    _client: "Client | None" = field(default=None, init=False)
+
+    @property
+    def client(self) -> "Client":
+        """The smart client of the chosen context."""
+        if self._client is None:
+            from mulligan.client.client import Client
+
+            chosen = self.chosen
+            self._client = Client(
+                chosen.context,
+                secret=chosen.secret,
+                cache=self.cache,
+                allow_stale=self.common.stale,
+                patience=float(os.environ.get("MULLIGAN_PATIENCE", "15")),
+            )
+        return self._client
+
+    @property
+    def chosen(self) -> "Chosen":
+        """The context with all overrides."""
+        from mulligan.client.context import choose_context, config_path
+
+        overrides = {"address": self.common.address, "project": self.common.project}
+        return choose_context(config_path(), self.common.context, overrides=overrides)
+
+    @property
+    def cache(self) -> "TokenCache":
+        """Where the context's tokens are kept."""
+        from mulligan.client.tokens import TokenCache
+
+        return TokenCache.at(self.chosen.name)
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Return if the user agrees; raise FailedPrecondition if not, or if none can be asked."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise FailedPrecondition(f"{question} Nobody is there to ask: add --yes")
+        if not typer.confirm(question, err=True):
+            raise FailedPrecondition("nothing was done")
+
+    def confirm_several(self, verb: str, names: Sequence[str], yes: bool) -> None:
+        """Ask before a destructive verb is applied to more than one object."""
+        if len(names) > 1:
+            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            self.confirm(f"{verb} {len(names)} objects ({shown})?", yes)
+
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        if self._client is not None:
+            self._client.close()
+
+
+def verb(
+    app: typer.Typer, name: str
+) -> Callable[
+    [Callable[Concatenate[Session, P], Awaitable[None]]],
+    Callable[Concatenate[Session, P], Awaitable[None]],
+]:
+    """Register an async function as a command.
+
+    Its parameters after the session become the command's, followed by the common options that it
+    does not define itself. A parameter called ``quiet`` silences everything but UUIDs.
+    """
+
+    def register(
+        function: Callable[Concatenate[Session, P], Awaitable[None]],
+    ) -> Callable[Concatenate[Session, P], Awaitable[None]]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        names = {parameter.name for parameter in own}
+        added = {key: value for key, value in _COMMON.items() if key not in names}
+
+        def command(**given: Any) -> None:
+            context = cast(typer.Context, given.pop("typer_context"))
+            outer = context.find_root().obj
+            outer = outer if isinstance(outer, Common) else Common()
+            common = outer.under({key: given.pop(key) for key in added})
+            out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))
+            _run(function, Session(common, out), given)
+
+        parameters = [_keyword(parameter) for parameter in own]
+        parameters += [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+            for key, (annotation, default) in added.items()
+        ]
+        context_parameter = inspect.Parameter(
+            "typer_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
+        signature = inspect.Signature([context_parameter, *parameters])
+        cast(Any, command).__signature__ = signature
+        command.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in signature.parameters.values()
+        }
+        command.__doc__ = function.__doc__
+        app.command(name)(command)
+        return function
+
+    return register
+
+
+def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _run(function: Callable[..., Awaitable[None]], session: Session, given: dict[str, Any]) -> None:
+    async def run() -> None:
+        try:
+            await function(session, **given)
+        finally:
+            session.close()
+
+    asyncio.run(run())
