@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -123,6 +124,9 @@ class EmbeddedPostgres:
         """Stop it cleanly, connections included, or by force after ``patience`` seconds."""
         if self._process is not None:
             self._process.stop(patience)
+            if self.socket_dir != self.data_dir:
+                with suppress(OSError):
+                    self.socket_dir.rmdir()
 
     def kill(self) -> None:
         """Kill the server as a crash would; its own children then end by themselves."""

@@ -59,6 +59,7 @@ async def test_a_path_too_long_for_a_socket_gets_a_short_one(tmp_path: Path) -> 
         assert postgres.socket_dir.stat().st_mode & 0o777 == 0o700
     finally:
         postgres.stop()
+    assert not postgres.socket_dir.exists()
 
 
 def test_a_folder_in_use_is_refused(postgres_server: EmbeddedPostgres) -> None:
