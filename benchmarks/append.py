@@ -20,7 +20,7 @@ from mulligan.log.verify import verify
 from mulligan.model import CommitId, RegionName, Seq, StreamId, new_id, utc_now
 
 _REGION = RegionName("bench")
-_DATA = msgspec.Raw(msgspec.json.encode({"claim": new_id(), "pad": "x" * 240}))
+_DATA = msgspec.Raw(msgspec.json.encode({"claim": new_id(), "pad": "x" * 140}))
 
 
 class Share(msgspec.Struct, frozen=True):

@@ -56,7 +56,10 @@ class Pending:
     @property
     def wanted(self) -> bool:
         """Whether anybody still waits."""
-        return any(not waiter.done() for waiter in self.waiters)
+        for waiter in self.waiters:
+            if not waiter.done():
+                return True
+        return False
 
 
 class Batch:
@@ -75,8 +78,12 @@ class Batch:
         self.taken.append(pending)
         self.bytes += len(pending.body) + 1
         self.ids.add(pending.commit.id)
-        for event in pending.commit.events:
-            self.touched.setdefault(event.stream, []).append(pending.commit.id)
+        touched, commit = self.touched, pending.commit
+        for event in commit.events:
+            if event.stream in touched:
+                touched[event.stream].append(commit.id)
+            else:
+                touched[event.stream] = [commit.id]
 
     def defer(self, pending: Pending) -> None:
         """Leave a commit for the entry after this one."""

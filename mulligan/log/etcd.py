@@ -1,6 +1,6 @@
 """The one door to etcd: ranges, transactions, watches and leases over connections of our own.
 
-The generated stubs are aetcd's; its client is not used, for it knows neither TLS nor several
+The generated messages are aetcd's; its client is not used, for it knows neither TLS nor several
 endpoints and hides the revisions that the log needs.
 """
 
@@ -54,6 +54,7 @@ class Etcd:
         self._writes = Lane(settings)
         self._watches = Lane(settings)
         self._bulk = Lane(settings)
+        self._methods: dict[tuple[grpc.aio.Channel, str], Any] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -243,6 +244,14 @@ class Etcd:
         finally:
             call.cancel()
 
+    def _unary(self, channel: grpc.aio.Channel, path: str, response: Any) -> Any:
+        method = self._methods.get((channel, path))
+        if method is None:
+            method = self._methods[channel, path] = channel.unary_unary(
+                path, request_serializer=_serialize, response_deserializer=response.FromString
+            )
+        return method
+
     async def _read(
         self, lane: Lane, path: str, request: Any, response: Any, timeout: float | None
     ) -> Any:
@@ -251,7 +260,7 @@ class Etcd:
             channel = await lane.connected()
             left = max(0.05, until - time.monotonic())
             try:
-                return await _unary(channel, path, response)(
+                return await self._unary(channel, path, response)(
                     request, timeout=left if tries_left == 0 else left / 2, metadata=_HAS_LEADER
                 )
             except grpc.aio.AioRpcError as error:
@@ -265,7 +274,7 @@ class Etcd:
     async def _write(self, path: str, request: Any, response: Any, timeout: float | None) -> Any:
         channel = await self._writes.connected()
         try:
-            return await _unary(channel, path, response)(
+            return await self._unary(channel, path, response)(
                 request, timeout=timeout or self._timeout, metadata=_HAS_LEADER
             )
         except grpc.aio.AioRpcError as error:
@@ -286,12 +295,6 @@ async def _changes(call: Any, first: Any) -> AsyncGenerator[Sequence[Change], No
     raise WatchLost("etcd ended the watch's stream")
 
 
-def _unary(channel: grpc.aio.Channel, path: str, response: Any) -> Any:
-    return channel.unary_unary(
-        path, request_serializer=_serialize, response_deserializer=response.FromString
-    )
-
-
 def _stream(channel: grpc.aio.Channel, path: str, response: Any) -> Any:
     multi = channel.stream_stream(
         path, request_serializer=_serialize, response_deserializer=response.FromString
@@ -300,7 +303,8 @@ def _stream(channel: grpc.aio.Channel, path: str, response: Any) -> Any:
 
 
 def _serialize(message: Any) -> bytes:
-    return bytes(message.SerializeToString())
+    serialized: bytes = message.SerializeToString()
+    return serialized
 
 
 def _change(event: Any) -> Change:
