@@ -4,11 +4,14 @@ Its fake driver takes 1 to 11 seconds for each change of power, really fetches i
 keeps its state in the folder given, so that a restarted fleet is as it was.
 """
 
+import base64
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -122,7 +125,7 @@ class EmulatedFleet:
             scheme = "https" if self._certificate else "http"
             self.address = f"{scheme}://127.0.0.1:{port}"
             try:
-                if await self._answers(port):
+                if await self._answers():
                     return
             except BaseException:
                 with anyio.CancelScope(shield=True):
@@ -189,18 +192,32 @@ class EmulatedFleet:
                 env={**os.environ, "TMPDIR": str(scratch)},
             )
 
-    async def _answers(self, port: int) -> bool:
+    async def _answers(self) -> bool:
+        """Wait until a system is served; the emulator makes them all at the first request."""
         deadline = time.monotonic() + _READY + len(self.systems) / 50
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 return False
-            with anyio.move_on_after(1):
-                try:
-                    async with await anyio.connect_tcp("127.0.0.1", port):
-                        return True
-                except OSError:
-                    await anyio.sleep(0.05)
+            if await anyio.to_thread.run_sync(self._first_request, deadline - time.monotonic()):
+                return True
+            await anyio.sleep(0.05)
         return False
+
+    def _first_request(self, timeout: float) -> bool:
+        request = urllib.request.Request(f"{self.address}/redfish/v1/Systems")
+        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {login}")
+        trusting = ssl.create_default_context()
+        trusting.check_hostname = False
+        trusting.verify_mode = ssl.CERT_NONE
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting)
+        )
+        try:
+            with opener.open(request, timeout=timeout) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def _last_words(self) -> str:
         try:

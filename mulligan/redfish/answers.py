@@ -14,6 +14,9 @@ from mulligan.redfish.transport import Answer
 
 Json = Mapping[str, Any]
 
+# A body may nest as deep as it likes; the decoder gives up by RecursionError.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 ABSENT = (404, 405, 501)
 """Statuses by which a BMC says that it does not have an optional resource."""
 
@@ -32,6 +35,11 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return "".join(c for c in value if c.isprintable()).strip()[:200]
+
+
+def reference(value: object) -> str:
+    """Return a path or URL as it is, empty for anything else."""
+    return value if isinstance(value, str) and len(value) <= 2000 else ""
 
 
 def whole(value: object) -> int:
@@ -57,8 +65,7 @@ def items(value: object) -> list[Any]:
 
 def link(value: object, *keys: str) -> str:
     """Return the ``@odata.id`` of the object found by following ``keys``, or nothing."""
-    found = section(value, *keys).get("@odata.id")
-    return found if isinstance(found, str) else ""
+    return reference(section(value, *keys).get("@odata.id"))
 
 
 def links(value: object) -> list[str]:
@@ -89,7 +96,7 @@ def decode(address: str, path: str, answer: Answer) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         if answer.body.lstrip()[:1] == b"<" or "html" in answer.headers.get("content-type", ""):
             raise BmcFault(
                 "not-redfish",
@@ -136,7 +143,7 @@ def complaint(answer: Answer) -> str:
     """Return the first message of a Redfish error, or the start of whatever body there is."""
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return "" if answer.body.lstrip()[:1] == b"<" else redact(_start(answer.body))
     for item in _errors(body):
         for key in ("Message", "message"):
@@ -149,7 +156,7 @@ def message_ids(answer: Answer) -> set[str]:
     """Return the message ids of a Redfish answer without registry and version."""
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return set()
     found = [text(item.get("MessageId")) for item in _errors(body)]
     top = items(section(body).get("@Message.ExtendedInfo"))

@@ -76,6 +76,7 @@ class ImageCache:
         ``image-too-large``, ``disk-full`` or ``bad-params``.
         """
         path = self.path(sha256)
+        checked_url(url)
         async with self._locks[path.name]:
             if await self._is_good(path):
                 os.utime(path)
@@ -124,16 +125,13 @@ class ImageCache:
 
     @asynccontextmanager
     async def _source(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        parts = urlsplit(url)
-        if parts.scheme == "file":
+        if url.startswith("file:"):
             path = self._local_file(url)
             self._make_room(url, path.stat().st_size)
             yield _file_chunks(path)
-        elif parts.scheme in ("http", "https") and parts.hostname:
+        else:
             async with self._fetched(url) as response:
                 yield response.content.iter_chunked(_CHUNK)
-        else:
-            raise BmcFault("bad-params", f"{_shown(url)} is neither http(s) nor file:<name>")
 
     @asynccontextmanager
     async def _fetched(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -206,6 +204,19 @@ def checked_sha256(text: str) -> str:
     if not _SHA256.fullmatch(lower):
         raise BmcFault("bad-params", f"{text[:80]!r} is no sha256 in hex")
     return lower
+
+
+def checked_url(url: str) -> None:
+    """Raise ``bad-params`` for what is neither ``http(s)://host…`` nor ``file:<name>``."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "file" or (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise BmcFault("bad-params", "the image's URL is neither http(s)://… nor file:<name>")
 
 
 def _shown(url: str) -> str:

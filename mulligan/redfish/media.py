@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import anyio
 import msgspec
 
-from mulligan.redfish.answers import Json, items, link, links, section, text
+from mulligan.redfish.answers import Json, items, link, links, reference, section, text
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.digests import note
 from mulligan.redfish.faults import BmcFault
@@ -43,10 +43,10 @@ def slot_of(path: str, body: Json, etag: str = "") -> Slot:
     return Slot(
         path=path,
         media_types=tuple(text(kind) for kind in items(body.get("MediaTypes"))),
-        image=body["Image"].strip() if isinstance(body.get("Image"), str) else "",
+        image=reference(body.get("Image")).strip(),
         inserted=inserted if isinstance(inserted, bool) else None,
-        insert=text(section(actions, "#VirtualMedia.InsertMedia").get("target")),
-        eject=text(section(actions, "#VirtualMedia.EjectMedia").get("target")),
+        insert=reference(section(actions, "#VirtualMedia.InsertMedia").get("target")),
+        eject=reference(section(actions, "#VirtualMedia.EjectMedia").get("target")),
         etag=etag,
     )
 
@@ -59,8 +59,11 @@ def same_media(image: str, url: str) -> bool:
     """
     if image == url:
         return True
-    wanted = urlsplit(url).path
-    return len(wanted) > 32 and urlsplit(image).path == wanted
+    try:
+        wanted, found = urlsplit(url).path, urlsplit(image).path
+    except ValueError:
+        return False
+    return len(wanted) > 32 and found == wanted
 
 
 async def slots(bmc: BmcClient) -> list[Slot]:

@@ -180,5 +180,8 @@ class MediaServer:
 
 
 def _token_of(url: str) -> str:
-    segments = urlsplit(url).path.split("/")
+    try:
+        segments = urlsplit(url).path.split("/")
+    except ValueError:
+        return ""
     return segments[2] if len(segments) == 4 and segments[1] == "media" else ""

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from mulligan.events.machine import Power
-from mulligan.redfish.answers import Json, items, link, section, text
+from mulligan.redfish.answers import Json, items, link, reference, section, text
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.digests import note
 from mulligan.redfish.faults import BmcFault
@@ -34,7 +34,7 @@ def power_of(system: Json) -> Power:
 
 def reset_target(system: Json) -> str:
     """Return the path of the Reset action, empty when there is none."""
-    return text(section(system, "Actions", "#ComputerSystem.Reset").get("target"))
+    return reference(section(system, "Actions", "#ComputerSystem.Reset").get("target"))
 
 
 def allowed_in_action(system: Json) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ async def reset(bmc: BmcClient, wanted: tuple[str, ...]) -> str:
 async def _allowed(bmc: BmcClient, system: dict[str, Any]) -> tuple[str, ...]:
     allowed = allowed_in_action(system)
     where = section(system, "Actions", "#ComputerSystem.Reset").get("@Redfish.ActionInfo")
-    path = text(where) or link({"info": where}, "info")
+    path = reference(where) or link({"info": where}, "info")
     if not allowed and path:
         info = await bmc.get_optional(path)
         allowed = allowed_in_info(info.body) if info is not None else ()

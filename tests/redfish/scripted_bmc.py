@@ -104,7 +104,10 @@ class ScriptedBmc:
         self.power = "Off"
         self.image: str | None = None
         self.inserted = False
-        self.boot = {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}
+        self.boot: dict[str, Any] = {
+            "BootSourceOverrideEnabled": "Disabled",
+            "BootSourceOverrideTarget": "None",
+        }
         self.system_extra: dict[str, Any] = {}
         self.media_at = SYSTEM
         self.resources: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -56,7 +57,7 @@ async def run(
     *,
     resume: bool = False,
     action: str = "action-1",
-    **params: str,
+    **params: Any,
 ) -> Observation:
     context = StepContext(bmc=client, action=action, params=params, media=media)
     return await run_step(name, context, resume=resume)
@@ -79,9 +80,9 @@ async def test_a_deploy_by_its_steps(
     machine: Callable[[], BmcClient], media: MediaServer, tmp_path: Path
 ) -> None:
     (tmp_path / "images" / "os.iso").write_bytes(IMAGE)
-    image = {"image_url": "file:os.iso", "sha256": SHA}
+    image: dict[str, Any] = {"image_url": "file:os.iso", "sha256": SHA}
     client = machine()
-    for name, params in (
+    steps: list[tuple[str, dict[str, Any]]] = [
         ("stage_image", image),
         ("power_off", {}),
         ("eject_media", {}),
@@ -89,7 +90,8 @@ async def test_a_deploy_by_its_steps(
         ("boot_once", {"device": "cd", "mode": "uefi"}),
         ("power_on", {}),
         ("wait_ready", {"ready_when": "power-on"}),
-    ):
+    ]
+    for name, params in steps:
         seen = await run(client, name, media, **params)
         assert seen.outcome == "done", (name, seen)
         if name == "boot_once":

@@ -139,6 +139,8 @@ async def test_guesses_and_paths_out_of_the_folder_find_nothing(media: MediaServ
         ("file:link.iso", "bad-params"),
         ("file:absent.iso", "image-missing"),
         ("ftp://host/x.iso", "bad-params"),
+        ("http://[x.iso", "bad-params"),
+        ("http://host:port/x.iso", "bad-params"),
     ],
 )
 async def test_only_files_of_the_image_folder_are_read(

@@ -27,7 +27,7 @@ from tests.redfish.scripted_bmc import (
 URL = "http://10.0.0.1:8090/media/" + "a" * 64 + "/image.iso"
 
 
-async def run(client: BmcClient, name: str, *, resume: bool = False, **params: str) -> Observation:
+async def run(client: BmcClient, name: str, *, resume: bool = False, **params: Any) -> Observation:
     context = StepContext(bmc=client, action="action-1", params=params)
     return await run_step(name, context, resume=resume)
 
@@ -286,6 +286,8 @@ async def test_another_attempts_image_is_not_taken_for_ours(
 ) -> None:
     bmc.image, bmc.inserted = URL.replace("aaaa", "bbbb"), True
     assert (await run(client, "insert_media", resume=True, url=URL)).outcome == "retry"
+    bmc.image = "http://[not a url"
+    assert (await run(client, "insert_media", resume=True, url=URL)).outcome == "retry"
     # Ours, served by the executor that had the machine before.
     bmc.image = URL.replace("10.0.0.1", "10.0.0.2")
     assert (await run(client, "insert_media", resume=True, url=URL)).outcome == "done"
@@ -336,7 +338,7 @@ async def test_not_ready_yet_is_tried_again(client: BmcClient) -> None:
     ],
 )
 async def test_bad_parameters_are_fatal_and_nothing_is_sent(
-    bmc: ScriptedBmc, client: BmcClient, name: str, params: dict[str, str]
+    bmc: ScriptedBmc, client: BmcClient, name: str, params: dict[str, Any]
 ) -> None:
     seen = await run(client, name, **params)
     assert (seen.outcome, seen.fault) == ("fatal", "bad-params")

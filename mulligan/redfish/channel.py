@@ -1,0 +1,231 @@
+"""Requests to one BMC: authenticated, timed, bounded, recorded; one place for every exchange."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import msgspec
+from anyio import get_cancelled_exc_class
+
+from mulligan.events.machine import Bmc, Exchange
+from mulligan.redfish.answers import complaint, decode, judge, link, local_path, scrubbed, text
+from mulligan.redfish.auth import Authentication, Login
+from mulligan.redfish.digests import digest, keep, note, redact
+from mulligan.redfish.faults import Ambiguous, BmcFault
+from mulligan.redfish.transport import Answer, Broken, Call, Flight, Wire
+
+_READABLE = {"GET", "HEAD"}
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait for what, in seconds; tests use shorter ones."""
+
+    connect: float = 10.0
+    read: float = 60.0
+    slow: float = 240.0
+    slack: float = 5.0
+    """Added to connect and read for an exchange as a whole, which a trickle would stretch."""
+    get_pauses: tuple[float, ...] = (0.5, 2.0)
+    """Between the tries of a GET that met a 5xx or a dropped connection."""
+    media_pause: float = 3.0
+    """Between the tries of a virtual media action that met a 5xx."""
+    poll: float = 1.0
+    look_for: float = 15.0
+    """How long an effect may take to show before it counts as not applied."""
+    power: float = 120.0
+    graceful: float = 300.0
+    ready: float = 180.0
+    task: float = 600.0
+
+
+class Channel:
+    """The way to one BMC.
+
+    ``limiter`` bounds the threads of the whole process and is shared by all channels. Cancelling a
+    call returns at once: the thread is woken, and a request not yet sent never is.
+    """
+
+    def __init__(
+        self,
+        bmc: Bmc,
+        login: Login,
+        *,
+        limiter: anyio.CapacityLimiter,
+        timings: Timings,
+        ca_file: str | None,
+    ) -> None:
+        self.timings = timings
+        self.origin = _origin(bmc.address)
+        self._limiter = limiter
+        self._own = anyio.CapacityLimiter(4)
+        self._opening = anyio.Lock()
+        self._wire = Wire(self.origin, bmc, connect=timings.connect, ca_file=ca_file)
+        self._auth = Authentication(self.origin, login, self._wire, self._call, self.root)
+        self._root: dict[str, Any] | None = None
+
+    async def root(self) -> dict[str, Any]:
+        """Return the service root, read without credentials once and kept.
+
+        Empty when the BMC wants credentials even for that. Raise ``not-redfish`` for anything
+        that is no Redfish service.
+        """
+        async with self._opening:
+            if self._root is None:
+                self._root = await self._read_root()
+            return self._root
+
+    async def _read_root(self) -> dict[str, Any]:
+        path = "/redfish/v1/"
+        for pause in (*self.timings.get_pauses, None):
+            answer = await self._call("GET", path)
+            if answer.status == 401:
+                note("the BMC wants credentials for its service root, against the standard")
+                return {}
+            fault = judge(self.origin, "GET", path, answer)
+            if fault is None:
+                return self._checked_root(decode(self.origin, path, answer))
+            if fault.fault in ("unsupported", "refused"):
+                raise BmcFault("not-redfish", f"{fault.message}; {_NO_REDFISH}")
+            if pause is None or not worth_repeating(fault):
+                raise fault
+            await anyio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _checked_root(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not (text(body.get("RedfishVersion")) or link(body, "Systems")):
+            raise BmcFault("not-redfish", f"{self.origin} is no Redfish service; {_NO_REDFISH}")
+        return body
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        slow: bool = False,
+    ) -> Answer:
+        """Send one authenticated request; on 401 log in again, once."""
+        ticket = await self._auth.ticket()
+        answer = await self._call(method, path, body=body, headers=headers, slow=slow)
+        if answer.status == 401:
+            await self._auth.renew(ticket)
+            answer = await self._call(method, path, body=body, headers=headers, slow=slow)
+            if answer.status == 401:
+                raise self._auth.rejected()
+        self._auth.proven()
+        return answer
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        slow: bool = False,
+    ) -> Answer:
+        """Make one exchange in a thread and keep its digest, whatever comes of it."""
+        read = self.timings.slow if slow else self.timings.read
+        call = Call(read_timeout=read, body=body, headers=headers or {})
+        flight = Flight()
+        took: list[int] = []
+        try:
+            async with self._limiter:
+                answer = await self._fly(flight, method, path, call, took)
+        except Broken as broken:
+            said = redact(broken.detail, self._auth.secrets)
+            keep(Exchange(method=method, path=path, status=0, ms=sum(took), excerpt=said))
+            raise self._fault(method, path, broken, said) from broken
+        excerpt = ""
+        body_sha256 = digest(answer.body)
+        if answer.status >= 400:
+            # Messages and digests quote errors, and some BMCs echo what they were sent.
+            answer = scrubbed(answer, self._auth.secrets)
+            excerpt = complaint(answer)
+        keep(
+            Exchange(
+                method=method,
+                path=path,
+                status=answer.status,
+                ms=sum(took),
+                body_sha256=body_sha256,
+                excerpt=excerpt,
+            )
+        )
+        return answer
+
+    async def _fly(
+        self, flight: Flight, method: str, path: str, call: Call, took: list[int]
+    ) -> Answer:
+        limit = self.timings.connect + call.read_timeout + self.timings.slack
+        exchange = partial(self._wire.exchange, flight, method, path, call, took.append)
+        try:
+            with anyio.fail_after(limit):
+                return await anyio.to_thread.run_sync(
+                    exchange, abandon_on_cancel=True, limiter=self._own
+                )
+        except TimeoutError:
+            flight.abandon()
+            took.append(round(limit * 1000))
+            detail = f"no complete answer within {limit:.0f} s"
+            raise Broken("timeout", detail, sent=flight.sent) from None
+        except get_cancelled_exc_class():
+            flight.abandon()
+            raise
+
+    def _fault(self, method: str, path: str, broken: Broken, said: str) -> BmcFault:
+        if broken.sent and method not in _READABLE:
+            return Ambiguous(f"{self.origin}: {method} {path} was sent, then: {said}")
+        return BmcFault(
+            broken.fault, f"{self.origin}: {method} {path}: {said}; {_FIX[broken.fault]}"
+        )
+
+    def local(self, path: str) -> str:
+        """Return ``path`` as one of this BMC; raise ``not-redfish`` when it leads elsewhere."""
+        try:
+            return local_path(path, self.origin)
+        except ValueError as error:
+            raise BmcFault(
+                "not-redfish",
+                f"{self.origin} refers to a place that is not its own: {error}; it is not followed",
+            ) from None
+
+    def reset_breaker(self) -> None:
+        """Allow logins again after they were stopped to avoid a lock-out."""
+        self._auth.reset_breaker()
+
+    def release_connections(self) -> None:
+        """Close idle connections; the session with the BMC stays."""
+        self._wire.close_connections()
+
+    async def close(self) -> None:
+        """End the session with the BMC and let go of everything; never raises BmcFault."""
+        with anyio.move_on_after(self.timings.connect):
+            await self._auth.log_out()
+        self._wire.close_connections()
+
+
+_NO_REDFISH = "check the address and port, and that Redfish is enabled on the BMC"
+_FIX = {
+    "unreachable": "check that the BMC is powered, its address and port, and the network between",
+    "timeout": "the BMC is overloaded or hangs; it is tried again, else reset the BMC",
+    "dropped": "it is tried again; else reset the BMC",
+    "tls": "check the certificate: trust its CA, pin its fingerprint, or opt out for this BMC",
+    "bad-answer": "check that the address is that of a BMC",
+}
+
+
+def _origin(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise BmcFault("bad-params", f"BMC address {parts.hostname or ''!r} is no http(s) URL")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def worth_repeating(fault: BmcFault) -> bool:
+    """Tell whether a read that met this may go through a moment later."""
+    return fault.fault in ("server-error", "dropped") or fault.status == 503
