@@ -56,10 +56,7 @@ class Pending:
     @property
     def wanted(self) -> bool:
         """Whether anybody still waits."""
-        for waiter in self.waiters:
-            if not waiter.done():
-                return True
-        return False
+        return any(not waiter.done() for waiter in self.waiters)
 
 
 class Batch:
