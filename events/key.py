@@ -7,11 +7,15 @@ import msgspec
 
 
 class KeyCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens may be signed with this Ed25519 key; ``x`` is its public half, base64url."""
+    """Tokens may be signed with this Ed25519 key; ``x`` is its public half, base64url.
+
+    ``version`` names the private half in the secret store.
+    """
 
     TYPE: ClassVar = "key.created"
     kid: str
     x: str
+    version: str
 
 
 class KeyRetired(msgspec.Struct, frozen=True, kw_only=True):

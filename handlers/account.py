@@ -48,6 +48,7 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     kid: str
     x: str
+    version: str
     honoured_until: datetime | None = None
 
 
@@ -82,7 +83,7 @@ def evolve_key(state: SigningKey | None, event: key_events.Event, at: datetime) 
     """Return the key as it is after the event."""
     match event:
         case key_events.KeyCreated():
-            return SigningKey(kid=event.kid, x=event.x)
+            return SigningKey(kid=event.kid, x=event.x, version=event.version)
         case key_events.KeyRetired():
             assert state is not None, "the first event of a key creates it"
             return replace(state, honoured_until=event.honoured_until)
@@ -216,6 +217,7 @@ class CreateKey(Command, frozen=True, kw_only=True):
     NAME: ClassVar = "key.create"
     kid: str
     x: str
+    version: str
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the key."""
@@ -225,9 +227,8 @@ class CreateKey(Command, frozen=True, kw_only=True):
         """Announce it once."""
         state: SigningKey | None = states.get(stream_id("key", self.kid))
         if state is None:
-            return [
-                Change(stream_id("key", self.kid), key_events.KeyCreated(kid=self.kid, x=self.x))
-            ]
+            event = key_events.KeyCreated(kid=self.kid, x=self.x, version=self.version)
+            return [Change(stream_id("key", self.kid), event)]
         if state.x != self.x:
             raise FailedPrecondition(f"key {self.kid} exists with another public half")
         return []

@@ -2,13 +2,13 @@
 
 import re
 from datetime import datetime
-from typing import ClassVar, assert_never
+from typing import assert_never
 
 import msgspec
 
-from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from mulligan.errors import AlreadyExists, InvalidArgument
 from mulligan.events.name import Event, NameAssigned, NameReleased
-from mulligan.handlers.decision import Change, Command, States
+from mulligan.handlers.decision import Change, States
 from mulligan.model import StreamId, stream_id
 
 REGION_SCOPE = "region"
@@ -84,41 +84,3 @@ def free(
     if held is None or held.object != holder:
         return []
     return [Change(stream, NameReleased(object=holder))]
-
-
-class Rename(Command, frozen=True, kw_only=True):
-    """Give an object another name. ``old`` is the name it is believed to have."""
-
-    NAME: ClassVar = "name.rename"
-    kind: str
-    object: str
-    old: str
-    new: str
-    scope: str = REGION_SCOPE
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read both names."""
-        return [
-            name_stream(self.kind, self.old, self.scope),
-            name_stream(self.kind, self.new, self.scope),
-        ]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Free the old name and assign the new one."""
-        if slug_of(self.old) == slug_of(self.new):
-            if self.old == self.new:
-                return []
-            event = NameAssigned(
-                kind=self.kind,
-                scope=self.scope,
-                name=self.new,
-                slug=slug_of(self.new),
-                object=self.object,
-            )
-            return [Change(name_stream(self.kind, self.new, self.scope), event)]
-        freed = free(states, self.kind, self.old, self.object, self.scope)
-        if not freed:
-            raise FailedPrecondition(
-                f"the {self.kind} is no longer named {self.old!r}; read it again"
-            )
-        return freed + assign(states, self.kind, self.new, self.object, self.scope)

@@ -8,7 +8,7 @@ from typing import ClassVar, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from mulligan.errors import Conflict, Exhausted, FailedPrecondition, InvalidArgument, NotFound
+from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events import provider as ev
 from mulligan.events.provider import Inventory
 from mulligan.handlers import names, usage
@@ -256,11 +256,10 @@ class CreateProvider(Command, frozen=True, kw_only=True):
 
 
 class UpdateProvider(Command, frozen=True, kw_only=True):
-    """Replace what is given; None leaves it. ``version`` is the stream version read, 0 for any."""
+    """Replace what is given; None leaves it."""
 
     NAME: ClassVar = "provider.update"
     provider: ProviderId
-    version: int = 0
     attributes: dict[str, str] | None = None
     inventories: dict[ResourceClass, Inventory] | None = None
     capabilities: tuple[str, ...] | None = None
@@ -376,12 +375,6 @@ def uncordoned(state: Provider, cause: str) -> list[Change]:
     if cause not in state.cordons:
         return []
     return [Change(stream_id("provider", state.id), ev.ProviderUncordoned(cause=cause))]
-
-
-def check_version(actual: int, wanted: int) -> None:
-    """Raise Conflict when an update was made from another version than the present one."""
-    if wanted and wanted != actual:
-        raise Conflict("it changed since you read it; read it again and retry")
 
 
 def claimable(states: States, provider: ProviderId) -> Provider:

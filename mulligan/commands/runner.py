@@ -113,22 +113,28 @@ class Commands:
         raise Conflict("too many streams are read at once")
 
     async def execute(
-        self, command: Command, request: Request, *, fence: Fence | None = None
+        self,
+        command: Command,
+        request: Request,
+        *,
+        fence: Fence | None = None,
+        versions: Mapping[StreamId, int] | None = None,
     ) -> Outcome:
         """Run the command and return where it stands.
 
-        Raise what ``command.decide`` raises; Conflict when others keep changing what it reads;
-        AlreadyExists when the request id was used for something else; Unavailable and Exhausted
-        from the log; Fenced when ``fence`` has fallen.
+        ``versions`` are those the caller has read, 0 for any: where one has moved on, raise
+        StaleEtag. Raise what ``command.decide`` raises; Conflict when others keep changing what it
+        reads; AlreadyExists when the request id was used for something else; Unavailable and
+        Exhausted from the log; Fenced when ``fence`` has fallen.
         """
-        earlier = await self._earlier(request)
+        earlier = await self.earlier(request)
         if earlier is not None:
             return earlier
         for attempt in range(ATTEMPTS):
             if attempt > 1:
                 await anyio.sleep(self._rng.uniform(0, 0.002 * 2 ** min(attempt, 7)))
             try:
-                decision = await self._decide(command, request)
+                decision = await self._decide(command, request, versions or {})
             except _Unsettled as unsettled:
                 await unsettled.event.wait()
                 continue
@@ -140,7 +146,8 @@ class Commands:
                 continue
         raise Conflict(f"{command.NAME}: others keep changing the same objects; try again")
 
-    async def _earlier(self, request: Request) -> Outcome | None:
+    async def earlier(self, request: Request) -> Outcome | None:
+        """Return where a request stands that was executed before; None for a new one."""
         found = self.log.find(request.id)
         if found is not None:
             _require_same(request, found.commit.digest)
@@ -154,13 +161,16 @@ class Commands:
         _require_same(request, earlier.digest)
         return Outcome(position=Position(self.log.region, earlier.seq), repeat=True)
 
-    async def _decide(self, command: Command, request: Request) -> _Decision | None:
+    async def _decide(
+        self, command: Command, request: Request, versions: Mapping[StreamId, int]
+    ) -> _Decision | None:
         states = await self._load(command)
         # From here to the append nothing awaits: what is read is exact at the head.
         assumes = frozenset(c for _, c in states.values() if c is not None)
         view = {stream: known.state for stream, (known, _) in states.items()}
         now = max(self._clock(), self._states.latest)
         try:
+            _require_versions({s: known for s, (known, _) in states.items()}, versions)
             changes = command.decide(view, now)
         except MulliganError:
             self._require_settled(assumes)
@@ -242,6 +252,16 @@ class Commands:
 class _Unsettled(Exception):
     def __init__(self, event: anyio.Event) -> None:
         self.event = event
+
+
+class StaleEtag(Conflict):
+    """The object was changed since the caller read it; deciding again would not help."""
+
+
+def _require_versions(states: Mapping[StreamId, Known], versions: Mapping[StreamId, int]) -> None:
+    for stream, version in versions.items():
+        if version and states[stream].version != version:
+            raise StaleEtag("it was changed since you read it; read it again and retry")
 
 
 def _require_same(request: Request, digest: str) -> None:

@@ -36,6 +36,14 @@ class Loaded(Protocol):
     def seq(self) -> Seq:
         """The checkpoint that this is exact at."""
 
+    @property
+    def created_at(self) -> datetime | None:
+        """When the stream's first event was committed."""
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """When its latest event was committed."""
+
 
 class StateSource(Protocol):
     """Where states come from: the read models."""
@@ -45,10 +53,12 @@ class StateSource(Protocol):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A stream's version and state, exact at some position."""
+    """A stream's version and state, exact at some position; times are those of its commits."""
 
     version: int
     state: Any
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 class _Ahead(msgspec.Struct, frozen=True):
@@ -128,10 +138,11 @@ class StateCache:
 
     def fold(self, known: Known, event: Any, stream: StreamId, version: int, at: datetime) -> Known:
         """Return the state after one more event."""
-        return Known(version, KINDS[stream_kind(stream)].evolve(known.state, event, at))
+        state = KINDS[stream_kind(stream)].evolve(known.state, event, at)
+        return Known(version, state, known.created_at or at, at)
 
     def _forward(self, stream: StreamId, loaded: Loaded) -> Known:
-        known = Known(loaded.version, loaded.state)
+        known = Known(loaded.version, loaded.state, loaded.created_at, loaded.updated_at)
         try:
             later = self._log.since(stream, loaded.seq)
         except TailTooShort as error:

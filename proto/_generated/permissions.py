@@ -49,7 +49,6 @@ PERMISSIONS: dict[str, str] = {
     "/mulligan.v1.Meta/Describe": "meta.names.read",
     "/mulligan.v1.Meta/ListNames": "meta.names.read",
     "/mulligan.v1.Meta/MetaConfigure": "system.configure",
-    "/mulligan.v1.Meta/Rename": "meta.names.write",
     "/mulligan.v1.Meta/Resolve": "meta.names.read",
     "/mulligan.v1.Projector/ListProjections": "projections.read",
     "/mulligan.v1.Projector/ProjectorConfigure": "system.configure",

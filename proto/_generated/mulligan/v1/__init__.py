@@ -130,8 +130,6 @@ __all__ = (
     "RebuildProjectionsRequest",
     "RefreshRequest",
     "ReleaseClaimRequest",
-    "RenameRequest",
-    "RenameResponse",
     "RequestGroup",
     "ResolveRequest",
     "ResolveResponse",
@@ -2103,30 +2101,6 @@ default_message_pool.register_message("mulligan.v1", "ReleaseClaimRequest", Rele
 
 
 @dataclass(eq=False, repr=False)
-class RenameRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-
-    uuid: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-
-    name: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-
-
-default_message_pool.register_message("mulligan.v1", "RenameRequest", RenameRequest)
-
-
-@dataclass(eq=False, repr=False)
-class RenameResponse(betterproto2.Message):
-    name: "Name | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
-
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
-
-
-default_message_pool.register_message("mulligan.v1", "RenameResponse", RenameResponse)
-
-
-@dataclass(eq=False, repr=False)
 class RequestGroup(betterproto2.Message):
     """
     `count` providers, each of which gives all of `resources` by itself.
@@ -3396,27 +3370,6 @@ class MetaStub(betterproto2_grpclib.ServiceStub):
             "/mulligan.v1.Meta/ListNames",
             message,
             ListNamesResponse,
-            timeout=timeout,
-            deadline=deadline,
-            metadata=metadata,
-        )
-
-    async def rename(
-        self,
-        message: "RenameRequest",
-        *,
-        timeout: "float | None" = None,
-        deadline: "Deadline | None" = None,
-        metadata: "MetadataLike | None" = None,
-    ) -> "RenameResponse":
-        """
-        Give an object another name; the old one is free at once.
-        """
-
-        return await self._unary_unary(
-            "/mulligan.v1.Meta/Rename",
-            message,
-            RenameResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -4824,13 +4777,6 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def rename(self, message: "RenameRequest") -> "RenameResponse":
-        """
-        Give an object another name; the old one is free at once.
-        """
-
-        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
-
     async def meta_configure(self, message: "ConfigureRequest") -> "ConfigureResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -4857,14 +4803,6 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.list_names(request)
-        await stream.send_message(response)
-
-    async def __rpc_rename(
-        self, stream: "grpclib.server.Stream[RenameRequest, RenameResponse]"
-    ) -> None:
-        request = await stream.recv_message()
-        assert request is not None
-        response = await self.rename(request)
         await stream.send_message(response)
 
     async def __rpc_meta_configure(
@@ -4894,12 +4832,6 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListNamesRequest,
                 ListNamesResponse,
-            ),
-            "/mulligan.v1.Meta/Rename": grpclib.const.Handler(
-                self.__rpc_rename,
-                grpclib.const.Cardinality.UNARY_UNARY,
-                RenameRequest,
-                RenameResponse,
             ),
             "/mulligan.v1.Meta/MetaConfigure": grpclib.const.Handler(
                 self.__rpc_meta_configure,

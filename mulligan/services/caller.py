@@ -1,0 +1,89 @@
+"""Who calls: taken from the token once, then handed to the service by a context variable."""
+
+import hashlib
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from mulligan.commands.runner import Request
+from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from mulligan.events.envelope import Actor
+from mulligan.handlers import roles
+from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated caller; ``project`` is empty for a system-scoped token."""
+
+    account: AccountId
+    project: ProjectId
+    roles: tuple[str, ...]
+    credential: str = ""
+    expires_at: datetime
+    traceparent: str = ""
+
+    @property
+    def is_system(self) -> bool:
+        """Whether it may see the objects of every project."""
+        return roles.is_system(self.roles)
+
+    @property
+    def visible_project(self) -> ProjectId:
+        """The only project it may see; empty when it may see all of them."""
+        return ProjectId("") if self.is_system else self.project
+
+    def require_project(self) -> ProjectId:
+        """Return the project the token is scoped to; raise FailedPrecondition without one."""
+        if not self.project:
+            raise FailedPrecondition(
+                "this needs a project: log in with one (mulligan login --project NAME)"
+            )
+        return self.project
+
+    def require_own(self, kind: str, key: str, project: str) -> None:
+        """Raise NotFound for an object of a project that the caller may not see."""
+        if not self.is_system and project != self.project:
+            raise NotFound(kind, key)
+
+    def require_system(self) -> None:
+        """Raise PermissionDenied for a caller without a system role."""
+        if not self.is_system:
+            raise PermissionDenied("only operators may do this")
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+set_caller = _caller.set
+
+
+def caller() -> Caller:
+    """Return who makes the present call."""
+    return _caller.get()
+
+
+class Mutation(Protocol):
+    """A request message of a mutating method."""
+
+    request_id: str
+
+    def __bytes__(self) -> bytes:
+        """Return the message's wire form."""
+
+
+def request_of(message: Mutation) -> Request:
+    """Name the commit that a message asks for; without a request id it gets a new one."""
+    request_id = message.request_id
+    if not request_id:
+        request_id = message.request_id = new_id()
+    if not is_uuid(request_id):
+        raise InvalidArgument("request_id", f"{request_id!r} is not a UUID in lower case")
+    who = caller()
+    digest = hashlib.sha256(f"{type(message).__name__}/{who.account}/{who.project}/".encode())
+    digest.update(bytes(message))
+    return Request(
+        id=CommitId(request_id),
+        actor=Actor(account=who.account, project=who.project, credential=who.credential),
+        digest=digest.hexdigest()[:32],
+        traceparent=who.traceparent,
+    )

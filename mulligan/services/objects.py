@@ -1,0 +1,62 @@
+"""Find objects by what a caller wrote, a UUID or a name, and read their exact states."""
+
+from mulligan.commands.runner import Commands
+from mulligan.commands.states import Known
+from mulligan.errors import InvalidArgument, NotFound
+from mulligan.handlers.names import REGION_SCOPE, NameState, name_stream
+from mulligan.model import StreamId, is_uuid, stream_id
+
+
+async def identify(
+    commands: Commands, kind: str, text: str, field: str, scope: str = REGION_SCOPE
+) -> str:
+    """Return the UUID; raise InvalidArgument for an empty or malformed text, NotFound otherwise.
+
+    Whether the object of a UUID exists is for the command to say.
+    """
+    return (await identify_all(commands, kind, [text], field, scope))[0]
+
+
+async def identify_all(
+    commands: Commands, kind: str, texts: list[str], field: str, scope: str = REGION_SCOPE
+) -> list[str]:
+    """Return the UUIDs in the order of ``texts``."""
+    streams: dict[str, StreamId] = {}
+    for text in texts:
+        if not text:
+            raise InvalidArgument(field, f"name the {kind}, or give its UUID")
+        if is_uuid(text):
+            continue
+        if _looks_like_uuid(text):
+            raise InvalidArgument(field, f"{text!r} is a malformed UUID; write it in lower case")
+        streams[text] = _stream(kind, text, field, scope)
+    known = await commands.states(list(streams.values()))
+    found: list[str] = []
+    for text in texts:
+        if text not in streams:
+            found.append(text)
+            continue
+        state: NameState | None = known[streams[text]].state
+        if state is None or not state.object:
+            raise NotFound(kind, text)
+        found.append(state.object)
+    return found
+
+
+def _stream(kind: str, text: str, field: str, scope: str) -> StreamId:
+    try:
+        return name_stream(kind, text, scope)
+    except InvalidArgument as error:
+        raise InvalidArgument(field, error.violations[0].description) from error
+
+
+def _looks_like_uuid(text: str) -> bool:
+    return len(text) == 36 and text.count("-") == 4
+
+
+async def fetch(commands: Commands, kind: str, uuid: str) -> Known:
+    """Return an object's exact state; raise NotFound when it is absent or deleted."""
+    known = await commands.state(stream_id(kind, uuid))
+    if known.state is None or getattr(known.state, "deleted", False):
+        raise NotFound(kind, uuid)
+    return known

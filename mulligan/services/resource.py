@@ -1,0 +1,220 @@
+"""mulligan-resource: providers, inventories, groups, and the use of them."""
+
+from collections.abc import Sequence
+
+from mulligan.commands.runner import Commands
+from mulligan.errors import InvalidArgument
+from mulligan.handlers import group as groups
+from mulligan.handlers import provider as providers
+from mulligan.handlers.decision import Command
+from mulligan.handlers.group import Group
+from mulligan.model import GroupId, ProviderId, stream_id, utc_now
+from mulligan.proto import v1
+from mulligan.queries import providers as queries
+from mulligan.services import parse, render
+from mulligan.services.caller import request_of
+from mulligan.services.configure import configure
+from mulligan.services.objects import fetch, identify, identify_all
+from mulligan.services.placing import Placing
+from mulligan.services.reading import page_of, wait_for
+from mulligan.services.runtime import Runtime
+
+UPDATABLE = frozenset({"attributes", "inventories", "capabilities"})
+MAX_MEMBERS_AT_ONCE = 10_000
+
+
+class Resource(Placing, v1.ResourceBase):
+    """``mulligan.v1.Resource``; claims are in ``placing``."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._rt = runtime
+
+    @property
+    def _commands(self) -> Commands:
+        return self._rt.parts.commands
+
+    async def create_provider(self, message: v1.CreateProviderRequest) -> v1.ProviderResponse:
+        """Add a provider to the tree."""
+        request = request_of(message)
+        parent = ""
+        if message.parent:
+            parent = await identify(self._commands, "provider", message.parent, "parent")
+        command = providers.CreateProvider(
+            provider=ProviderId(request.id),
+            name=message.name,
+            type=message.type,
+            parent=ProviderId(parent),
+            attributes=parse.attributes(message.attributes),
+            inventories=parse.inventories(message.inventories),
+            capabilities=parse.capabilities(message.capabilities),
+        )
+        await self._commands.execute(command, request)
+        return await self._provider_response(request.id)
+
+    async def get_provider(self, message: v1.GetProviderRequest) -> v1.ProviderResponse:
+        """Return one provider with the groups it is in."""
+        await wait_for(self._rt, message.freshness, "providers")
+        uuid = await self._provider(message.provider)
+        groups = await queries.groups_of(self._rt.parts.database, uuid)
+        return await self._provider_response(uuid, groups)
+
+    async def list_providers(self, message: v1.ListProvidersRequest) -> v1.ListProvidersResponse:
+        """List providers by age."""
+        position = await wait_for(self._rt, message.freshness, "providers")
+        if message.type and message.type not in providers.TYPES:
+            known = ", ".join(sorted(providers.TYPES))
+            raise InvalidArgument("type", f"{message.type!r} is not one of {known}")
+        parent = await self._provider(message.parent, "parent") if message.parent else None
+        group = await self._group(message.group) if message.group else None
+        page = await queries.list_providers(
+            self._rt.parts.database,
+            page_of(self._rt, message.page),
+            type=message.type or None,
+            parent=parent,
+            group=group,
+        )
+        now = utc_now()
+        found = [render.provider(row, self._rt.region, row.groups, now) for row in page.items]
+        return v1.ListProvidersResponse(
+            providers=found, next_page_token=page.next_token, position=position
+        )
+
+    async def update_provider(self, message: v1.UpdateProviderRequest) -> v1.ProviderResponse:
+        """Replace what the mask names."""
+        request = request_of(message)
+        uuid = await self._provider(message.provider)
+        mask = set(message.update_mask)
+        if not mask or mask - UPDATABLE:
+            raise InvalidArgument("update_mask", f"name some of {', '.join(sorted(UPDATABLE))}")
+        command = providers.UpdateProvider(
+            provider=ProviderId(uuid),
+            attributes=parse.attributes(message.attributes) if "attributes" in mask else None,
+            inventories=parse.inventories(message.inventories) if "inventories" in mask else None,
+            capabilities=(
+                parse.capabilities(message.capabilities) if "capabilities" in mask else None
+            ),
+        )
+        versions = {stream_id("provider", uuid): parse.version(message.etag)}
+        await self._commands.execute(command, request, versions=versions)
+        return await self._provider_response(uuid)
+
+    async def delete_provider(self, message: v1.DeleteProviderRequest) -> v1.PositionResponse:
+        """Remove a provider that nothing depends on."""
+        request = request_of(message)
+        uuid = await self._provider(message.provider)
+        command = providers.DeleteProvider(provider=ProviderId(uuid))
+        versions = {stream_id("provider", uuid): parse.version(message.etag)}
+        outcome = await self._commands.execute(command, request, versions=versions)
+        return v1.PositionResponse(position=render.position(outcome.position))
+
+    async def cordon_provider(self, message: v1.CordonProviderRequest) -> v1.ProviderResponse:
+        """Keep new claims away."""
+        uuid = await self._provider(message.provider)
+        command = providers.CordonProvider(provider=ProviderId(uuid), note=message.note[:1024])
+        return await self._change_provider(message, command, uuid)
+
+    async def uncordon_provider(self, message: v1.UncordonProviderRequest) -> v1.ProviderResponse:
+        """Let claims come again."""
+        uuid = await self._provider(message.provider)
+        command = providers.UncordonProvider(provider=ProviderId(uuid))
+        return await self._change_provider(message, command, uuid)
+
+    async def _change_provider(
+        self,
+        message: v1.CordonProviderRequest | v1.UncordonProviderRequest,
+        command: Command,
+        uuid: str,
+    ) -> v1.ProviderResponse:
+        await self._commands.execute(command, request_of(message))
+        return await self._provider_response(uuid)
+
+    async def create_group(self, message: v1.CreateGroupRequest) -> v1.GroupResponse:
+        """Make an empty group."""
+        request = request_of(message)
+        command = groups.CreateGroup(
+            group=GroupId(request.id),
+            name=message.name,
+            attributes=parse.attributes(message.attributes),
+        )
+        await self._commands.execute(command, request)
+        return await self._group_response(request.id)
+
+    async def get_group(self, message: v1.GetGroupRequest) -> v1.GroupResponse:
+        """Return one group."""
+        return await self._group_response(await self._group(message.group))
+
+    async def list_groups(self, message: v1.ListGroupsRequest) -> v1.ListGroupsResponse:
+        """List groups by age."""
+        position = await wait_for(self._rt, message.freshness, "providers")
+        page = await queries.list_groups(self._rt.parts.database, page_of(self._rt, message.page))
+        found = [render.group(row, self._rt.region) for row in page.items]
+        return v1.ListGroupsResponse(
+            groups=found, next_page_token=page.next_token, position=position
+        )
+
+    async def update_group_members(self, message: v1.UpdateGroupMembersRequest) -> v1.GroupResponse:
+        """Add and remove providers."""
+        request = request_of(message)
+        uuid = await self._group(message.group)
+        if len(message.add) + len(message.remove) > MAX_MEMBERS_AT_ONCE:
+            raise InvalidArgument("add", f"at most {MAX_MEMBERS_AT_ONCE} members at once")
+        add = await identify_all(self._commands, "provider", message.add, "add")
+        remove = await identify_all(self._commands, "provider", message.remove, "remove")
+        command = groups.UpdateMembers(
+            group=GroupId(uuid),
+            add=tuple(ProviderId(p) for p in add),
+            remove=tuple(ProviderId(p) for p in remove),
+        )
+        await self._commands.execute(command, request)
+        return await self._group_response(uuid)
+
+    async def delete_group(self, message: v1.DeleteGroupRequest) -> v1.PositionResponse:
+        """Forget a group; its members are not touched."""
+        request = request_of(message)
+        uuid = await self._group(message.group)
+        outcome = await self._commands.execute(groups.DeleteGroup(group=GroupId(uuid)), request)
+        return v1.PositionResponse(position=render.position(outcome.position))
+
+    async def list_usage(self, message: v1.ListUsageRequest) -> v1.ListUsageResponse:
+        """Return what is in use from now on, by class and time."""
+        uuid = await self._provider(message.provider)
+        start, end = parse.window(message.window)
+        state: providers.Provider = (await fetch(self._commands, "provider", uuid)).state
+        segments = [
+            v1.UsageSegment(
+                resource_class=class_,
+                window=v1.Window(start=s.start, end=s.end),
+                used=s.used,
+            )
+            for class_, use in sorted(state.use.items())
+            for s in use
+            if (end is None or s.start < end) and (start is None or s.end is None or s.end > start)
+        ]
+        return v1.ListUsageResponse(
+            segments=segments, position=render.position(self._commands.position())
+        )
+
+    async def resource_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
+        """Change settings of this process."""
+        return configure(message)
+
+    async def _provider(self, text: str, field: str = "provider") -> str:
+        return await identify(self._commands, "provider", text, field)
+
+    async def _group(self, text: str) -> str:
+        return await identify(self._commands, "group", text, "group")
+
+    async def _provider_response(
+        self, uuid: str, groups: Sequence[str] = ()
+    ) -> v1.ProviderResponse:
+        known = await fetch(self._commands, "provider", uuid)
+        provider = render.provider(known, self._rt.region, groups, utc_now())
+        position = render.position(self._commands.position())
+        return v1.ProviderResponse(provider=provider, position=position)
+
+    async def _group_response(self, uuid: str) -> v1.GroupResponse:
+        known = await fetch(self._commands, "group", uuid)
+        state: Group = known.state
+        assert state.id == uuid
+        group = render.group(known, self._rt.region)
+        return v1.GroupResponse(group=group, position=render.position(self._commands.position()))

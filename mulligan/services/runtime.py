@@ -1,0 +1,213 @@
+"""What a service stands on: the log, the read models, the secrets, the keys, the catalog.
+
+Services start in any order: a runtime keeps trying until etcd answers, and until then whatever
+needs it raises Unavailable. After that a lost etcd or Postgres is waited out by the parts.
+"""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+
+from mulligan import __version__
+from mulligan.commands.runner import Commands
+from mulligan.config import Config
+from mulligan.errors import Corrupt, Unauthenticated, Unavailable
+from mulligan.events.codec import Codec
+from mulligan.handlers.account import Account, SigningKey
+from mulligan.handlers.kinds import KINDS
+from mulligan.log.etcd import Etcd, EtcdSettings
+from mulligan.log.etcdlog import EtcdLog
+from mulligan.log.keys import Keys
+from mulligan.log.protocol import Stored
+from mulligan.log.registry import Member, Members, Membership, Registration, member_value
+from mulligan.model import AccountId, RegionName, new_id, stream_id, stream_key, utc_now
+from mulligan.queries.commits import CommitLookup
+from mulligan.queries.database import Database
+from mulligan.queries.states import States
+from mulligan.secrets import SecretStore, load_master_keys
+from mulligan.services.tokens import KeyRing, kid_of
+
+log = logging.getLogger(__name__)
+
+Body = Callable[["Parts"], Awaitable[None]]
+
+_RETRY_S = 0.3
+
+
+class Parts:
+    """The open parts of a runtime."""
+
+    def __init__(
+        self,
+        *,
+        etcd: Etcd,
+        log: EtcdLog,
+        database: Database,
+        commands: Commands,
+        secrets: SecretStore,
+        registration: Registration,
+        membership: Membership,
+    ) -> None:
+        self.etcd = etcd
+        self.log = log
+        self.database = database
+        self.commands = commands
+        self.secrets = secrets
+        self.registration = registration
+        self.membership = membership
+
+
+class Runtime:
+    """Opens the parts of one service of one region and keeps them open while ``run`` runs."""
+
+    def __init__(self, config: Config, service: str, address: str) -> None:
+        self.config = config
+        self.service = service
+        self.region = RegionName(config.region)
+        self.instance = f"{service}-{os.getpid()}-{new_id()[-8:]}"
+        self.address = address
+        self.keyring = KeyRing(self.region)
+        self.waiting_for = "its first contact with etcd"
+        self._parts: Parts | None = None
+        self._codec = Codec()
+
+    @property
+    def parts(self) -> Parts:
+        """The open parts; raise Unavailable while there are none, Corrupt if the log halted."""
+        if self._parts is None:
+            raise Unavailable(f"{self.service} is starting: it waits for {self.waiting_for}", 1.0)
+        failure = self._parts.log.failure
+        if failure is not None:
+            raise Corrupt(f"{self.service} has halted: {failure}")
+        return self._parts
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls can be served."""
+        return self._parts is not None and self._parts.log.failure is None
+
+    @property
+    def members(self) -> Members:
+        """The live instances of every service, by key."""
+        return self.parts.membership.members
+
+    async def run(self, body: Body) -> None:
+        """Open the parts, run ``body`` on them, and close them when it is cancelled."""
+        while True:
+            try:
+                async with self._open() as parts:
+                    self._parts = parts
+                    log.info("ready", extra={"service": self.service, "instance": self.instance})
+                    await body(parts)
+                    return
+            except Unavailable as error:
+                if self._parts is not None:
+                    raise
+                if self.waiting_for != error.message:
+                    log.warning("waiting", extra={"reason": error.message})
+                self.waiting_for = error.message
+            finally:
+                self._parts = None
+            await anyio.sleep(_RETRY_S)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Parts]:
+        config = self.config
+        keys = Keys(self.region)
+        settings = etcd_settings(config)
+        async with AsyncExitStack() as stack:
+            etcd = await stack.enter_async_context(Etcd(settings))
+            event_log = await stack.enter_async_context(EtcdLog.open(etcd, self.region))
+            database = await stack.enter_async_context(Database(str(config.postgres.dsn)))
+            commands = Commands(event_log, States(database), CommitLookup(database), clock=utc_now)
+            stack.callback(commands.close)
+            stack.callback(event_log.listen(self._on_entry))
+            secrets = SecretStore(
+                self.region,
+                load_master_keys(config.secrets.key_file, os.environ),
+                EtcdSecretKv(etcd, keys),
+            )
+            member = Member(instance=self.instance, endpoint=self.address, version=__version__)
+            registration = Registration(
+                etcd, keys.service(self.service, self.instance), member_value(member)
+            )
+            membership = Membership(etcd, keys.lease("service/"))
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            tasks.start_soon(membership.run)
+            await stack.enter_async_context(registration.hold())
+            yield Parts(
+                etcd=etcd,
+                log=event_log,
+                database=database,
+                commands=commands,
+                secrets=secrets,
+                registration=registration,
+                membership=membership,
+            )
+
+    async def verify(self, token: str, use: str) -> Mapping[str, Any]:
+        """Return the claims of a valid token; raise Unauthenticated otherwise."""
+        kid = kid_of(token)
+        if not self.keyring.knows(kid) and kid.isdecimal() and len(kid) <= 6:
+            known = await self.parts.commands.state(stream_id("key", kid))
+            if known.state is not None:
+                self.keyring.add(known.state)
+        return self.keyring.verify(token, use, utc_now())
+
+    async def require_enabled(self, account: AccountId, claims: Mapping[str, Any]) -> Account:
+        """Return the account of a token; raise Unauthenticated if it may not be used any more."""
+        known = await self.parts.commands.state(stream_id("account", account))
+        state: Account | None = known.state
+        if state is None:
+            raise Unauthenticated("the token's account does not exist here; log in again")
+        if state.disabled_at is not None:
+            raise Unauthenticated("this account is disabled")
+        return state
+
+    def _on_entry(self, stored: Stored) -> None:
+        for commit in stored.entry.commits:
+            for record in commit.events:
+                if not record.stream.startswith("key/"):
+                    continue
+                kid = stream_key(record.stream)
+                known = {key.kid: key for key in self.keyring.keys}.get(kid)
+                event = self._codec.event(record)
+                state: SigningKey = KINDS["key"].evolve(known, event, commit.at)
+                self.keyring.add(state)
+
+
+class EtcdSecretKv:
+    """Keeps sealed secrets in etcd beside the log, never in it."""
+
+    def __init__(self, etcd: Etcd, keys: Keys) -> None:
+        self._etcd = etcd
+        self._prefix = f"{keys.prefix}secret/"
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value, or None."""
+        found = await self._etcd.get(self._prefix + key)
+        return found.value if found is not None else None
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store the value."""
+        await self._etcd.put(self._prefix + key, value)
+
+    async def delete(self, prefix: str) -> int:
+        """Delete every key that starts with ``prefix``; return how many."""
+        start = self._prefix + prefix
+        return await self._etcd.delete(start, start[:-1] + chr(ord(start[-1]) + 1))
+
+
+def etcd_settings(config: Config) -> EtcdSettings:
+    """Return how the configuration says etcd is reached."""
+    return EtcdSettings(
+        endpoints=tuple(config.etcd.endpoints),
+        ca=str(config.etcd.ca or ""),
+        cert=str(config.etcd.cert or ""),
+        key=str(config.etcd.key or ""),
+    )
