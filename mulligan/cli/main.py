@@ -36,7 +36,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Make the inventory what a YAML file says."),
     "account": ("account", "Manage accounts and their roles."),
     "project": ("project", "Manage projects."),
-    "name": ("name", "Look up and change names."),
+    "name": ("name", "Look up names and UUIDs."),
     "log": ("log", "Read and verify the event log."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
     "version": ("version", "Print the version."),

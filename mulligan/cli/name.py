@@ -59,25 +59,3 @@ async def list_names(session: Session, kind: KindArgument) -> None:
     meta = session.client.meta
     pages = every(meta.list_names, ListNamesRequest(kind=kind), lambda page: page.names)
     session.out.rows([name async for name in pages], COLUMNS, f"no names of kind {kind}")
-
-
-@verb(app, "rename")
-async def rename(
-    session: Session,
-    kind: KindArgument,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="Name or UUID.")],
-    new: Annotated[str, typer.Argument(metavar="NEW")],
-) -> None:
-    """Give an object another name."""
-    from mulligan.model import is_uuid
-    from mulligan.proto.v1 import RenameRequest, ResolveRequest
-
-    uuid = old
-    if not is_uuid(old):
-        request = ResolveRequest(kind=kind, names=[old], project=session.chosen.context.project)
-        found = (await session.client.meta.resolve(request)).names
-        if not found:
-            raise NotFound(kind, old)
-        uuid = found[0].uuid
-    answer = await session.client.meta.rename(RenameRequest(kind=kind, uuid=uuid, name=new))
-    session.out.one(answer.name, COLUMNS)

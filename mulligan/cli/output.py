@@ -1,5 +1,6 @@
 """What commands print: tables for people; JSON, YAML and names for programs."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -125,7 +126,7 @@ class Output:
 
 
 def plain(value: Any) -> Any:
-    """Return a message as the dicts, lists, strings and numbers that are printed."""
+    """Return a message or a dataclass as the dicts, lists, strings and numbers that are printed."""
     import betterproto2
 
     if isinstance(value, betterproto2.Message):
@@ -134,6 +135,8 @@ def plain(value: Any) -> Any:
             casing=betterproto2.Casing.SNAKE,
             include_default_values=True,
         )
+    elif dataclasses.is_dataclass(value):
+        value = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
     match value:
         case dict():
             return {key: plain(item) for key, item in value.items()}

@@ -12,10 +12,11 @@ MAX_AMOUNT = 2**63 - 1
 _BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", start=1)}
 _DECIMAL = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _AMOUNT = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?) ?(?P<prefix>[KMGTPE]i|[kKMGTPE])?(?P<unit>B|bit/s|bps|bit|b/s)?"
+    r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?"
+    r"(?P<prefix>[KMGTPE]i|[kKMGTPE])?(?:B|bit/s|bps|bit|b/s)?"
 )
-_SPAN = re.compile(r"(?:\d+(?:w|d|h|m|s))+")
-_SPAN_PART = re.compile(r"(\d+)([wdhms])")
+_SPAN = re.compile(r"(?:[0-9]+(?:w|d|h|m|s))+")
+_SPAN_PART = re.compile(r"([0-9]+)([wdhms])")
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 

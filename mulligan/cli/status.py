@@ -1,13 +1,13 @@
 """``mulligan status``: is everything well, and if not, what to do."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from mulligan.cli.machine_view import operation_shown, state_shown
-from mulligan.cli.output import Column, Format, Output, plain
+from mulligan.cli.output import Column, Format, Output
 from mulligan.cli.quantities import format_span
 from mulligan.cli.verbs import Session, verb
 from mulligan.cli.wait import failure_of
@@ -70,14 +70,7 @@ async def status(session: Session) -> None:
     elif session.out.form is Format.NAME:
         session.out.rows(found.services, ENDPOINTS)
     else:
-        session.out.one(as_plain(found), ())
-
-
-def as_plain(found: Status) -> dict[str, Any]:
-    """Return the status as data."""
-    shallow = {name: getattr(found, name) for name in asdict(Status())}
-    shaped: dict[str, Any] = plain(shallow)
-    return shaped
+        session.out.one(found, ())
 
 
 async def gather(session: Session) -> Status:

@@ -1,0 +1,184 @@
+"""``mulligan apply``: make the inventory what a file says."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mulligan.cli.login import secret_in
+from mulligan.cli.many import each
+from mulligan.cli.output import Column, Output
+from mulligan.cli.progress import Progress
+from mulligan.cli.report import Several
+from mulligan.cli.verbs import Session, YesOption, verb
+from mulligan.errors import InvalidArgument, MulliganError
+
+if TYPE_CHECKING:
+    from mulligan.cli.fleet import CredentialSpec, Wanted
+    from mulligan.cli.fleet_plan import Actual, Step, Waves
+    from mulligan.client.client import Client
+
+app = typer.Typer(rich_markup_mode=None)
+
+SIGNS = {"create": "+", "change": "~"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one object, as it is printed."""
+
+    result: str
+    kind: str
+    name: str
+
+
+COLUMNS = (
+    Column("RESULT", lambda one: one.result),
+    Column("KIND", lambda one: one.kind),
+    Column("NAME", lambda one: one.name),
+)
+PAST = {"create": "created", "change": "changed", "unchanged": "unchanged"}
+
+
+@verb(app, "apply")
+async def apply(
+    session: Session,
+    file: Annotated[str, typer.Option("--file", "-f", help="Fleet in YAML; - reads stdin.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference only.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Make groups, providers, images, credentials and machines what a YAML file says.
+
+    The difference is shown first. Nothing is ever deleted; what the file leaves out stays.
+    """
+    from mulligan.cli.fleet import Fleet, merge
+    from mulligan.cli.fleet_plan import plan
+    from mulligan.cli.yamlfile import read_documents
+
+    wanted = merge(list(read_documents(file, Fleet)))
+    folder = Path() if file == "-" else Path(file).parent
+    waves = plan(wanted, await look(session.client, wanted), lambda spec: password(spec, folder))
+    steps = [step for wave in waves for step in wave]
+    show_difference(session.out, steps)
+    changing = [step for step in steps if step.request is not None]
+    if dry_run or not changing:
+        if not session.out.for_people:
+            session.out.rows([done(step, dry_run) for step in steps], COLUMNS)
+        return
+    session.confirm(f"Apply these {len(changing)} changes?", yes)
+    results = [done(step) for step in steps if step.request is None]
+    results += await carry_out(session, waves)
+    if not session.out.for_people:
+        session.out.rows(results, COLUMNS)
+    counts = {word: sum(one.result == word for one in results) for word in PAST.values()}
+    session.out.note(", ".join(f"{count} {word}" for word, count in counts.items()))
+
+
+def done(step: "Step", dry_run: bool = False) -> Result:
+    """Return what became, or would become, of a step's object."""
+    return Result(step.action if dry_run else PAST[step.action], step.kind, step.name)
+
+
+def show_difference(out: Output, steps: "Iterable[Step]") -> None:
+    """Tell what will be created and changed."""
+    unchanged = 0
+    for step in steps:
+        if step.request is None:
+            unchanged += 1
+            continue
+        out.note(f"{SIGNS[step.action]} {step.kind} {step.name}")
+        for detail in step.details:
+            out.note(f"    {detail}")
+    if unchanged:
+        out.note(f"  {unchanged} unchanged")
+
+
+async def carry_out(session: Session, waves: "Waves") -> list[Result]:
+    """Do the steps, a wave after another; raise Several, with the file's lines, if some fail."""
+    rpcs = rpcs_of(session.client)
+    total = sum(step.request is not None for wave in waves for step in wave)
+    results: list[Result] = []
+    with Progress(quiet=not session.out.err.isatty()) as progress:
+
+        async def send(step: "Step") -> None:
+            try:
+                await rpcs[type(step.request)](step.request)
+            except MulliganError as error:
+                raise placed(error, f"{step.place.at()}: {step.kind} {step.name}") from error
+            results.append(done(step))
+            progress.show("apply", f"{len(results)}/{total}", len(results), total)
+
+        for wave in waves:
+            todo = [step for step in wave if step.request is not None]
+            if not todo:
+                continue
+            try:
+                await each(todo, send)
+            except Several as error:
+                raise Several(error.first, total - len(results), total) from error
+    return results
+
+
+def placed(error: MulliganError, place: str) -> MulliganError:
+    """Return the error with the place in the file before its message."""
+    if isinstance(error, InvalidArgument):
+        first, *more = error.violations
+        field = f"{place}: {first.field}"
+        return InvalidArgument(field, first.description, *more)
+    error.message = f"{place}: {error.message}"
+    return error
+
+
+def password(spec: "CredentialSpec", folder: Path) -> str:
+    """Return a credential's password from where the file says; paths are relative to the file."""
+    if spec.password_file:
+        return secret_in(str(folder / Path(spec.password_file).expanduser()))
+    found = os.environ.get(spec.password_env, "")
+    if not found:
+        raise InvalidArgument("password_env", f"the variable {spec.password_env} is not set")
+    return found
+
+
+def rpcs_of(client: "Client") -> dict[type[Any], Callable[[Any], Awaitable[Any]]]:
+    """Return which RPC takes which request."""
+    from mulligan.proto import v1
+
+    return {
+        v1.CreateCredentialRequest: client.control.create_credential,
+        v1.CreateImageRequest: client.control.create_image,
+        v1.EnrollMachineRequest: client.control.enroll_machine,
+        v1.CreateGroupRequest: client.resource.create_group,
+        v1.UpdateGroupMembersRequest: client.resource.update_group_members,
+        v1.CreateProviderRequest: client.resource.create_provider,
+        v1.UpdateProviderRequest: client.resource.update_provider,
+    }
+
+
+async def look(client: "Client", wanted: "Wanted") -> "Actual":
+    """Return what exists of the kinds that the file speaks of."""
+    from mulligan.cli.fleet_plan import Actual
+    from mulligan.client.paging import every
+    from mulligan.proto import v1
+
+    resource, control = client.resource, client.control
+    physical = bool(wanted.providers or wanted.inventories or wanted.machines or wanted.groups)
+    groups = every(resource.list_groups, v1.ListGroupsRequest(), lambda page: page.groups)
+    providers = every(
+        resource.list_providers, v1.ListProvidersRequest(), lambda page: page.providers
+    )
+    images = every(control.list_images, v1.ListImagesRequest(), lambda page: page.images)
+    credentials = every(
+        control.list_credentials, v1.ListCredentialsRequest(), lambda page: page.credentials
+    )
+    machines = every(control.list_machines, v1.ListMachinesRequest(), lambda page: page.machines)
+    logins = bool(wanted.credentials or wanted.machines)
+    return Actual(
+        groups={one.name: one async for one in groups} if physical else {},
+        providers={one.name: one async for one in providers} if physical else {},
+        images={one.name: one async for one in images} if wanted.images else {},
+        credentials={one.name: one async for one in credentials} if logins else {},
+        machines={one.name: one async for one in machines} if wanted.machines else {},
+    )

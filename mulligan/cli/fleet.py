@@ -1,0 +1,167 @@
+"""The fleet file of ``mulligan apply``: what should exist, section by section."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from mulligan.cli.yamlfile import Document, Path
+from mulligan.errors import InvalidArgument
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping that refuses keys it does not know."""
+
+
+class InventorySpec(Strict, frozen=True):
+    """What is offered of one class; amounts may have units."""
+
+    total: int | str
+    reserved: int | str = 0
+    min_unit: int | str = 0
+    max_unit: int | str = 0
+    step_size: int | str = 0
+    allocation_ratio: float = 1.0
+
+
+Inventories = dict[str, int | str | InventorySpec]
+"""By resource class; a bare amount is the total."""
+
+
+class GroupSpec(Strict, frozen=True):
+    """A group; members that others added stay."""
+
+    name: str
+    attributes: dict[str, str] = {}
+    members: list[str] = []
+
+
+class ProviderSpec(Strict, frozen=True):
+    """A provider. What is left out is left alone; ``groups`` it is added to."""
+
+    name: str
+    type: Literal["machine", "compute", "storage", "network", "component"] = "compute"
+    parent: str = ""
+    attributes: dict[str, str] | None = None
+    capabilities: list[str] | None = None
+    inventories: Inventories | None = None
+    groups: list[str] = []
+
+
+class ImageSpec(Strict, frozen=True):
+    """An image; it cannot be changed once it is there."""
+
+    name: str
+    url: str
+    sha256: str
+    kind: str = "iso"
+    firmware: str = "uefi"
+    ready_when: str = "power-on"
+
+
+class CredentialSpec(Strict, frozen=True):
+    """A BMC login; its password is in a file or an environment variable, never here."""
+
+    name: str
+    username: str
+    password_file: str = ""
+    password_env: str = ""
+
+
+class BmcSpec(Strict, frozen=True):
+    """How a machine's BMC is reached; ``credential`` is a name or UUID."""
+
+    address: str
+    credential: str
+    system: str | int = ""
+    insecure: bool = False
+    fingerprint: str = ""
+
+
+class MachineSpec(Strict, frozen=True):
+    """A machine to enrol; ``groups`` its provider is added to."""
+
+    name: str
+    bmc: BmcSpec
+    parent: str = ""
+    groups: list[str] = []
+
+
+class Fleet(Strict, frozen=True):
+    """One document of the file. ``inventories`` is by provider, then by class."""
+
+    groups: list[GroupSpec] = []
+    providers: list[ProviderSpec] = []
+    inventories: dict[str, Inventories] = {}
+    images: list[ImageSpec] = []
+    credentials: list[CredentialSpec] = []
+    machines: list[MachineSpec] = []
+
+
+class Located(NamedTuple):
+    """A path of one of the file's documents, to complain about."""
+
+    document: Document[Fleet]
+    path: Path
+
+    def at(self, *more: str | int) -> str:
+        """Return ``file:line: path`` of it, or of something in it."""
+        return self.document.where(*self.path, *more)
+
+
+class Wanted(NamedTuple):
+    """All documents as one: each thing by name, with where it stands."""
+
+    groups: Mapping[str, tuple[GroupSpec, Located]]
+    providers: Mapping[str, tuple[ProviderSpec, Located]]
+    inventories: Mapping[str, tuple[Inventories, Located]]
+    images: Mapping[str, tuple[ImageSpec, Located]]
+    credentials: Mapping[str, tuple[CredentialSpec, Located]]
+    machines: Mapping[str, tuple[MachineSpec, Located]]
+
+
+def merge(documents: Sequence[Document[Fleet]]) -> Wanted:
+    """Return all documents as one; raise InvalidArgument when two things have one name."""
+    wanted = Wanted({}, {}, {}, {}, {}, {})
+    for document in documents:
+        for section in ("groups", "providers", "images", "credentials", "machines"):
+            found = getattr(wanted, section)
+            for number, spec in enumerate(getattr(document.value, section)):
+                place = Located(document, (section, number))
+                if not spec.name:
+                    raise InvalidArgument(place.at("name"), "is empty")
+                _refuse_repeat(found, spec.name, place.at("name"))
+                found[spec.name] = (spec, place)
+        for name, inventories in document.value.inventories.items():
+            place = Located(document, ("inventories", name))
+            _refuse_repeat(wanted.inventories, name, place.at())
+            wanted.inventories[name] = (inventories, place)  # type: ignore[index]
+    for name, (_, place) in wanted.inventories.items():
+        if name in wanted.providers and wanted.providers[name][0].inventories is not None:
+            raise InvalidArgument(place.at(), "is given at the provider as well")
+    for name, (_, place) in wanted.machines.items():
+        if name in wanted.providers:
+            raise InvalidArgument(
+                place.at("name"), "is a provider's too; a machine brings its provider along"
+            )
+    return wanted
+
+
+def parents_first(wanted: Wanted) -> Iterator[list[str]]:
+    """Yield the providers in waves, parents before children; raise InvalidArgument on a cycle."""
+    left = dict(wanted.providers)
+    while left:
+        wave = [name for name, (spec, _) in left.items() if spec.parent not in left]
+        if not wave:
+            name, (spec, place) = next(iter(left.items()))
+            raise InvalidArgument(
+                place.at("parent"), f"{name} stands under {spec.parent}, which stands under {name}"
+            )
+        yield wave
+        for name in wave:
+            del left[name]
+
+
+def _refuse_repeat(found: Mapping[str, tuple[object, Located]], name: str, place: str) -> None:
+    if name in found:
+        raise InvalidArgument(place, f"{name!r} stands at {found[name][1].at()} already")
