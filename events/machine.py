@@ -120,11 +120,16 @@ class ActionRequested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepAttempted(msgspec.Struct, frozen=True, kw_only=True):
-    """``owner`` (an executor instance) is about to call the BMC; written before the call."""
+    """``owner`` (an executor instance) is about to call the BMC; written before the call.
+
+    ``resumes`` after another executor died with the step attempted: a ``once`` step is then looked
+    for, and not sent.
+    """
 
     TYPE: ClassVar = "machine.step_attempted"
     action: ActionId
     owner: str
+    resumes: bool = False
 
 
 class StepObserved(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from mulligan.events import machine as ev
 from mulligan.events import provider as provider_events
 from mulligan.events.machine import Facts
 from mulligan.events.provider import Inventory
-from mulligan.handlers import provider
+from mulligan.handlers import plans, provider
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.enrolment import NOT_PROVIDED_CORDON
 from mulligan.handlers.image import Image
@@ -68,38 +68,43 @@ def _params(states: States, operation: Operation) -> dict[str, str]:
     if step in {"stage_image", "insert_media", "boot_once", "wait_ready"}:
         image = existing(states, "image", operation.image, Image)
         return {
-            "url": image.url,
+            "image_url": image.url,
             "sha256": image.sha256,
             "mode": image.firmware,
             "device": "cd",
             "ready_when": image.ready_when,
-            "publication": f"{operation.id}",
         }
     if step in {"power_off", "reset"} and operation.verb == "power":
-        return {"target": operation.target}
+        return {"target": plans.RESET_TYPES[operation.target]}
     return {}
 
 
 class AttemptStep(Command, frozen=True, kw_only=True):
-    """Claim the requested step for one executor, before the BMC is called."""
+    """Claim the requested step for one executor, before the BMC is called.
+
+    ``instead_of`` is a dead executor that had attempted it: the step is then looked for first.
+    """
 
     NAME: ClassVar = "machine.attempt_step"
     machine: MachineId
     operation: CommitId
     action: ActionId
     owner: str
+    instead_of: str = ""
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the machine."""
         return [stream_id("machine", self.machine)]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Attempt it unless an executor has it already."""
+        """Attempt it unless another executor has it."""
         operation = _current(states, self.machine, self.operation)
         action = operation.action if operation is not None else None
-        if action is None or action.id != self.action or action.owner:
+        if action is None or action.id != self.action or action.owner != self.instead_of:
             return []
-        event = ev.StepAttempted(action=self.action, owner=self.owner)
+        event = ev.StepAttempted(
+            action=self.action, owner=self.owner, resumes=bool(self.instead_of)
+        )
         return [Change(stream_id("machine", self.machine), event)]
 
 

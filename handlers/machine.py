@@ -36,9 +36,10 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """The last attempt at the present step failed in a way that may heal."""
+    """The last attempt at the present step failed; ``fatal`` when it will not heal."""
 
     attempt: int
+    fatal: bool
     at: datetime
     fault: str
     message: str
@@ -182,7 +183,13 @@ def _step_observed(state: Machine, event: ev.StepObserved) -> Machine:
         if event.facts is not None:
             operation = replace(operation, facts=event.facts)
     else:
-        retry = Retry(attempt=action.attempt, at=event.at, fault=event.fault, message=event.message)
+        retry = Retry(
+            attempt=action.attempt,
+            fatal=event.outcome == "fatal",
+            at=event.at,
+            fault=event.fault,
+            message=event.message,
+        )
         operation = replace(operation, action=None, retry=retry)
     return replace(state, operation=operation)
 

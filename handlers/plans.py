@@ -30,6 +30,13 @@ POWER: Mapping[str, tuple[str, ...]] = {
     "restart": ("reset",),
 }
 
+RESET_TYPES: Mapping[str, str] = {
+    "off": "ForceOff",
+    "shutdown": "GracefulShutdown",
+    "restart": "ForceRestart",
+}
+"""The Redfish ResetType of each power target that has one of its own."""
+
 DEADLINES: Mapping[Verb, timedelta] = {
     "inspect": timedelta(minutes=15),
     "clean": timedelta(hours=1),

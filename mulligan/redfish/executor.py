@@ -1,0 +1,220 @@
+"""The executor: takes requested actions, runs their steps, appends what was observed.
+
+A step is claimed in the log before the BMC is called, and its outcome is appended after. A step
+that a dead executor had claimed is resumed: a ``once`` step is then looked for, never sent again.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+
+import anyio
+import msgspec
+
+from mulligan.commands.runner import Commands, Request
+from mulligan.commands.workqueue import WorkQueue
+from mulligan.errors import Conflict, MulliganError, NotFound, Unavailable
+from mulligan.events.envelope import Actor
+from mulligan.events.machine import StepObserved
+from mulligan.handlers.actions import AttemptStep, ObserveStep
+from mulligan.handlers.image import Credential
+from mulligan.handlers.machine import Action, Machine, Operation
+from mulligan.log.protocol import Fence, Fenced, Stored
+from mulligan.model import CommitId, MachineId, new_id, stream_id, stream_key, utc_now
+from mulligan.redfish.auth import Login
+from mulligan.redfish.bmc import BmcClient
+from mulligan.redfish.media_server import MediaServer
+from mulligan.redfish.steps import Observation, StepContext, run_step
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 256
+"""Steps that run at once in one process; each BMC has its own, smaller limit."""
+
+CLIENTS = 2000
+"""BMC clients kept open; the least used is closed first."""
+
+_RETRY_S = 0.5
+
+FindBusy = Callable[[], Awaitable[Iterable[str]]]
+ReadLogin = Callable[[str, str], Awaitable[Login]]
+"""Return the login of a credential's version from the secret store."""
+
+
+class Executor:
+    """Runs the actions of this instance's share of the machines.
+
+    ``mine`` tells which machines are this instance's, ``alive`` which executors live, ``fence``
+    guards its appends.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        *,
+        instance: str,
+        mine: Callable[[str], bool],
+        alive: Callable[[str], bool],
+        fence: Callable[[], Fence],
+        find_busy: FindBusy,
+        read_login: ReadLogin,
+        media: MediaServer | None,
+        limiter: anyio.CapacityLimiter,
+    ) -> None:
+        self._commands = commands
+        self._instance = instance
+        self._actor = Actor(account="service:executor", credential=instance)
+        self._mine = mine
+        self._alive = alive
+        self._fence = fence
+        self._find_busy = find_busy
+        self._read_login = read_login
+        self._media = media
+        self._limiter = limiter
+        self._queue = WorkQueue("actions", self._look, AT_ONCE)
+        self._clients: OrderedDict[str, tuple[str, BmcClient]] = OrderedDict()
+        self._using: set[str] = set()
+        self._shares_changed = anyio.Event()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Execute for ever; on cancellation the BMC sessions are closed."""
+        stop = self._commands.log.listen(self._on_entry)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._queue.run)
+                tasks.start_soon(self._take_over)
+        finally:
+            stop()
+            with anyio.move_on_after(5, shield=True):
+                for _, client in list(self._clients.values()):
+                    await client.close()
+
+    async def drain(self, within: float) -> None:
+        """Take no further step and wait for those that run."""
+        self._draining = True
+        with anyio.move_on_after(within):
+            while self._using:
+                await anyio.sleep(0.02)
+
+    def shares_changed(self) -> None:
+        """Look at every busy machine again: some may be ours now."""
+        self._shares_changed.set()
+
+    async def _take_over(self) -> None:
+        while True:
+            self._shares_changed = anyio.Event()
+            try:
+                for machine in await self._find_busy():
+                    self._queue.add(machine)
+            except MulliganError as error:
+                log.info("will look for work again", extra={"reason": error.message})
+                await anyio.sleep(_RETRY_S)
+                continue
+            await self._shares_changed.wait()
+
+    def _on_entry(self, stored: Stored) -> None:
+        for commit in stored.entry.commits:
+            for record in commit.events:
+                if record.type == "machine.action_requested":
+                    self._queue.add(stream_key(record.stream))
+
+    async def _look(self, key: str) -> float | None:
+        if self._draining or not self._mine(key):
+            return None
+        machine: Machine | None = (await self._commands.state(stream_id("machine", key))).state
+        operation = machine.operation if machine is not None else None
+        action = operation.action if operation is not None else None
+        if machine is None or machine.deleted or operation is None or action is None:
+            return None
+        if action.owner and action.owner != self._instance and self._alive(action.owner):
+            return None  # it is being run: its outcome, or its owner's death, brings us back
+        if not await self._claim(machine, operation, action):
+            return 0.0
+        self._using.add(key)
+        try:
+            observed = await self._run(machine, action, resume=bool(action.owner))
+            await self._record(machine, operation, action, observed)
+        finally:
+            self._using.discard(key)
+        return None
+
+    async def _claim(self, machine: Machine, operation: Operation, action: Action) -> bool:
+        command = AttemptStep(
+            machine=machine.id,
+            operation=operation.id,
+            action=action.id,
+            owner=self._instance,
+            instead_of=action.owner,
+        )
+        outcome = await self._commands.execute(
+            command, self._request(operation, action), fence=self._fence()
+        )
+        return outcome.commit is not None
+
+    def _request(self, operation: Operation, action: Action) -> Request:
+        return Request(
+            id=CommitId(new_id()),
+            actor=self._actor,
+            causation=action.id,
+            correlation=operation.id,
+        )
+
+    async def _run(self, machine: Machine, action: Action, *, resume: bool) -> Observation:
+        try:
+            client = await self._client(machine)
+        except NotFound as error:
+            return Observation(
+                outcome="fatal",
+                fault="bad-credentials",
+                message=f"the BMC's login is gone: {error.message}; create the credential again",
+            )
+        context = StepContext(bmc=client, action=action.id, params=action.params, media=self._media)
+        return await run_step(action.step, context, resume=resume)
+
+    async def _record(
+        self, machine: Machine, operation: Operation, action: Action, seen: Observation
+    ) -> None:
+        """Append the outcome; keep at it, for nobody else knows it."""
+        observed = StepObserved(action=action.id, at=utc_now(), **msgspec.structs.asdict(seen))
+        command = ObserveStep(machine=machine.id, operation=operation.id, observed=observed)
+        request = self._request(operation, action)
+        while True:
+            try:
+                await self._commands.execute(command, request, fence=self._fence())
+                return
+            except Fenced:
+                log.warning("lost the lease before an outcome", extra={"action": action.id})
+            except (Unavailable, Conflict) as error:
+                log.warning(
+                    "an outcome waits for the log",
+                    extra={"action": action.id, "reason": error.message},
+                )
+            await anyio.sleep(_RETRY_S)
+
+    async def _client(self, machine: Machine) -> BmcClient:
+        stream = stream_id("credential", machine.bmc.credential)
+        credential: Credential | None = (await self._commands.state(stream)).state
+        if credential is None or credential.deleted:
+            raise NotFound("credential", machine.bmc.credential)
+        identity = f"{msgspec.json.encode(machine.bmc).decode()}/{credential.version}"
+        held = self._clients.get(machine.id)
+        if held is not None and held[0] == identity:
+            self._clients.move_to_end(machine.id)
+            return held[1]
+        if held is not None:
+            del self._clients[machine.id]
+            await held[1].close()
+        login = await self._read_login(credential.id, credential.version)
+        client = BmcClient(machine.bmc, login, limiter=self._limiter)
+        self._clients[MachineId(machine.id)] = (identity, client)
+        await self._close_spare()
+        return client
+
+    async def _close_spare(self) -> None:
+        for machine in list(self._clients):
+            if len(self._clients) <= CLIENTS:
+                return
+            if machine not in self._using:
+                _, client = self._clients.pop(machine)
+                await client.close()
