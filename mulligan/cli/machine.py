@@ -308,7 +308,7 @@ async def settle(
     seconds = parse_span(timeout, "--timeout").total_seconds()
     with Progress(quiet=session.out.quiet) as progress:
 
-        async def one(name: str) -> Machine:
+        async def one(name: str) -> "Machine":
             return await wait_for(session.client, name, goals, timeout=seconds, progress=progress)
 
         return await each(names, one, at_once=max(1, len(names)))

@@ -1,0 +1,3 @@
+from tests.client.conftest import cluster, region, tls
+
+__all__ = ["cluster", "region", "tls"]
