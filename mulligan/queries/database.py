@@ -1,0 +1,92 @@
+"""The services' connections to Postgres: few, with deadlines, and back by themselves."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import anyio
+import asyncpg
+import msgspec
+
+from mulligan.errors import Unavailable
+from mulligan.projections.postgres import DROPPED, lost
+
+Record = asyncpg.Record
+
+
+class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections kept, and seconds that waiting for one, making one and one query may take."""
+
+    smallest: int = 1
+    largest: int = 4
+    acquire: float = 5.0
+    connect: float = 5.0
+    command: float = 15.0
+
+
+class Database:
+    """A pool of connections that read. A Postgres that is away is Unavailable at once."""
+
+    def __init__(self, dsn: str, settings: PoolSettings | None = None) -> None:
+        self.dsn = dsn
+        self.settings = settings or PoolSettings()
+        self._pool: asyncpg.Pool[Record] | None = None
+        self._opening = anyio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Hold the pool; connections are made when needed, so Postgres may come later."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close every connection at once."""
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Record]:
+        """Return all rows; raise Unavailable when Postgres or the read model is away."""
+        with translated():
+            pool = await self._opened()
+            async with pool.acquire(timeout=self.settings.acquire) as connection:
+                rows: Sequence[Record] = await connection.fetch(query, *args)
+                return rows
+
+    async def fetchrow(self, query: str, *args: Any) -> Record | None:
+        """Return the first row, or None; raise as fetch does."""
+        rows = await self.fetch(query, *args)
+        return rows[0] if rows else None
+
+    async def _opened(self) -> "asyncpg.Pool[Record]":
+        if self._pool is not None:
+            return self._pool
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self.dsn,
+                    min_size=self.settings.smallest,
+                    max_size=self.settings.largest,
+                    timeout=self.settings.connect,
+                    command_timeout=self.settings.command,
+                    server_settings=READER_SETTINGS,
+                )
+        return self._pool
+
+
+READER_SETTINGS = {
+    "application_name": "mulligan",
+    "default_transaction_read_only": "on",
+    "TimeZone": "UTC",
+    "jit": "off",
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what Postgres says when it or a read model is away into Unavailable."""
+    try:
+        yield
+    except DROPPED as error:
+        raise Unavailable("the read model is being rebuilt", retry_after=2.0) from error
+    except Exception as error:
+        if not lost(error):
+            raise
+        raise Unavailable(f"Postgres is away: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,183 @@
+"""Building read models from the log's first entry: fold in memory, COPY the final rows, index.
+
+What changes is held in memory until its end: about 1.5 kB an object ever created. Journals are
+copied as they come and need none.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+
+import anyio.lowlevel
+import msgspec
+
+from mulligan.events.codec import Codec
+from mulligan.log.protocol import EventLog, Stored
+from mulligan.model import Seq
+from mulligan.projections import checkpoint, writing
+from mulligan.projections.checkpoint import ORIGIN, Place, place_of
+from mulligan.projections.fold import ModelFold, Occurrence, Poison, TableFold, occurrences
+from mulligan.projections.lane import entries
+from mulligan.projections.postgres import Connection
+from mulligan.projections.schema import ReadModel
+
+_JOURNAL_BYTES = 4 * 1024 * 1024
+_SLOW = 3600.0
+"""Seconds that indexing and analysing one table may take."""
+
+
+class Folding(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a build is."""
+
+    seq: Seq
+    events: int
+    phase: str
+
+
+class Draft:
+    """One read model being built in a schema of its own, up to its ``target``."""
+
+    def __init__(self, model: ReadModel, target: Seq) -> None:
+        self.model = model
+        self.schema = model.build_schema
+        self.target = target
+        self.place = ORIGIN
+        self._fold = ModelFold(model)
+        self._rows: list[list[bytes]] = [[] for _ in model.journals]
+        self._bytes = 0
+
+    async def create(self, connection: Connection) -> None:
+        """Make the bare tables, in place of what an earlier attempt left."""
+        await connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+        for statement in self.model.create(self.schema):
+            await connection.execute(statement)
+
+    async def take(
+        self, connection: Connection, batch: Sequence[Stored], events: Sequence[Occurrence]
+    ) -> None:
+        """Fold a batch, unless it lies behind the target; raise Poison, which voids the draft."""
+        if batch[0].seq > self.target:
+            return
+        self._fold.fold(events)
+        self.place = place_of(batch[-1])
+        for journal, rows in zip(self.model.journals, self._rows, strict=True):
+            for stored in batch:
+                encoded = journal.encode(stored)
+                rows += encoded
+                self._bytes += sum(map(len, encoded))
+        if self._bytes > _JOURNAL_BYTES:
+            await self._flush(connection)
+
+    async def _flush(self, connection: Connection) -> None:
+        for journal, rows in zip(self.model.journals, self._rows, strict=True):
+            await writing.copy_journal(connection, self.schema, journal, rows)
+            rows.clear()
+        self._bytes = 0
+
+    async def finish(self, connection: Connection, log_id: str) -> None:
+        """Write the rows, index and analyse them, and note the position."""
+        await self._flush(connection)
+        for table in self._fold.tables:
+            await _write(connection, self.schema, table)
+        for statement in self.model.index(self.schema):
+            await connection.execute(statement, timeout=_SLOW)
+        for name in self.model.table_names:
+            await connection.execute(f"ANALYZE {self.schema}.{name}", timeout=_SLOW)
+        await checkpoint.put(
+            connection, self.model, self.schema, self.place, log_id, status="building"
+        )
+
+
+async def _write(connection: Connection, schema: str, fold: TableFold) -> None:
+    table, held = fold.table, fold.held
+    rows = [writing.state_row(table, key, row) for key, row in held.items()]
+    await writing.copy_rows(connection, schema, table.name, table.all_columns, rows)
+    for child in table.children:
+        rows = [r for key, row in held.items() for r in child.rows(key, row.state)]
+        await writing.copy_rows(connection, schema, child.name, child.columns, rows)
+    held.clear()
+
+
+class Build:
+    """Builds the schemas ``rm_<name>_v<N>`` up to their targets, all in one pass over the log.
+
+    Everything is one transaction. A read model that cannot fold an event is left out, and named in
+    ``poisoned`` once the build has run.
+    """
+
+    def __init__(
+        self, connection: Connection, log: EventLog, targets: Mapping[ReadModel, Seq], codec: Codec
+    ) -> None:
+        self.poisoned: dict[ReadModel, Poison] = {}
+        self._connection = connection
+        self._log = log
+        self._codec = codec
+        self._drafts = [Draft(model, target) for model, target in targets.items()]
+
+    async def run(self) -> AsyncGenerator[Folding, None]:
+        """Build, telling of each step."""
+        connection = self._connection
+        events = 0
+        async with connection.transaction():
+            for draft in self._drafts:
+                await draft.create(connection)
+            async with aclosing(self._parts()) as parts:
+                async for part in parts:
+                    await self._take(part)
+                    events += sum(len(c.events) for stored in part for c in stored.entry.commits)
+                    yield Folding(seq=part[-1].seq, events=events, phase="folding")
+                    await anyio.lowlevel.checkpoint()
+            last = max((draft.target for draft in self._drafts), default=ORIGIN.seq)
+            yield Folding(seq=last, events=events, phase="writing")
+            for draft in self._drafts:
+                await draft.finish(connection, self._log.head.log_id)
+
+    async def _take(self, part: Sequence[Stored]) -> None:
+        kinds = frozenset(kind for draft in self._drafts for kind in draft.model.kinds)
+        found = occurrences(part, kinds, self._codec)
+        for draft in tuple(self._drafts):
+            try:
+                await draft.take(self._connection, part, found)
+            except Poison as poison:
+                self.poisoned[draft.model] = poison
+                self._drafts.remove(draft)
+                await self._connection.execute(f"DROP SCHEMA {draft.schema} CASCADE")
+
+    async def _parts(self) -> AsyncGenerator[Sequence[Stored], None]:
+        """Yield the log in parts that no target lies within."""
+        place = ORIGIN
+        for edge in sorted({draft.target for draft in self._drafts}):
+            async with aclosing(entries(self._log, place, edge)) as parts:
+                async for part in parts:
+                    yield part
+                    place = place_of(part[-1])
+
+
+async def create_empty(connection: Connection, model: ReadModel, log_id: str) -> Place:
+    """Make the serving schema, indexed and empty, at the log's origin."""
+    async with connection.transaction():
+        for statement in [*model.create(model.schema), *model.index(model.schema)]:
+            await connection.execute(statement)
+        await checkpoint.put(connection, model, model.schema, ORIGIN, log_id)
+    return ORIGIN
+
+
+async def swap(connection: Connection, model: ReadModel, place: Place, log_id: str) -> None:
+    """Let the built schema serve, and keep what served as ``rm_<name>_old``; in a transaction.
+
+    The row of the serving schema is updated in place: a worker that waits for it goes on.
+    """
+    live, built, old = model.schema, model.build_schema, model.old_schema
+    served = await checkpoint.find(connection, live)
+    if served is not None:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {old} CASCADE")
+        await connection.execute(f"ALTER SCHEMA {live} RENAME TO {old}")
+        await checkpoint.forget(connection, old)
+        await connection.execute(
+            "INSERT INTO mulligan.projection SELECT $2, name, version, fingerprint, log_id, seq,"
+            " chain, at, 'old', problem FROM mulligan.projection WHERE schema = $1",
+            live,
+            old,
+        )
+    await connection.execute(f"ALTER SCHEMA {built} RENAME TO {live}")
+    await checkpoint.forget(connection, built)
+    await checkpoint.put(connection, model, live, place, log_id)

@@ -1,0 +1,124 @@
+"""The worker: keeps every read model at the log's head, for as long as it runs.
+
+One worker of a region works; others stand by on an advisory lock and take over when its connection
+ends. A read model that meets an event it cannot fold halts with the event named; the others go on.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import anyio
+import asyncpg
+import msgspec
+
+from mulligan.errors import Corrupt, Unavailable
+from mulligan.events.codec import Codec
+from mulligan.log.protocol import EventLog, TailTooShort
+from mulligan.projections import checkpoint
+from mulligan.projections.checkpoint import Fenced
+from mulligan.projections.models import READ_MODELS, named
+from mulligan.projections.postgres import CHANNEL, LOST, Connection, connected
+from mulligan.projections.schema import ReadModel
+from mulligan.projections.session import Session
+from mulligan.projections.status import ModelStatus, Seen, statuses
+
+_log = logging.getLogger(__name__)
+
+_WORKER_LOCK = 0x6D756C6C69676101
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds: between tries while Postgres is away, of one wait in line, between looks around."""
+
+    retry: float = 0.5
+    standby: float = 5.0
+    look: float = 2.0
+
+
+class Worker:
+    """Folds a region's log into the read models of a Postgres database.
+
+    ``working`` tells whether this one holds the lock, ``problem`` why it cannot work at present.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        dsn: str,
+        *,
+        models: Sequence[ReadModel] = READ_MODELS,
+        codec: Codec | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.working = False
+        self.problem = ""
+        self._log = log
+        self._dsn = dsn
+        self._models = tuple(models)
+        self._codec = codec or Codec()
+        self._pace = pace or Pace()
+        self._seen = {model.name: Seen() for model in self._models}
+
+    async def run(self) -> None:
+        """Work until cancelled; a lost Postgres or a lost lock is waited out."""
+        while True:
+            try:
+                await self._session()
+            except* LOST as errors:
+                self._pause("Postgres is away", errors)
+            except* Fenced as errors:
+                self._pause("another worker moved a checkpoint", errors)
+            except* Unavailable as errors:
+                self._pause("a part that is needed is away", errors)
+            except* Corrupt as errors:
+                self._pause("the log contradicts what was folded", errors)
+            except* TailTooShort as errors:
+                self._pause("entries that are needed are in the archive", errors)
+            self.working = False
+            await anyio.sleep(self._pace.retry)
+
+    def status(self) -> Mapping[str, ModelStatus]:
+        """Return how each read model fares, by name."""
+        return statuses(self._models, self._seen, self._log.head.seq, self.problem)
+
+    def retry(self, name: str) -> None:
+        """Try a halted read model again from where it stands; raise NotFound."""
+        (model,) = named([name], self._models)
+        self._seen[model.name].retry.set()
+
+    def _pause(self, why: str, errors: BaseExceptionGroup[BaseException]) -> None:
+        self.problem = f"{why}: {_first(errors)}"
+        _log.warning("projection worker pauses", extra={"problem": self.problem})
+
+    async def _session(self) -> None:
+        async with connected(self._dsn) as connection:
+            await self._stand_by(connection)
+            await checkpoint.prepare(connection)
+            await connection.add_listener(CHANNEL, self._heard)
+            self.working, self.problem = True, ""
+            _log.info("projection worker works")
+            session = Session(
+                self._log, self._dsn, self._models, self._codec, self._seen, self._pace.look
+            )
+            await session.run(connection)
+
+    async def _stand_by(self, connection: Connection) -> None:
+        await connection.execute(f"SET lock_timeout = '{int(self._pace.standby * 1000)}'")
+        while True:
+            try:
+                await connection.execute("SELECT pg_advisory_lock($1)", _WORKER_LOCK)
+            except asyncpg.LockNotAvailableError:
+                continue
+            await connection.execute("RESET lock_timeout")
+            return
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        name, _, rest = str(payload).partition(" ")
+        if rest.endswith("swapped") and name in self._seen:
+            self._seen[name].retry.set()
+
+
+def _first(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
