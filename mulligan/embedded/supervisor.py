@@ -45,6 +45,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     """It is stopped only when the children without this are gone."""
     ends_all: bool = False
     """It has the terminal; it is not restarted: when it ends, all end, with its exit code."""
+    once: bool = False
+    """It has the terminal, and is not restarted once it has ended well."""
 
 
 def program(name: str, command: Callable[[], Command], stop_signal: int = signal.SIGTERM) -> Child:
@@ -130,6 +132,8 @@ class Supervisor:
         if child.ends_all:
             self._exit_code = code if code >= 0 else 128 - code
             return
+        if child.once and code == 0:
+            return
         failures = 0 if lived >= STEADY_AFTER else self._failures.get(child.name, 0)
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2**failures)
         self._failures[child.name] = failures + 1
@@ -182,7 +186,7 @@ class Supervisor:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
-        if child.ends_all or not self._log_files:
+        if child.ends_all or child.once or not self._log_files:
             return
         path = self._log_path(child)
         if path.exists() and path.stat().st_size > LOG_BYTES:

@@ -25,10 +25,9 @@ from mulligan.log.keys import Keys
 from mulligan.log.protocol import Stored
 from mulligan.log.registry import Member, Members, Membership, Registration, member_value
 from mulligan.model import AccountId, RegionName, new_id, stream_id, stream_key, utc_now
-from mulligan.queries.commits import CommitLookup
 from mulligan.queries.database import Database
-from mulligan.queries.states import States
 from mulligan.secrets import SecretStore, load_master_keys
+from mulligan.services.readmodels import ReadModels
 from mulligan.services.tokens import KeyRing, kid_of
 
 log = logging.getLogger(__name__)
@@ -122,8 +121,9 @@ class Runtime:
         async with AsyncExitStack() as stack:
             etcd = await stack.enter_async_context(Etcd(settings))
             event_log = await stack.enter_async_context(EtcdLog.open(etcd, self.region))
-            database = await stack.enter_async_context(Database(str(config.postgres.dsn)))
-            commands = Commands(event_log, States(database), CommitLookup(database), clock=utc_now)
+            database = await stack.enter_async_context(Database.open(str(config.postgres.dsn)))
+            models = ReadModels(database)
+            commands = Commands(event_log, models, models, clock=utc_now)
             stack.callback(commands.close)
             stack.callback(event_log.listen(self._on_entry))
             secrets = SecretStore(

@@ -1,0 +1,54 @@
+"""Waits until the services of a region answer that they serve."""
+
+import ssl
+
+import anyio
+from grpclib.client import Channel
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.health.v1.health_grpc import HealthStub
+from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from mulligan.config import Address, Config
+from mulligan.services.serve import SERVICES
+from mulligan.tls import client_context
+
+_POLL_S = 0.05
+
+
+async def all_serving(config: Config, within: float) -> None:
+    """Return once every service serves; raise TimeoutError naming those that do not."""
+    missing = set(SERVICES)
+
+    async def wait(name: str) -> None:
+        await _serving(getattr(config.listen, name), config)
+        missing.discard(name)
+
+    with anyio.move_on_after(within):
+        async with anyio.create_task_group() as tasks:
+            for name in SERVICES:
+                tasks.start_soon(wait, name)
+    if missing:
+        raise TimeoutError(f"not serving after {within:g} s: {', '.join(sorted(missing))}")
+
+
+def _context(config: Config) -> ssl.SSLContext | None:
+    if not config.tls.enabled:
+        return None
+    assert config.tls.ca is not None
+    return client_context(config.tls.ca)
+
+
+async def _serving(address: Address, config: Config) -> None:
+    context = _context(config)
+    while True:
+        channel = Channel(address.host, address.port, ssl=context)
+        try:
+            with anyio.move_on_after(2):
+                answer = await HealthStub(channel).Check(HealthCheckRequest())
+                if answer.status == HealthCheckResponse.SERVING:
+                    return
+        except (OSError, GRPCError, StreamTerminatedError):
+            pass
+        finally:
+            channel.close()
+        await anyio.sleep(_POLL_S)

@@ -1,0 +1,74 @@
+"""`mulligan up`: a whole region in one process tree."""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from mulligan.client.context import Context, config_path, save_context
+from mulligan.config import Config
+from mulligan.embedded.ready import all_serving
+from mulligan.embedded.region import RegionPaths, embedded_etcd, server_children
+from mulligan.embedded.supervisor import Child, Supervisor
+from mulligan.services import process
+from mulligan.services.serve import SERVICES
+
+PRELOAD = (
+    "mulligan.services.serve",
+    "mulligan.embedded.ready",
+    "uvloop",
+)
+"""Imported once, before the children are forked, which then share the memory."""
+
+READY_WITHIN_S = 60.0
+
+
+def context_of(config: Config, paths: RegionPaths) -> Context:
+    """Return how a client on this host reaches the region as its administrator."""
+    return Context(
+        address=tuple(str(getattr(config.listen, name)) for name in ("iam", "resource", "log")),
+        ca=str(config.tls.ca or ""),
+        account="admin",
+        region=config.region,
+        secret_file=str(paths.admin_secret),
+    )
+
+
+def remember(config: Config, paths: RegionPaths, name: str) -> Path:
+    """Make the region the current context of this user's client."""
+    path = config_path()
+    save_context(path, name, context_of(config, paths), make_current=True)
+    return path
+
+
+def children(config: Config) -> list[Child]:
+    """Return every process of the region."""
+    services = [Child(name=n, run=partial(process.run, n, config)) for n in SERVICES]
+    return [*server_children(config), *services]
+
+
+def run(config: Config, *, on_ready: Callable[[float], None], extra: tuple[Child, ...] = ()) -> int:
+    """Run the region until a signal; ``on_ready`` is called, with seconds, when all serve."""
+    notice = embedded_etcd(config).notice() if config.etcd.embedded else ""
+    if notice:
+        sys.stderr.write(f"{notice}\n")
+    announcer = Child(
+        name="announcer", run=partial(_announce, config, on_ready, time.monotonic()), once=True
+    )
+    supervisor = Supervisor(
+        [*children(config), announcer, *extra], config.state_dir, preload=PRELOAD
+    )
+    return supervisor.run()
+
+
+def _announce(config: Config, on_ready: Callable[[float], None], began: float) -> int:
+    try:
+        anyio.run(all_serving, config, READY_WITHIN_S)
+    except TimeoutError as error:
+        sys.stderr.write(f"{error}; look into {config.state_dir}/logs\n")
+        return 0
+    on_ready(time.monotonic() - began)
+    return 0

@@ -1,0 +1,148 @@
+"""mulligan-log: the event log, read only. Tenants see what their own project did."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+
+from mulligan.errors import InvalidArgument
+from mulligan.events.envelope import Commit
+from mulligan.log.protocol import Stored
+from mulligan.log.verify import verify
+from mulligan.model import Seq, is_uuid, stream_kind
+from mulligan.proto import v1
+from mulligan.services import render
+from mulligan.services.caller import Caller, caller
+from mulligan.services.configure import configure
+from mulligan.services.runtime import Runtime
+
+_VERIFY_CHUNK = 2000
+
+
+class Log(v1.LogBase):
+    """``mulligan.v1.Log``."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._rt = runtime
+
+    async def read_log(self, message: v1.ReadLogRequest) -> AsyncIterator[v1.LogRecord]:
+        """Send the commits of a range that pass the filter."""
+        log, who = self._rt.parts.log, caller()
+        wanted = _filter(message.filter)
+        last = min(message.last or log.head.seq, log.head.seq)
+        first = Seq(message.first or 1)
+        if message.last and first > message.last:
+            raise InvalidArgument("last", "lies before first")
+        if first > last:
+            return
+        async with aclosing(log.read(first, Seq(last))) as batches:
+            async for batch in batches:
+                for record in self._records(batch, wanted, who):
+                    yield record
+
+    async def watch_log(self, message: v1.WatchLogRequest) -> AsyncIterator[v1.LogRecord]:
+        """Send commits as they come, from after a position on."""
+        log, who = self._rt.parts.log, caller()
+        wanted = _filter(message.filter)
+        after = log.head.seq if message.from_head else Seq(message.after)
+        if after > log.head.seq:
+            raise InvalidArgument("after", f"lies beyond the head, which is {log.head.seq}")
+        async with aclosing(log.tail(after)) as batches:
+            async for batch in batches:
+                for record in self._records(batch, wanted, who):
+                    yield record
+
+    def _records(
+        self, batch: Sequence[Stored], wanted: v1.LogFilter, who: Caller
+    ) -> Iterator[v1.LogRecord]:
+        for stored in batch:
+            for commit in stored.entry.commits:
+                if not who.is_system and commit.actor.project != who.project:
+                    continue
+                if _passes(commit, wanted):
+                    yield self._record(stored.seq, commit)
+
+    def _record(self, seq: Seq, commit: Commit) -> v1.LogRecord:
+        return v1.LogRecord(
+            position=v1.Position(region=self._rt.region, seq=seq),
+            commit=commit.id,
+            at=commit.at,
+            account=commit.actor.account,
+            project=commit.actor.project,
+            command=commit.command,
+            causation=commit.causation,
+            correlation=commit.correlation,
+            events=[
+                v1.LogEvent(
+                    stream=e.stream,
+                    version=e.version,
+                    type=e.type,
+                    schema=e.v,
+                    data=bytes(e.data).decode(),
+                )
+                for e in commit.events
+            ],
+        )
+
+    async def verify_log(self, message: v1.VerifyLogRequest) -> AsyncIterator[v1.VerifyLogProgress]:
+        """Walk the chain in chunks, across which it is checked too."""
+        log = self._rt.parts.log
+        first = Seq(message.first or 1)
+        last = Seq(min(message.last or log.head.seq, log.head.seq))
+        total = max(last - first + 1, 0)
+        done, after_hash = 0, None
+        while done < total:
+            start = Seq(first + done)
+            end = Seq(min(start + _VERIFY_CHUNK - 1, last))
+            verdict = await verify(log, start, end, after_hash)
+            if not verdict.sound:
+                yield v1.VerifyLogProgress(
+                    verified=done,
+                    total=total,
+                    bad_seq=verdict.bad or start,
+                    problem=verdict.problem,
+                )
+                return
+            after_hash = verdict.hash
+            done = end - first + 1
+            yield v1.VerifyLogProgress(verified=done, total=total, head_hash=after_hash)
+
+    async def get_log_status(self, message: v1.GetLogStatusRequest) -> v1.LogStatus:
+        """Return the head, and how large the store is."""
+        parts = self._rt.parts
+        head = parts.log.head
+        store = await parts.etcd.status()
+        return v1.LogStatus(
+            head=render.position(parts.commands.position()),
+            head_hash=head.hash,
+            log_id=head.log_id,
+            failure=str(parts.log.failure or ""),
+            store_bytes=store.db_size,
+        )
+
+    async def log_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
+        """Change settings of this process."""
+        return configure(message)
+
+
+def _filter(message: v1.LogFilter | None) -> v1.LogFilter:
+    wanted = message or v1.LogFilter()
+    for field, value in (("account", wanted.account), ("project", wanted.project)):
+        if value and not (is_uuid(value) or value.startswith("service:")):
+            raise InvalidArgument(f"filter.{field}", f"{value!r} is not a UUID in lower case")
+    if wanted.stream and "/" not in wanted.stream:
+        raise InvalidArgument("filter.stream", "write kind/key, such as machine/<uuid>")
+    return wanted
+
+
+def _passes(commit: Commit, wanted: v1.LogFilter) -> bool:
+    if wanted.account and commit.actor.account != wanted.account:
+        return False
+    if wanted.project and commit.actor.project != wanted.project:
+        return False
+    if not (wanted.stream or wanted.kind or wanted.type):
+        return True
+    return any(
+        (not wanted.stream or e.stream == wanted.stream)
+        and (not wanted.kind or stream_kind(e.stream) == wanted.kind)
+        and (not wanted.type or e.type == wanted.type)
+        for e in commit.events
+    )

@@ -1,0 +1,148 @@
+"""Why a machine is as it is: its events in words, from the intent to the last exchange."""
+
+from collections.abc import Iterable
+
+from mulligan.errors import Corrupt
+from mulligan.events import machine as ev
+from mulligan.events.codec import Codec, Event, UnreadableEvent
+from mulligan.events.machine import Exchange
+from mulligan.handlers.machine import Machine
+from mulligan.model import stream_id
+from mulligan.proto import v1
+from mulligan.queries import audit
+from mulligan.queries.machines import ActionRow
+from mulligan.reconcile.machine_plan import waiting_for
+from mulligan.services import render
+from mulligan.services.runtime import Runtime
+
+CHAIN_LENGTH = 200
+_codec = Codec()
+
+
+async def why(
+    runtime: Runtime, known: render.Versioned, *, operator: bool
+) -> v1.WhyMachineResponse:
+    """Return a sentence, what it waits for, and the chain since the latest operation began."""
+    machine: Machine = known.state
+    rows = await audit.latest_events(
+        runtime.parts.database, stream_id("machine", machine.id), CHAIN_LENGTH
+    )
+    waiting = waiting_for(machine)
+    return v1.WhyMachineResponse(
+        summary=summary(machine),
+        waiting_for=waiting,
+        chain=[_cause(runtime, row, operator=operator) for row in _since_operation(rows)],
+        position=render.position(runtime.parts.commands.position()),
+    )
+
+
+def summary(machine: Machine) -> str:
+    """Say in one sentence what state the machine is in and since what."""
+    power = f"power is {machine.power}"
+    operation = machine.operation
+    if operation is not None:
+        at = operation.step or "its end"
+        number = min(operation.done + 1, len(operation.steps))
+        return (
+            f"{machine.name} is {machine.state}: {operation.verb} is at step {number} of"
+            f" {len(operation.steps)}, {at}; {power}."
+        )
+    if machine.fault is not None:
+        what = machine.failed or "its last operation"
+        return (
+            f"{machine.name} is {machine.state}: {what} failed at {machine.fault.step}"
+            f" ({machine.fault.fault}): {machine.fault.message}; {power}."
+        )
+    held = f", held by claim {machine.claim}" if machine.claim else ""
+    return f"{machine.name} is {machine.state}{held}; {power}."
+
+
+def _since_operation(rows: Iterable[audit.EventRow]) -> list[audit.EventRow]:
+    """Keep the events from the start of the latest operation on, oldest first."""
+    found = sorted(rows, key=lambda r: r.version)
+    starts = [i for i, r in enumerate(found) if r.type == ev.OperationStarted.TYPE]
+    return found[starts[-1] :] if starts else found
+
+
+def _cause(runtime: Runtime, row: audit.EventRow, *, operator: bool) -> v1.Cause:
+    what, detail = _words(_decoded(row), operator=operator)
+    return v1.Cause(
+        at=row.at,
+        position=v1.Position(region=runtime.region, seq=row.seq),
+        actor=row.account,
+        what=what,
+        detail=detail,
+    )
+
+
+def _decoded(row: audit.EventRow) -> Event:
+    try:
+        return _codec.event(row.record)
+    except UnreadableEvent as error:
+        raise Corrupt(str(error)) from error
+
+
+def _words(event: Event, *, operator: bool) -> tuple[str, str]:
+    match event:
+        case ev.MachineEnrolled():
+            return "enrolled", event.bmc.address if operator else ""
+        case ev.OperationStarted():
+            wanted = f" to {event.target}" if event.target else ""
+            return f"{event.verb}{wanted} began", f"steps: {', '.join(event.steps)}"
+        case ev.ActionRequested():
+            return f"{event.step} asked for", f"attempt {event.attempt}, {event.mode}"
+        case ev.StepAttempted():
+            return ("resumed by looking" if event.resumes else "taken"), event.owner
+        case ev.StepObserved():
+            return f"came out as {event.outcome}", _observed(event, operator=operator)
+        case ev.OperationCompleted():
+            return "completed", ""
+        case ev.OperationFailed():
+            return f"failed at {event.step}", f"{event.fault}: {event.message}"
+        case ev.PowerObserved():
+            return f"power seen {event.power}", ""
+        case ev.ClaimDetached():
+            return "given back", f"claim {event.claim}"
+        case _:
+            return event.TYPE.partition(".")[2].replace("_", " "), ""
+
+
+def _observed(event: ev.StepObserved, *, operator: bool) -> str:
+    parts = [event.message]
+    if event.fault:
+        parts.insert(0, event.fault)
+    parts += event.notes
+    if operator and event.exchanges:
+        parts.append(_exchange_words(event.exchanges[-1]))
+    return "; ".join(p for p in parts if p)
+
+
+def _exchange_words(exchange: Exchange) -> str:
+    status = str(exchange.status) if exchange.status else "no answer"
+    words = f"last exchange: {exchange.method} {exchange.path} -> {status} in {exchange.ms} ms"
+    return f"{words}: {exchange.excerpt}" if exchange.excerpt else words
+
+
+def action(row: ActionRow) -> v1.Action:
+    """Render an action with the digests of its exchanges."""
+    return v1.Action(
+        id=row.id,
+        machine=row.machine,
+        operation=row.operation,
+        verb=row.verb,
+        step=row.step,
+        mode=row.mode,
+        attempt=row.attempt,
+        status=row.status,
+        owner=row.owner,
+        message=row.message,
+        fault=row.fault,
+        recovered=row.recovered,
+        requested_at=row.requested_at,
+        attempted_at=row.attempted_at,
+        observed_at=row.observed_at,
+        exchanges=[
+            v1.Exchange(method=e.method, path=e.path, status=e.status, ms=e.ms, excerpt=e.excerpt)
+            for e in row.exchanges
+        ],
+    )

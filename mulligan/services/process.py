@@ -1,0 +1,27 @@
+"""The process around a service: logging, the event loop, and how it ends."""
+
+import logging
+import sys
+
+import uvloop
+
+from mulligan.config import Config
+from mulligan.services import logs
+from mulligan.services.serve import serve
+
+log = logging.getLogger(__name__)
+
+
+def run(name: str, config: Config) -> int:
+    """Run one service to its end and return the exit code."""
+    logs.set_up(name, config.log.level, config.log.format)
+    try:
+        uvloop.run(serve(name, config))
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        address = getattr(config.listen, name)
+        log.error("cannot listen", extra={"address": str(address), "reason": str(error)})
+        sys.stderr.write(f"error: {name} cannot listen on {address}: {error}\n")
+        return 1
+    return 0

@@ -1,0 +1,172 @@
+"""Runs one service as a process: `mulligan serve NAME`.
+
+It listens at once and tells the truth about its health; it serves when what it needs is there; on
+SIGTERM it takes itself out of the catalog, finishes what is in flight, and ends.
+"""
+
+import logging
+import signal
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpclib.config import Configuration
+from grpclib.events import RecvRequest, listen
+from grpclib.health.check import ServiceStatus
+from grpclib.health.service import OVERALL, Health
+from grpclib.reflection.service import ServerReflection
+from grpclib.server import Server
+
+from mulligan.config import Config, insecure_links
+from mulligan.projections.worker import Worker
+from mulligan.proto.descriptors import descriptor_set
+from mulligan.services import work
+from mulligan.services.bootstrap import bootstrap
+from mulligan.services.call import Gate
+from mulligan.services.catalog import Catalog
+from mulligan.services.control import Control
+from mulligan.services.eventlog import Log
+from mulligan.services.iam import Iam
+from mulligan.services.meta import Meta
+from mulligan.services.projector import Projector
+from mulligan.services.resource import Resource
+from mulligan.services.runtime import Parts, Runtime
+from mulligan.services.signing import SigningKeys
+from mulligan.tls import TlsFiles, server_context
+
+log = logging.getLogger(__name__)
+
+SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor")
+DRAIN_S = 10.0
+_HEALTH_S = 0.1
+
+Job = Callable[[Parts, TaskGroup], Awaitable[work.Drain | None]]
+"""What a service does besides answering: starts its tasks in the group, returns how to drain."""
+
+
+def _iam(runtime: Runtime) -> tuple[Any, Job]:
+    signing = SigningKeys(runtime)
+
+    async def job(parts: Parts, tasks: TaskGroup) -> None:
+        secret_file = Path(runtime.config.state_dir) / "admin.secret"
+        tasks.start_soon(signing.prepare, parts)
+        tasks.start_soon(bootstrap, runtime, parts, secret_file)
+
+    return Iam(runtime, signing), job
+
+
+def _projector(runtime: Runtime) -> tuple[Any, Job]:
+    service = Projector(runtime)
+
+    async def job(parts: Parts, tasks: TaskGroup) -> None:
+        service.worker = Worker(parts.log, str(runtime.config.postgres.dsn))
+        tasks.start_soon(service.worker.run)
+
+    return service, job
+
+
+async def _nothing(parts: Parts, tasks: TaskGroup) -> None:
+    """Do nothing besides answering."""
+
+
+_MAKERS: Mapping[str, Callable[[Runtime], tuple[Any, Job]]] = {
+    "iam": _iam,
+    "meta": lambda runtime: (Meta(runtime), _nothing),
+    "resource": lambda runtime: (Resource(runtime), partial(work.resource, runtime)),
+    "control": lambda runtime: (Control(runtime), partial(work.control, runtime)),
+    "log": lambda runtime: (Log(runtime), _nothing),
+    "projector": _projector,
+    "executor": lambda runtime: (None, partial(work.executor, runtime)),
+}
+
+
+async def serve(name: str, config: Config) -> None:
+    """Serve until SIGTERM or SIGINT; raise OSError when the address is taken."""
+    for link in insecure_links(config):
+        log.warning("a link is in plain text", extra={"link": link})
+    address = getattr(config.listen, name)
+    runtime = Runtime(config, name, str(address))
+    service, job = _MAKERS[name](runtime)
+    gate = Gate(runtime, config.limits.deadline_s)
+    health = ServiceStatus()
+    health.set(False)
+    services = [s for s in (service, Catalog(runtime)) if s is not None]
+    server = _server(services, health)
+    listen(server, RecvRequest, gate.on_request)
+    await server.start(address.host, address.port, ssl=_tls(config))
+    asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_on_signal, asked)
+        tasks.start_soon(_tell_health, runtime, health, asked)
+        tasks.start_soon(_run, runtime, job, drained, ended)
+        await asked.wait()
+        log.info("draining", extra={"service": name, "in_flight": gate.in_flight})
+        await gate.drain(DRAIN_S)
+        drained.set()
+        if runtime.ready:
+            with anyio.move_on_after(DRAIN_S):
+                await ended.wait()
+        server.close()
+        with anyio.move_on_after(2):
+            await server.wait_closed()
+        tasks.cancel_scope.cancel()
+    log.info("stopped", extra={"service": name})
+
+
+async def _run(runtime: Runtime, job: Job, drained: anyio.Event, ended: anyio.Event) -> None:
+    async def body(parts: Parts) -> None:
+        async with anyio.create_task_group() as tasks:
+            drain = await job(parts, tasks)
+            await drained.wait()
+            if drain is not None:
+                await drain(DRAIN_S)
+            tasks.cancel_scope.cancel()
+
+    await runtime.run(body)
+    ended.set()
+
+
+def _server(services: list[Any], health: ServiceStatus) -> Server:
+    checks = {service: [health] for service in services}
+    checked = Health({**checks, OVERALL: [health]})
+    extended = ServerReflection.extend([*services, checked], pool=_pool())
+    limits = Configuration(
+        http2_connection_window_size=4 * 1024 * 1024, http2_stream_window_size=1024 * 1024
+    )
+    return Server(extended, config=limits)
+
+
+def _pool() -> DescriptorPool:
+    pool = DescriptorPool()
+    files = FileDescriptorSet.FromString(descriptor_set())
+    for file in files.file:
+        pool.Add(file)
+    return pool
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    tls = config.tls
+    if not tls.enabled:
+        return None
+    assert tls.ca is not None
+    assert tls.cert is not None
+    assert tls.key is not None
+    return server_context(TlsFiles(ca=tls.ca, cert=tls.cert, key=tls.key))
+
+
+async def _on_signal(stop: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop.set()
+
+
+async def _tell_health(runtime: Runtime, health: ServiceStatus, asked: anyio.Event) -> None:
+    while True:
+        health.set(runtime.ready and not asked.is_set())
+        await anyio.sleep(_HEALTH_S)

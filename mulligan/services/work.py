@@ -1,0 +1,161 @@
+"""What services do besides answering: reconcilers and the executor, on the runtime's parts."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from mulligan.commands.shards import owner_of
+from mulligan.log.registry import Members
+from mulligan.model import ClaimId, Seq
+from mulligan.queries import claims as claim_queries
+from mulligan.queries import machines as machine_queries
+from mulligan.queries.freshness import wait_until
+from mulligan.reconcile.claims import ClaimTimers, Due
+from mulligan.reconcile.machines import MachineReconciler
+from mulligan.redfish.auth import Login
+from mulligan.redfish.executor import Executor
+from mulligan.redfish.image_cache import Limits
+from mulligan.redfish.media_server import MediaServer
+from mulligan.services.control import SECRET_KIND
+from mulligan.services.runtime import Parts, Runtime
+from mulligan.tls import write_private
+
+Drain = Callable[[float], Awaitable[None]]
+"""Finish what runs within so many seconds, and begin nothing more."""
+
+BMC_THREADS = 256
+DUE_AT_ONCE = 200
+CATCH_UP_S = 30.0
+
+
+class Share:
+    """This instance's share of the region's objects, among the live instances of its service."""
+
+    def __init__(self, runtime: Runtime, parts: Parts) -> None:
+        self._instance = runtime.instance
+        self._prefix = f"/service/{runtime.service}/"
+        self._parts = parts
+
+    def instances(self) -> list[str]:
+        """Return who is alive; this instance counts while it holds its lease."""
+        members: Members = self._parts.membership.members
+        return [m.instance for key, m in members.items() if self._prefix in key]
+
+    def mine(self, key: str) -> bool:
+        """Tell whether this instance looks after ``key``."""
+        return owner_of(key, self.instances()) == self._instance
+
+    def alive(self, instance: str) -> bool:
+        """Tell whether another instance still holds its lease."""
+        return instance in self.instances()
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Call ``changed`` whenever instances come or go."""
+        known: list[str] = []
+        while True:
+            now = sorted(self.instances())
+            if now != known:
+                known = now
+                changed()
+            await anyio.sleep(0.1)
+
+
+def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
+    async def find() -> Iterable[str]:
+        """Wait for the read model to have all that is in the log now, then ask it."""
+        head = Seq(parts.log.head.seq)
+        await wait_until(parts.database, ("machines",), head, timeout=CATCH_UP_S)
+        return await machine_queries.busy_machines(parts.database)
+
+    return find
+
+
+async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
+    """Run the machine reconciler."""
+    share = Share(runtime, parts)
+    reconciler = MachineReconciler(
+        parts.commands,
+        mine=share.mine,
+        fence=parts.registration.fence,
+        find_busy=_busy(parts),
+    )
+    tasks.start_soon(reconciler.run)
+    tasks.start_soon(share.watch, reconciler.shares_changed)
+    return None
+
+
+async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
+    """Keep the time of claims; one instance of the region does."""
+    share = Share(runtime, parts)
+
+    async def find_due(at: datetime) -> Due:
+        due = await claim_queries.due_claims(parts.database, at, limit=DUE_AT_ONCE)
+        return Due(
+            starts=tuple(ClaimId(c) for c in due.starts),
+            ends=tuple(ClaimId(c) for c in due.ends),
+            next_at=due.next_at,
+        )
+
+    timers = ClaimTimers(
+        parts.commands,
+        mine=lambda: share.mine("claim-timers"),
+        fence=parts.registration.fence,
+        find_due=find_due,
+    )
+    tasks.start_soon(timers.run)
+    return None
+
+
+async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
+    """Run the executor and its media server."""
+    share = Share(runtime, parts)
+    media = _media_server(runtime)
+
+    async def read_login(credential: str, version: str) -> Login:
+        secret = await parts.secrets.get(SECRET_KIND, credential, version)
+        user, _, password = secret.reveal().decode().partition("\0")
+        return Login(user, password)
+
+    worker = Executor(
+        parts.commands,
+        instance=runtime.instance,
+        mine=share.mine,
+        alive=share.alive,
+        fence=parts.registration.fence,
+        find_busy=_busy(parts),
+        read_login=read_login,
+        media=media,
+        limiter=anyio.CapacityLimiter(BMC_THREADS),
+    )
+
+    async def run() -> None:
+        async with media:
+            await worker.run()
+
+    tasks.start_soon(run)
+    tasks.start_soon(share.watch, worker.shares_changed)
+    return worker.drain
+
+
+def _media_server(runtime: Runtime) -> MediaServer:
+    config = runtime.config.media
+    return MediaServer(
+        config.cache_dir,
+        secret=_media_secret(Path(runtime.config.state_dir) / "media.key"),
+        host=config.listen.host,
+        port=config.listen.port,
+        public_url=config.base_url,
+        images=config.image_dir,
+        limits=Limits(cache=config.cache_bytes),
+    )
+
+
+def _media_secret(path: Path) -> bytes:
+    """Return what makes this host's media URLs unguessable; made once, so that they stay."""
+    if not path.exists():
+        write_private(path, os.urandom(32))
+    return path.read_bytes()
