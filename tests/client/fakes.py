@@ -159,7 +159,7 @@ class Cluster:
     async def start(self, *, port: int = 0) -> Instance:
         """Start one process that serves everything, and register it."""
         number = len(self.instances)
-        listener = socket.create_server(("127.0.0.1", port))
+        listener = listen_locally(port)
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         server = Server(
             [
@@ -204,6 +204,19 @@ class Cluster:
         token = str(event.metadata.get("authorization", "")).removeprefix("Bearer ")
         if token not in self.region.valid_tokens:
             raise grpclib.GRPCError(Status.UNAUTHENTICATED, "the token is not valid")
+
+
+def listen_locally(port: int = 0) -> socket.socket:
+    """Listen on a port of 127.0.0.1, a free one for 0.
+
+    The protocol must be named: asyncio turns Nagle's algorithm off only where it sees TCP, and with
+    it on every answer waits 40 ms for a delayed acknowledgement.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    return listener
 
 
 def throwaway_tls(folder: Path) -> TlsFiles:

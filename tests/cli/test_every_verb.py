@@ -1,0 +1,248 @@
+"""Every verb once, in every form, against services that answer anything with something."""
+
+import json
+import sys
+import types
+import typing
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import betterproto2
+import pytest
+import yaml
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Server, Stream
+
+from mulligan.cli.main import NOUNS, load, main
+from mulligan.proto import v1
+from mulligan.tls import TlsFiles, server_context
+from tests.client.fakes import listen_locally
+
+UUID = "01920000-0000-7000-8000-000000000001"
+
+COMMANDS = """
+login ada
+logout
+whoami
+context list
+context use lab
+context show
+status
+machine enrol node-1 --bmc https://b --credential c --system 1 --insecure
+machine list --state failed --limit 1
+machine show node-1
+machine inspect node-1 node-2
+machine provide node-1
+machine manage node-1
+machine deploy claim-1 --image image-1
+machine release node-1
+machine power on node-1
+machine abort node-1
+machine retry node-1
+machine delete node-1 --force --reason gone
+machine why node-1
+machine actions node-1 --limit 1
+machine wait node-1 --for enrolled
+claim make --class machine=1 --class memory=64GiB -n 2 --require a.b --group g --for 4h
+claim exact node-1:memory=1GiB,machine=1 --start +1h
+claim list --state active
+claim show claim-1
+claim release claim-1 claim-2 --yes
+reservation make --class machine=1 --start +2h --for 4h
+reservation list
+image create i --url https://i --sha256 00
+image list
+image show i
+image delete i
+credential create c -u root --password-stdin
+credential list
+credential delete c
+provider create p --type storage -a k=v -i memory=64GiB,reserved=1GiB -c a.b
+provider list --type machine --limit 1
+provider show p
+provider update p -a k=v
+provider delete p
+provider cordon p q --note x --yes
+provider uncordon p
+provider usage p --end +4h
+inventory list p
+inventory set p memory=64GiB
+group create g -a k=v
+group list
+group show g
+group add g p q
+group remove g p
+group delete g
+apply -f FLEET --yes
+account create a --password-stdin
+account list
+account show a
+account secret a --password-stdin
+account disable a
+account enable a
+account bind a member --on project-1
+account unbind a member --on project-1
+project create p --parent q
+project list
+project show p
+name resolve machine x
+name describe x
+name list machine
+log tail -n 3 --data
+log show machine/node-1
+log verify
+log stats
+rebuild x --verify
+version
+"""
+
+
+def lines() -> list[str]:
+    return [line for line in COMMANDS.splitlines() if line]
+
+
+def verbs_of(noun: str) -> Sequence[str]:
+    group = load(noun)
+    return sorted(getattr(group, "commands", {"": None}))
+
+
+def test_no_verb_is_left_out_here() -> None:
+    known = {
+        f"{noun} {verb}".strip()
+        for noun, (module, _) in NOUNS.items()
+        if module != "run"
+        for verb in verbs_of(noun)
+    }
+    tried = {verb for verb in known for line in lines() if f"{line} ".startswith(f"{verb} ")}
+    assert known == tried
+
+
+class Anything:
+    """Answers every method of a service with its reply type, all fields filled."""
+
+    def __init__(self, service: object) -> None:
+        self._methods = service.__mapping__()  # type: ignore[attr-defined]
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return {
+            route: Handler(self._answer(handler), *handler[1:])
+            for route, handler in self._methods.items()
+        }
+
+    def _answer(self, handler: Handler) -> Any:
+        async def answer(stream: Stream[Any, Any]) -> None:
+            request = await stream.recv_message()
+            assert request is not None
+            await stream.send_message(filled(handler.reply_type))
+
+        assert handler.cardinality in (Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM)
+        return answer
+
+
+def filled(kind: Any, depth: int = 0) -> Any:
+    """Return a value of a message's field type that is not its default."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return filled(inner[0], depth)
+    if origin is list:
+        return [filled(inner[0], depth)] if depth < 4 else []
+    if origin is dict:
+        return {"memory": 1024} if inner[1] is int else {"k": "v"}
+    if kind is datetime:
+        return datetime.now(UTC)
+    if issubclass(kind, betterproto2.Message):
+        hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
+        fields = {name: hint for name, hint in hints.items() if name in kind.__dataclass_fields__}
+        message = kind(**{name: filled(hint, depth + 1) for name, hint in fields.items()})
+        return settled(message)
+    if issubclass(kind, IntEnum):
+        return kind(1)
+    return {str: "x", bool: False, bytes: b"", int: 1, float: 1.0}[kind]
+
+
+def settled(message: Any) -> Any:
+    """Make what would go on for ever, or is no sound answer, end."""
+    match message:
+        case v1.Machine():
+            message.operation = None
+        case v1.VerifyLogProgress():
+            message.bad_seq = 0
+        case v1.RebuildProgress():
+            message.finished = True
+            message.phase = "equal"
+        case _ if hasattr(message, "next_page_token"):
+            message.next_page_token = ""
+    return message
+
+
+@pytest.fixture(scope="module")
+async def address(tls: TlsFiles) -> AsyncIterator[str]:
+    listener = listen_locally()
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    bases = [v1.IamBase, v1.MetaBase, v1.ResourceBase, v1.ControlBase, v1.LogBase, v1.ProjectorBase]
+
+    class Catalog(v1.CatalogBase):
+        async def list_endpoints(
+            self, message: v1.ListEndpointsRequest
+        ) -> v1.ListEndpointsResponse:
+            services = ("iam", "meta", "resource", "control", "log", "projector")
+            endpoints = [
+                v1.Endpoint(service=service, instance="i", address=address, region="here")
+                for service in services
+            ]
+            return v1.ListEndpointsResponse(region="here", endpoints=endpoints)
+
+    server = Server([Catalog(), *(Anything(base()) for base in bases)])
+    await server.start(sock=listener, ssl=server_context(tls))
+    yield address
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+def region_of_anything(
+    address: str, tls: TlsFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    (tmp_path / "config.toml").write_text(
+        f'current = "lab"\n[contexts.lab]\naddress = ["{address}"]\nca = "{tls.ca}"\n'
+        'account = "ada"\n'
+    )
+    (tmp_path / "fleet.yaml").write_text("groups: [{name: g, members: [p]}]\n")
+    monkeypatch.setenv("MULLIGAN_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MULLIGAN_SECRET", "secret")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", lines())
+async def test_a_verb_prints_a_table_and_json(
+    line: str,
+    region_of_anything: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = line.replace("FLEET", str(region_of_anything / "fleet.yaml")).split()
+    for form in ("wide", "json", "yaml", "name"):
+        monkeypatch.setattr("sys.stdin", StandardInput())
+        more = [] if line == "version" else ["-o", form]
+        code = await anyio.to_thread.run_sync(main, [*arguments, *more])
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        if form == "json" and printed.out and line != "version":
+            assert json.loads(printed.out) is not None
+        if form == "yaml" and line != "version":
+            list(yaml.safe_load_all(printed.out))
+
+
+class StandardInput:
+    """A pipe that holds a secret."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def readline(self) -> str:
+        return "secret\n"
