@@ -181,7 +181,8 @@ class Pursuit:
             asked = retry_after(error)
             if not is_passing(error.status, asked):
                 raise failure from error
-        elif not isinstance(error, MulliganError) and self.address:
+        broken = not isinstance(error, GRPCError | MulliganError)
+        if self.address and (broken or isinstance(failure, Unavailable)):
             directory.failed(self.address)
             if self.backoff.left and directory.has_healthy(self._service):
                 return

@@ -100,7 +100,7 @@ class Client:
     def close(self) -> None:
         """Close the connections and keep what later processes should know."""
         self._channels.close()
-        if self._positions.seen:
+        if self.positions != self._remembered():
             cached = msgspec.structs.replace(
                 self._cache.load(), positions=self.positions, positions_at=time.time()
             )

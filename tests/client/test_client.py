@@ -74,6 +74,19 @@ async def test_a_dead_instance_is_failed_over_at_once(cluster: Cluster, region: 
         assert time.monotonic() - began < 2
 
 
+async def test_a_draining_instance_is_passed_over_at_once(
+    cluster: Cluster, region: FakeRegion
+) -> None:
+    await cluster.start()
+    stopping = rpc.RetryInfo(retry_delay=Duration(seconds=3))
+    region.failures = [GRPCError(Status.UNAVAILABLE, "stopping", [stopping])]
+    async with Client(cluster.context(), secret=SECRET) as client:
+        began = time.monotonic()
+        await client.control.enroll_machine(enroll())
+        assert time.monotonic() - began < 2
+    assert {instance for instance, _ in region.requests} == {"i0", "i1"}
+
+
 async def test_a_restart_is_waited_out(cluster: Cluster, region: FakeRegion) -> None:
     instance = cluster.instances[0]
     async with Client(cluster.context(), secret=SECRET, patience=10) as client:
