@@ -217,6 +217,8 @@ async def _insert_media(context: StepContext) -> Observation:
         return _done("was inserted already")
     await _eject(context)
     slot = await media.insert(context.bmc, url)
+    if context.media is not None and (read := context.media.fetched(url)).bytes:
+        note(f"the BMC has read {read.bytes} of {read.size} bytes from the media server")
     return _done(f"inserted into {slot.path}")
 
 

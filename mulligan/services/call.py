@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
 
 import anyio
 from grpclib.events import RecvRequest
@@ -19,7 +19,13 @@ from mulligan.services.tokens import caller_of
 
 log = logging.getLogger(__name__)
 
-Method = Callable[[Any], Awaitable[None]]
+
+class Method(Protocol):
+    """A method of a service, as grpclib calls it."""
+
+    def __call__(self, stream: Any) -> Coroutine[Any, Any, None]:
+        """Answer the call."""
+
 
 _OPEN_PACKAGES = ("/grpc.health.", "/grpc.reflection.")
 STREAMS = frozenset(

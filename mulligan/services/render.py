@@ -143,7 +143,7 @@ def claim(row: Versioned, region: RegionName, names: dict[str, str]) -> v1.Claim
             v1.Allocation(
                 provider=a.provider,
                 provider_name=names.get(a.provider, ""),
-                amounts=dict(a.amounts),
+                amounts={str(c): n for c, n in a.amounts.items()},
                 group=a.group,
             )
             for a in state.allocations

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from mulligan.commands.shards import owner_of
 from mulligan.log.registry import Members
-from mulligan.model import ClaimId, Seq
+from mulligan.model import Seq
 from mulligan.queries import claims as claim_queries
 from mulligan.queries import machines as machine_queries
 from mulligan.queries.freshness import wait_until
@@ -69,7 +69,7 @@ def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
         """Wait for the read model to have all that is in the log now, then ask it."""
         head = Seq(parts.log.head.seq)
         await wait_until(parts.database, ("machines",), head, timeout=CATCH_UP_S)
-        return await machine_queries.busy_machines(parts.database)
+        return await machine_queries.find_busy(parts.database)
 
     return find
 
@@ -93,12 +93,8 @@ async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
     share = Share(runtime, parts)
 
     async def find_due(at: datetime) -> Due:
-        due = await claim_queries.due_claims(parts.database, at, limit=DUE_AT_ONCE)
-        return Due(
-            starts=tuple(ClaimId(c) for c in due.starts),
-            ends=tuple(ClaimId(c) for c in due.ends),
-            next_at=due.next_at,
-        )
+        due = await claim_queries.find_due(parts.database, at, limit=DUE_AT_ONCE)
+        return Due(starts=due.starts, ends=due.ends, next_at=due.next_at)
 
     timers = ClaimTimers(
         parts.commands,
