@@ -26,11 +26,12 @@ _ACTOR = Actor(account="service:iam")
 _RETRY_S = 0.5
 
 
-async def bootstrap(runtime: Runtime, parts: Parts, secret_file: Path) -> None:
-    """Make the region and its administrator, trying until that succeeds or is found done."""
+async def bootstrap(runtime: Runtime, parts: Parts, secret_file: Path, done: anyio.Event) -> None:
+    """Make the region and its administrator, trying until that succeeds or is found ``done``."""
     while True:
         try:
             await _bootstrap(runtime, parts, secret_file)
+            done.set()
             return
         except MulliganError as error:
             log.warning("not bootstrapped yet", extra={"reason": error.message})

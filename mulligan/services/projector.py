@@ -33,7 +33,7 @@ class Projector(v1.ProjectorBase):
                         seq=status.seq,
                         lag=status.lag_entries,
                         lag_seconds=status.lag_seconds,
-                        status=status.state,
+                        status=status.status,
                         problem=status.problem,
                     )
                 )

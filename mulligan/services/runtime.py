@@ -121,7 +121,7 @@ class Runtime:
         async with AsyncExitStack() as stack:
             etcd = await stack.enter_async_context(Etcd(settings))
             event_log = await stack.enter_async_context(EtcdLog.open(etcd, self.region))
-            database = await stack.enter_async_context(Database.open(str(config.postgres.dsn)))
+            database = await stack.enter_async_context(Database(str(config.postgres.dsn)))
             models = ReadModels(database)
             commands = Commands(event_log, models, models, clock=utc_now)
             stack.callback(commands.close)

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -50,39 +50,56 @@ Job = Callable[[Parts, TaskGroup], Awaitable[work.Drain | None]]
 """What a service does besides answering: starts its tasks in the group, returns how to drain."""
 
 
-def _iam(runtime: Runtime) -> tuple[Any, Job]:
+class Made(NamedTuple):
+    """A service as it is made: what answers, what it does besides, and whether it is healthy."""
+
+    service: Any
+    job: Job
+    healthy: Callable[[], bool] = lambda: True
+
+
+def _iam(runtime: Runtime) -> Made:
     signing = SigningKeys(runtime)
+    bootstrapped = anyio.Event()
 
     async def job(parts: Parts, tasks: TaskGroup) -> None:
         secret_file = Path(runtime.config.state_dir) / "admin.secret"
         tasks.start_soon(signing.prepare, parts)
-        tasks.start_soon(bootstrap, runtime, parts, secret_file)
+        tasks.start_soon(bootstrap, runtime, parts, secret_file, bootstrapped)
 
-    return Iam(runtime, signing), job
+    def healthy() -> bool:
+        return signing.found and bootstrapped.is_set()
+
+    return Made(Iam(runtime, signing), job, healthy)
 
 
-def _projector(runtime: Runtime) -> tuple[Any, Job]:
+def _projector(runtime: Runtime) -> Made:
     service = Projector(runtime)
 
     async def job(parts: Parts, tasks: TaskGroup) -> None:
         service.worker = Worker(parts.log, str(runtime.config.postgres.dsn))
         tasks.start_soon(service.worker.run)
 
-    return service, job
+    def healthy() -> bool:
+        return service.worker is not None and all(
+            status.status == "live" for status in service.worker.status().values()
+        )
+
+    return Made(service, job, healthy)
 
 
 async def _nothing(parts: Parts, tasks: TaskGroup) -> None:
     """Do nothing besides answering."""
 
 
-_MAKERS: Mapping[str, Callable[[Runtime], tuple[Any, Job]]] = {
+_MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
     "iam": _iam,
-    "meta": lambda runtime: (Meta(runtime), _nothing),
-    "resource": lambda runtime: (Resource(runtime), partial(work.resource, runtime)),
-    "control": lambda runtime: (Control(runtime), partial(work.control, runtime)),
-    "log": lambda runtime: (Log(runtime), _nothing),
+    "meta": lambda runtime: Made(Meta(runtime), _nothing),
+    "resource": lambda runtime: Made(Resource(runtime), partial(work.resource, runtime)),
+    "control": lambda runtime: Made(Control(runtime), partial(work.control, runtime)),
+    "log": lambda runtime: Made(Log(runtime), _nothing),
     "projector": _projector,
-    "executor": lambda runtime: (None, partial(work.executor, runtime)),
+    "executor": lambda runtime: Made(None, partial(work.executor, runtime)),
 }
 
 
@@ -92,19 +109,19 @@ async def serve(name: str, config: Config) -> None:
         log.warning("a link is in plain text", extra={"link": link})
     address = getattr(config.listen, name)
     runtime = Runtime(config, name, str(address))
-    service, job = _MAKERS[name](runtime)
+    made = _MAKERS[name](runtime)
     gate = Gate(runtime, config.limits.deadline_s)
     health = ServiceStatus()
     health.set(False)
-    services = [s for s in (service, Catalog(runtime)) if s is not None]
+    services = [s for s in (made.service, Catalog(runtime)) if s is not None]
     server = _server(services, health)
     listen(server, RecvRequest, gate.on_request)
     await server.start(address.host, address.port, ssl=_tls(config))
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, asked)
-        tasks.start_soon(_tell_health, runtime, health, asked)
-        tasks.start_soon(_run, runtime, job, drained, ended)
+        tasks.start_soon(_tell_health, runtime, made.healthy, health, asked)
+        tasks.start_soon(_run, runtime, made.job, drained, ended)
         await asked.wait()
         log.info("draining", extra={"service": name, "in_flight": gate.in_flight})
         await gate.drain(DRAIN_S)
@@ -166,7 +183,9 @@ async def _on_signal(stop: anyio.Event) -> None:
             stop.set()
 
 
-async def _tell_health(runtime: Runtime, health: ServiceStatus, asked: anyio.Event) -> None:
+async def _tell_health(
+    runtime: Runtime, healthy: Callable[[], bool], health: ServiceStatus, asked: anyio.Event
+) -> None:
     while True:
-        health.set(runtime.ready and not asked.is_set())
+        health.set(runtime.ready and healthy() and not asked.is_set())
         await anyio.sleep(_HEALTH_S)

@@ -33,6 +33,11 @@ class SigningKeys:
         self._signer: Signer | None = None
         self._found = anyio.Event()
 
+    @property
+    def found(self) -> bool:
+        """Whether tokens can be signed."""
+        return self._signer is not None
+
     def signer(self) -> Signer:
         """Return the signer; raise Unavailable before there is one."""
         if self._signer is None:
