@@ -74,8 +74,8 @@ MODEL = ReadModel(
                 ),
             ),
             indices=(
-                "(project, key)",
-                "(status, key)",
+                "(project, created_seq, key)",
+                "(status, created_seq, key)",
                 "(due_at, key) WHERE due_at IS NOT NULL",
             ),
         ),

@@ -34,9 +34,9 @@ MODEL = ReadModel(
             ),
             _machine,
             indices=(
-                "(status, key)",
-                "(claim, key) WHERE claim <> ''",
-                "(project, key) WHERE project <> ''",
+                "(status, created_seq, key)",
+                "(claim) WHERE claim <> ''",
+                "(project, created_seq, key) WHERE project <> ''",
                 "(key) WHERE busy",
             ),
         ),

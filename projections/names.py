@@ -16,7 +16,10 @@ MODEL = ReadModel(
             "name",
             columns(kind="text", scope="text", slug="text", object="text"),
             _name,
-            indices=("(object) WHERE object <> ''", "(kind, key) WHERE object <> ''"),
+            indices=(
+                "(object) WHERE object <> ''",
+                "(kind, scope, created_seq, key) WHERE object <> ''",
+            ),
         ),
     ),
 )

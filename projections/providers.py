@@ -125,7 +125,7 @@ MODEL = ReadModel(
                     rows=_cordons,
                 ),
             ),
-            indices=("(parent, key)", "(type, key)"),
+            indices=("(parent, created_seq, key)", "(type, created_seq, key)"),
         ),
         stream_table(
             "provider_group",

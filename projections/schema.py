@@ -91,7 +91,10 @@ def stream_table(
     children: tuple[ChildTable, ...] = (),
     indices: tuple[str, ...] = (),
 ) -> StateTable:
-    """Make the table that holds each stream of ``kind``, folded as the command handlers do it."""
+    """Make the table that holds each stream of ``kind``, folded as the command handlers do it.
+
+    Lists of it go by age, so filters want their column indexed before (created_seq, key).
+    """
     return StateTable(
         name=name,
         kind=kind,
@@ -100,7 +103,7 @@ def stream_table(
         columns=columns,
         row=row,
         children=children,
-        indices=indices,
+        indices=("(created_seq, key)", *indices),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from mulligan.errors import Unavailable
 from mulligan.projections.postgres import DROPPED, lost
+from mulligan.queries.bell import Bell
 
 Record = asyncpg.Record
 
@@ -32,6 +33,7 @@ class Database:
         self.settings = settings or PoolSettings()
         self._pool: asyncpg.Pool[Record] | None = None
         self._opening = anyio.Lock()
+        self.bell = Bell(dsn, READER_SETTINGS)
 
     async def __aenter__(self) -> Self:
         """Hold the pool; connections are made when needed, so Postgres may come later."""
@@ -39,6 +41,7 @@ class Database:
 
     async def __aexit__(self, *_error: object) -> None:
         """Close every connection at once."""
+        self.bell.close()
         if self._pool is not None:
             self._pool.terminate()
 

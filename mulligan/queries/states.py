@@ -59,9 +59,13 @@ async def load(database: Database, streams: Iterable[StreamId]) -> dict[StreamId
     return found
 
 
-@cache
 def decoder(state: type) -> Callable[[str], Any]:
     """Return what reads a ``state`` column."""
+    return _decoder(state)
+
+
+@cache
+def _decoder(state: type) -> Callable[[str], Any]:
     return msgspec.json.Decoder(state).decode
 
 

@@ -185,8 +185,8 @@ class _Steps:
         self.claims: list[ClaimId] = []
         self.all: list[Callable[[], Any]] = [
             self.enrol, self.create_provider, self.make_claim, self.make_claim, self.make_claim,
-            self.make_claim, self.end_claims, self.release, self.work, self.work, self.work, self.work,
-            self.ask, self.ask, self.change_group, self.cordon, self.delete,
+            self.make_claim, self.end_claims, self.release, self.work, self.work, self.work,
+            self.work, self.ask, self.ask, self.change_group, self.cordon, self.delete,
         ]  # fmt: skip
 
     def enrol(self) -> None:

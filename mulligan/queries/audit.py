@@ -1,0 +1,101 @@
+"""Events by stream and by the chain they belong to."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from mulligan.events.envelope import EventRecord
+from mulligan.model import CommitId, Seq, StreamId
+from mulligan.queries.database import Database, Record
+
+_COLUMNS = (
+    "seq, stream, version, type, schema_version, data, commit_id, at, account, project, command,"
+    " causation, correlation"
+)
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place and its cause; ``record`` is what ``events.codec`` decodes.
+
+    ``correlation`` is the id of the request that began the chain, this one's own at its beginning.
+    """
+
+    seq: Seq
+    record: EventRecord
+    commit: CommitId
+    at: datetime
+    account: str
+    project: str
+    command: str
+    causation: str
+    correlation: str
+
+    @property
+    def type(self) -> str:
+        """The event's type."""
+        return self.record.type
+
+    @property
+    def version(self) -> int:
+        """The event's number in its stream."""
+        return self.record.version
+
+
+def _read(row: Record) -> EventRow:
+    return EventRow(
+        seq=Seq(row["seq"]),
+        record=EventRecord(
+            stream=StreamId(row["stream"]),
+            version=row["version"],
+            type=row["type"],
+            v=row["schema_version"],
+            data=msgspec.Raw(row["data"]),
+        ),
+        commit=CommitId(row["commit_id"]),
+        at=row["at"],
+        account=row["account"],
+        project=row["project"],
+        command=row["command"],
+        causation=row["causation"],
+        correlation=row["correlation"],
+    )
+
+
+async def stream_events(
+    database: Database, stream: StreamId, after: int = 0, limit: int = 1000
+) -> Sequence[EventRow]:
+    """Return the events of a stream after version ``after``, the oldest first."""
+    rows = await database.fetch(
+        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE stream = $1 AND version > $2"
+        " ORDER BY version LIMIT $3",
+        stream,
+        after,
+        limit,
+    )
+    return [_read(row) for row in rows]
+
+
+async def latest_events(
+    database: Database, stream: StreamId, limit: int = 100
+) -> Sequence[EventRow]:
+    """Return the newest events of a stream, the newest first."""
+    rows = await database.fetch(
+        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE stream = $1 ORDER BY version DESC LIMIT $2",
+        stream,
+        limit,
+    )
+    return [_read(row) for row in rows]
+
+
+async def chain_events(
+    database: Database, correlation: CommitId, limit: int = 1000
+) -> Sequence[EventRow]:
+    """Return the events that one request led to, in the order of the log."""
+    rows = await database.fetch(
+        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE correlation = $1"
+        " ORDER BY seq, stream, version LIMIT $2",
+        correlation,
+        limit,
+    )
+    return [_read(row) for row in rows]

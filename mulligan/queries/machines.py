@@ -1,0 +1,112 @@
+"""Machines, and what was tried on their BMCs."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from mulligan.events.machine import Exchange, Mode
+from mulligan.handlers.machine import Machine
+from mulligan.model import ActionId, CommitId, MachineId
+from mulligan.projections.actions import ActionRecord, ActionStatus, OperationRecord
+from mulligan.queries.database import Database, Record
+from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
+from mulligan.queries.states import decoder
+
+
+class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One step tried on a machine's BMC, with the digests of its exchanges."""
+
+    id: ActionId
+    machine: MachineId
+    operation: CommitId
+    verb: str
+    step: str
+    mode: Mode
+    attempt: int
+    status: ActionStatus
+    owner: str
+    message: str
+    fault: str
+    recovered: bool
+    requested_at: datetime
+    attempted_at: datetime | None
+    observed_at: datetime | None
+    notes: tuple[str, ...]
+    exchanges: tuple[Exchange, ...]
+
+
+async def list_machines(
+    database: Database,
+    request: PageRequest,
+    *,
+    states: Sequence[str] | None = None,
+    claim: str | None = None,
+    project: str | None = None,
+) -> Page[Object[Machine]]:
+    """List machines by age."""
+    filters = Filters("NOT t.deleted")
+    filters.add("t.status = ANY($$::text[])", list(states) if states else None)
+    filters.add("t.claim = $$ AND t.claim <> ''", claim)
+    filters.add("t.project = $$ AND t.project <> ''", project)
+    return await page(database, filters.listing("rm_machines.machine"), request, reader(Machine))
+
+
+async def find_busy(database: Database) -> Sequence[MachineId]:
+    """Return every machine that has an operation running."""
+    rows = await database.fetch("SELECT key FROM rm_machines.machine WHERE busy ORDER BY key")
+    return [MachineId(row["key"]) for row in rows]
+
+
+async def count_states(database: Database) -> dict[str, int]:
+    """Return how many machines are in each state."""
+    rows = await database.fetch(
+        "SELECT status, count(*) AS machines FROM rm_machines.machine"
+        " WHERE NOT deleted GROUP BY status ORDER BY status"
+    )
+    return {row["status"]: row["machines"] for row in rows}
+
+
+async def list_actions(database: Database, machine: str, request: PageRequest) -> Page[ActionRow]:
+    """List what was tried on a machine's BMC, the newest first."""
+    filters = Filters()
+    filters.add("t.machine = $$", machine)
+    verb = (
+        "(SELECT o.verb FROM rm_actions.operation o"
+        " WHERE o.key = t.machine || '/' || t.operation) AS verb"
+    )
+    listing = filters.listing("rm_actions.action", f"t.state, {verb}", newest_first=True)
+    return await page(database, listing, request, _action)
+
+
+async def list_operations(
+    database: Database, machine: str, request: PageRequest
+) -> Page[Object[OperationRecord]]:
+    """List the operations on a machine, the newest first."""
+    filters = Filters()
+    filters.add("t.machine = $$", machine)
+    listing = filters.listing("rm_actions.operation", newest_first=True)
+    return await page(database, listing, request, reader(OperationRecord))
+
+
+def _action(row: Record) -> ActionRow:
+    state: ActionRecord = decoder(ActionRecord)(row["state"])
+    return ActionRow(
+        id=state.id,
+        machine=MachineId(row["key"].partition("/")[0]),
+        operation=state.operation,
+        verb=row["verb"] or "",
+        step=state.step,
+        mode=state.mode,
+        attempt=state.attempt,
+        status=state.status,
+        owner=state.owner,
+        message=state.message,
+        fault=state.fault,
+        recovered=state.recovered,
+        requested_at=state.requested_at,
+        attempted_at=state.attempted_at,
+        observed_at=state.observed_at,
+        notes=state.notes,
+        exchanges=state.exchanges,
+    )
