@@ -39,16 +39,22 @@ def parse_amount(text: str | int, field: str = "amount") -> int:
 
 
 def format_amount(resource_class: str, amount: int) -> str:
-    """Write an amount in the largest unit that shows it exactly, as its class is measured."""
+    """Write an amount exactly, in the unit of its class that makes it shortest."""
+    forms = [str(amount)]
     if resource_class.startswith(("memory", "storage")):
-        for prefix in reversed(_BINARY):
-            if amount and amount % _BINARY[prefix] == 0:
-                return f"{amount // _BINARY[prefix]}{prefix}B"
-    if resource_class == "network.bandwidth":
-        for prefix in ("T", "G", "M", "k"):
-            if amount and amount % _DECIMAL[prefix] == 0:
-                return f"{amount // _DECIMAL[prefix]}{prefix}bit/s"
-    return str(amount)
+        forms += _exact(amount, _BINARY, "B") + _exact(amount, _DECIMAL, "B")
+    elif resource_class == "network.bandwidth":
+        forms += _exact(amount, _DECIMAL, "bit/s")
+    numbers = {form: len(form.rstrip("KMGTPEkibt/sB")) for form in forms}
+    return min(forms, key=numbers.__getitem__)
+
+
+def _exact(amount: int, prefixes: dict[str, int], unit: str) -> list[str]:
+    return [
+        f"{amount // size}{prefix}{unit}"
+        for prefix, size in reversed(prefixes.items())
+        if amount and prefix != "K" and amount % size == 0
+    ]
 
 
 def format_bytes(amount: int) -> str:

@@ -51,6 +51,8 @@ def test_an_amount_is_written_in_the_unit_of_its_class() -> None:
     assert format_amount("memory", 64 * 2**30) == "64GiB"
     assert format_amount("network.bandwidth", 10**10) == "10Gbit/s"
     assert format_amount("machine", 1024) == "1024"
+    assert format_amount("storage.block", 10 * 10**12) == "10TB"
+    assert format_amount("storage.block", 512) == "512"
 
 
 def test_pairs_name_the_class_that_is_wrong() -> None:
