@@ -11,7 +11,7 @@ from mulligan.events import account as ev
 from mulligan.events import key as key_events
 from mulligan.events import project as project_events
 from mulligan.handlers import names, roles
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.model import AccountId, ProjectId, StreamId, stream_id
 
 KINDS = frozenset({"user", "service"})
@@ -107,6 +107,7 @@ class CreateAccount(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it under a free name."""
+        require_new(states, "account", self.account)
         if self.kind not in KINDS:
             raise InvalidArgument("kind", f"{self.kind!r} is not one of {', '.join(sorted(KINDS))}")
         stream = stream_id("account", self.account)
@@ -202,6 +203,7 @@ class CreateProject(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it under a free name, below an existing parent."""
+        require_new(states, "project", self.project)
         if self.parent:
             existing(states, "project", self.parent, Project)
         event = project_events.ProjectCreated(

@@ -66,7 +66,7 @@ class RequestAction(Command, frozen=True, kw_only=True):
 def _params(states: States, operation: Operation) -> dict[str, str]:
     step = operation.step
     if step in {"stage_image", "insert_media", "boot_once", "wait_ready"}:
-        image = existing(states, "image", operation.image, Image)
+        image: Image = states[stream_id("image", operation.image)]  # deleted: still booted once
         return {
             "image_url": image.url,
             "sha256": image.sha256,

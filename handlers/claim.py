@@ -15,7 +15,7 @@ from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events import claim as ev
 from mulligan.events.claim import Allocation, Search
 from mulligan.handlers import machine_release, names, provider
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.provider import Provider
 from mulligan.model import (
     MAX_AMOUNT,
@@ -121,6 +121,7 @@ class MakeClaim(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Check every provider on exact state; raise DoesNotFit naming the first that cannot."""
+        require_new(states, "claim", self.claim)
         start = max(self.start, now) if self.start is not None else now
         check_window(start, self.end, now)
         if not self.allocations:
@@ -181,12 +182,9 @@ def _claim_streams(claim: ClaimId, states: States) -> list[StreamId]:
 
 def _closing(states: States, claim: Claim, until: datetime, now: datetime) -> list[Change]:
     changes: list[Change] = []
-    returned: set[ProviderId] = set()
-    for allocation in claim.held:
-        changes += returning(states, claim, allocation.provider, until)
-        if allocation.provider not in returned:
-            returned.add(allocation.provider)
-            changes += machine_release.released(states, allocation.provider, claim.id, now)
+    for provider_id in dict.fromkeys(a.provider for a in claim.held):
+        changes += returning(states, claim, provider_id, until)
+        changes += machine_release.released(states, provider_id, claim.id, now)
     return changes + name_freed(states, claim)
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
-from mulligan.errors import NotFound
+from mulligan.errors import AlreadyExists, NotFound
 from mulligan.events.codec import Event
 from mulligan.model import StreamId, stream_id
 
@@ -36,6 +36,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 S = TypeVar("S")
+
+
+def require_new(states: States, kind: str, key: str) -> None:
+    """Raise AlreadyExists when the object is there, or was: an id is used once."""
+    if states.get(stream_id(kind, key)) is not None:
+        raise AlreadyExists(f"{kind} {key!r} exists already; use a new id for each")
 
 
 def existing(states: States, kind: str, key: str, type_: type[S]) -> S:

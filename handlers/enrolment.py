@@ -1,6 +1,7 @@
 """Taking machines into the inventory and out of it."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from mulligan.events import provider as provider_events
 from mulligan.events.machine import Bmc
 from mulligan.handlers import names, provider
 from mulligan.handlers.claim import LIVE, Claim, name_freed, returning
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.provider import Provider
@@ -74,6 +75,8 @@ class EnrolMachine(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Refuse a BMC that another machine has."""
+        require_new(states, "machine", self.machine)
+        require_new(states, "provider", self.machine)
         check_bmc(self.bmc)
         existing(states, "credential", self.bmc.credential, Credential)
         holder: names.NameState | None = states.get(bmc_stream(self.bmc))
@@ -165,7 +168,7 @@ class DeleteMachine(Command, frozen=True, kw_only=True):
         changes = _claim_lost(states, machine, now) if machine.claim else []
         changes += [Change(stream, event), *names.free(states, "machine", machine.name, machine.id)]
         changes.append(Change(bmc_stream(machine.bmc), name_events.NameReleased(object=machine.id)))
-        return changes + _provider_gone(states, machine, now, self.force)
+        return changes + _provider_gone(_after(states, changes, now), machine, now, self.force)
 
 
 def _claim_lost(states: States, machine: Machine, now: datetime) -> list[Change]:
@@ -187,6 +190,15 @@ def allocation_released(
         event = claim_events.ClaimReleased(at=now)
         changes += name_freed(states, claim)
     return [Change(stream, event), *changes]
+
+
+def _after(states: States, changes: Iterable[Change], now: datetime) -> States:
+    """Return the states with what the changes free of providers."""
+    after = dict(states)
+    for stream, event in changes:
+        if isinstance(event, provider_events.CapacityFreed):
+            after[stream] = provider.evolve(after[stream], event, now)
+    return after
 
 
 def _provider_gone(states: States, machine: Machine, now: datetime, force: bool) -> list[Change]:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mulligan.events import group as ev
 from mulligan.handlers import names
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.provider import Provider
 from mulligan.model import GroupId, ProviderId, StreamId, stream_id
 
@@ -53,6 +53,7 @@ class CreateGroup(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it under a free name."""
+        require_new(states, "group", self.group)
         event = ev.GroupCreated(group=self.group, name=self.name, attributes=self.attributes)
         changes = names.assign(states, "group", self.name, self.group)
         return [*changes, Change(stream_id("group", self.group), event)]

@@ -12,7 +12,7 @@ from mulligan.errors import InvalidArgument
 from mulligan.events import credential as credential_events
 from mulligan.events import image as ev
 from mulligan.handlers import names
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.model import CredentialId, ImageId, StreamId, stream_id
 
 KINDS = ("iso",)
@@ -120,6 +120,7 @@ class CreateImage(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it under a free name."""
+        require_new(states, "image", self.image)
         check_image(self.url, self.sha256, self.kind, self.firmware, self.ready_when)
         event = ev.ImageCreated(
             image=self.image,
@@ -170,6 +171,7 @@ class CreateCredential(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it under a free name."""
+        require_new(states, "credential", self.credential)
         event = credential_events.CredentialCreated(
             credential=self.credential, name=self.name, version=self.version
         )

@@ -277,11 +277,15 @@ class RetryMachine(Command, frozen=True, kw_only=True):
     operation: CommitId
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the machine."""
-        return [stream_id("machine", self.machine)]
+        """Read the machine, then the claim and the image of a deploy."""
+        stream = stream_id("machine", self.machine)
+        machine: Machine | None = states.get(stream)
+        if machine is None or machine.failed != "deploy":
+            return [stream]
+        return [stream, stream_id("claim", machine.claim), stream_id("image", machine.image)]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Start the same verb again."""
+        """Start the same verb again; a deploy only while its claim is open and its image there."""
         state = _resting(
             states, self.machine, "retry", "failed(inspect)", "failed(clean)", "failed(deploy)"
         )
@@ -289,6 +293,10 @@ class RetryMachine(Command, frozen=True, kw_only=True):
             return _started(state, inspect_started(self.operation, now))
         if state.failed == "clean":
             return _started(state, clean_started(self.operation, now))
+        claim = existing(states, "claim", state.claim, Claim)
+        if not claim.usable(now):
+            raise FailedPrecondition(_unusable(claim, now))
+        existing(states, "image", state.image, Image)
         verb: Verb = "deploy"
         event = ev.OperationStarted(
             operation=self.operation,

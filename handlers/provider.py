@@ -12,7 +12,7 @@ from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument, NotF
 from mulligan.events import provider as ev
 from mulligan.events.provider import Inventory
 from mulligan.handlers import names, usage
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.model import MAX_AMOUNT, ClaimId, ProviderId, ResourceClass, StreamId, stream_id
 
 TYPES = frozenset({"machine", "compute", "storage", "network", "component"})
@@ -229,6 +229,7 @@ class CreateProvider(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it with its inventories and capabilities, and tell its parent."""
+        require_new(states, "provider", self.provider)
         if self.type not in TYPES:
             raise InvalidArgument("type", f"{self.type!r} is not one of {', '.join(sorted(TYPES))}")
         stream = stream_id("provider", self.provider)

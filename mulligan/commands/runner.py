@@ -63,7 +63,6 @@ class CommitIndex(Protocol):
 class _Decision(msgspec.Struct, frozen=True):
     commit: Commit
     read: ReadSet
-    made: dict[StreamId, Known]
 
 
 class Commands:
@@ -86,6 +85,7 @@ class Commands:
         self._clock = clock
         self._rng = rng or random.Random()
         self._settled: dict[CommitId, anyio.Event] = {}
+        self._running: dict[CommitId, anyio.Event] = {}
 
     def close(self) -> None:
         """Stop following the log."""
@@ -127,6 +127,22 @@ class Commands:
         reads; AlreadyExists when the request id was used for something else; Unavailable and
         Exhausted from the log; Fenced when ``fence`` has fallen.
         """
+        while request.id in self._running:
+            await self._running[request.id].wait()
+        done = self._running[request.id] = anyio.Event()
+        try:
+            return await self._execute(command, request, fence, versions or {})
+        finally:
+            del self._running[request.id]
+            done.set()
+
+    async def _execute(
+        self,
+        command: Command,
+        request: Request,
+        fence: Fence | None,
+        versions: Mapping[StreamId, int],
+    ) -> Outcome:
         earlier = await self.earlier(request)
         if earlier is not None:
             return earlier
@@ -134,12 +150,12 @@ class Commands:
             if attempt > 1:
                 await anyio.sleep(self._rng.uniform(0, 0.002 * 2 ** min(attempt, 7)))
             try:
-                decision = await self._decide(command, request, versions or {})
+                decision = await self._decide(command, request, versions)
             except _Unsettled as unsettled:
                 await unsettled.event.wait()
                 continue
-            if decision is None:
-                return Outcome(position=self.position())
+            if isinstance(decision, Outcome):
+                return decision
             try:
                 return await self._append(decision, fence)
             except Conflict:
@@ -148,10 +164,9 @@ class Commands:
 
     async def earlier(self, request: Request) -> Outcome | None:
         """Return where a request stands that was executed before; None for a new one."""
-        found = self.log.find(request.id)
+        found = self._recent(request)
         if found is not None:
-            _require_same(request, found.commit.digest)
-            return self._outcome(found.seq, found.commit, repeat=True)
+            return found
         made_at = _time_of(request.id)
         if self.log.covers(made_at or datetime.min.replace(tzinfo=UTC)):
             return None
@@ -161,11 +176,22 @@ class Commands:
         _require_same(request, earlier.digest)
         return Outcome(position=Position(self.log.region, earlier.seq), repeat=True)
 
+    def _recent(self, request: Request) -> Outcome | None:
+        found = self.log.find(request.id)
+        if found is None:
+            return None
+        _require_same(request, found.commit.digest)
+        return self._outcome(found.seq, found.commit, repeat=True)
+
     async def _decide(
         self, command: Command, request: Request, versions: Mapping[StreamId, int]
-    ) -> _Decision | None:
+    ) -> _Decision | Outcome:
+        """Return what to append, or where the request stands when there is nothing to append."""
         states = await self._load(command)
         # From here to the append nothing awaits: what is read is exact at the head.
+        recent = self._recent(request)
+        if recent is not None:
+            return recent
         assumes = frozenset(c for _, c in states.values() if c is not None)
         view = {stream: known.state for stream, (known, _) in states.items()}
         now = max(self._clock(), self._states.latest)
@@ -177,7 +203,7 @@ class Commands:
             raise
         if not changes:
             self._require_settled(assumes)
-            return None
+            return Outcome(position=self.position())
         made, records = self._fold(changes, {s: known for s, (known, _) in states.items()}, now)
         commit = Commit(
             id=request.id,
@@ -191,8 +217,8 @@ class Commands:
             traceparent=request.traceparent,
         )
         read = ReadSet(at=self.log.head.seq, streams=frozenset(states), assumes=assumes)
-        self._states.push(commit.id, made)
-        return _Decision(commit, read, made)
+        self._states.push(commit, made)
+        return _Decision(commit, read)
 
     async def _load(self, command: Command) -> dict[StreamId, tuple[Known, CommitId | None]]:
         for _ in range(_READ_ROUNDS):
@@ -234,7 +260,7 @@ class Commands:
         try:
             acked = await self.log.append(commit, read=decision.read, fence=fence)
         finally:
-            self._states.drop(commit.id, decision.made)
+            self._states.drop(commit.id)
             del self._settled[commit.id]
             settled.set()
         return self._outcome(acked.seq, acked.commit, repeat=acked.repeat)

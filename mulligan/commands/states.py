@@ -75,6 +75,7 @@ class StateCache:
     """Holds up to ``limit`` states exact at the head of ``log``; the least used leave first.
 
     ``latest`` is the newest commit time seen: a decision is never dated before what it builds on.
+    A state is folded from what landed, even where this process had decided the same request itself.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class StateCache:
         self._limit = limit
         self._known: OrderedDict[StreamId, Known] = OrderedDict()
         self._ahead: dict[StreamId, list[_Ahead]] = {}
+        self._pushed: dict[CommitId, tuple[Commit, Iterable[StreamId]]] = {}
         self.latest = datetime.min.replace(tzinfo=UTC)
         self._stop = log.listen(self._applied)
 
@@ -101,7 +103,8 @@ class StateCache:
         loaded = await self._source.load(missing)
         for stream in missing:
             if stream not in self._known:
-                self._known[stream] = self._forward(stream, loaded[stream])
+                known = self._known[stream] = self._forward(stream, loaded[stream])
+                self.latest = max(self.latest, known.updated_at or self.latest)
         while len(self._known) > max(self._limit, len(missing)):
             self._known.popitem(last=False)
 
@@ -120,14 +123,15 @@ class StateCache:
             return ahead[-1].known, ahead[-1].commit
         return (known, None) if known is not None else None
 
-    def push(self, commit: CommitId, states: Mapping[StreamId, Known]) -> None:
+    def push(self, commit: Commit, states: Mapping[StreamId, Known]) -> None:
         """Put what ``commit`` will have made of the streams on top, until it lands or fails."""
+        self._pushed[commit.id] = (commit, states.keys())
         for stream, known in states.items():
-            self._ahead.setdefault(stream, []).append(_Ahead(commit, known))
+            self._ahead.setdefault(stream, []).append(_Ahead(commit.id, known))
 
-    def drop(self, commit: CommitId, streams: Iterable[StreamId]) -> None:
+    def drop(self, commit: CommitId) -> None:
         """Take ``commit`` back, and with it all that was decided on top of it."""
-        for stream in streams:
+        for stream in self._pushed.pop(commit, (None, ()))[1]:
             ahead = self._ahead.get(stream, [])
             for index, one in enumerate(ahead):
                 if one.commit == commit:
@@ -171,6 +175,9 @@ class StateCache:
 
     def _fold_commit(self, commit: Commit) -> None:
         self.latest = max(self.latest, commit.at)
+        pushed, _ = self._pushed.get(commit.id, (commit, ()))
+        if pushed.events != commit.events:  # the request was decided elsewhere, and otherwise
+            self.drop(commit.id)
         ours = self._confirmed(commit)
         for record in commit.events:
             known = self._known.get(record.stream)

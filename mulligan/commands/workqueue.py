@@ -26,7 +26,7 @@ _LONGEST_BACKOFF_S = 30.0
 class WorkQueue:
     """Handles keys, ``at_once`` of them concurrently, one at a time for each key.
 
-    It holds at most one entry a key, so it is as bounded as the objects it is about.
+    It holds about two entries a key at most, so it is as bounded as the objects it is about.
     """
 
     def __init__(self, name: str, handle: Handle, at_once: int) -> None:
@@ -50,6 +50,9 @@ class WorkQueue:
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, key))
+        if len(self._heap) > 2 * len(self._due) + 64:  # most are overtaken by earlier looks
+            self._heap = [(due, key) for key, due in self._due.items()]
+            heapq.heapify(self._heap)
         self._changed.set()
 
     @property

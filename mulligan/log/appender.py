@@ -131,6 +131,8 @@ class Appender:
         pending = self._pending.get(commit.id)
         if pending is not None:
             _require_same(commit, pending.commit)
+            if commit.events != pending.commit.events:
+                raise Conflict("the same request waits already, decided on another state")
         else:
             pending = self._enqueue(commit, read, fence)
         pending.waiters.append(future)
@@ -330,6 +332,8 @@ class Appender:
             if pending is not None:
                 self._queued_bytes -= len(pending.body)
                 self._answer(pending, commit, seq, repeat=not ours)
+                if not ours and commit.events != pending.commit.events:
+                    self._fail_optimists(commit.id)
 
     def _answer(self, pending: Pending, commit: Commit, seq: Seq, *, repeat: bool) -> None:
         if repeat and commit.digest != pending.commit.digest:
@@ -339,6 +343,12 @@ class Appender:
         for waiter in pending.waiters:
             if not waiter.done():
                 waiter.set_result(acked)
+
+    def _fail_optimists(self, assumed: CommitId) -> None:
+        """Refuse what builds on our form of a commit: another process's form of it has landed."""
+        for pending in list(self._pending.values()):
+            if assumed in pending.read.assumes:
+                self._fail(pending, Conflict("what this assumed was decided otherwise elsewhere"))
 
     def _give_up(self, sent: bool) -> None:
         self._view.away = Unavailable("the log cannot be reached; nothing was written", 1.0)

@@ -4,20 +4,23 @@ Capacity does not wait for this, it follows the windows themselves; what does is
 sees, and machines whose claim is over.
 """
 
+import heapq
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import anyio
 import msgspec
 
 from mulligan.commands.runner import Commands, Request
 from mulligan.errors import MulliganError
-from mulligan.events.envelope import Actor
-from mulligan.handlers.claim import EndClaim, StartClaim
-from mulligan.handlers.decision import Command
+from mulligan.events.claim import ClaimMade
+from mulligan.events.codec import Codec, UnreadableEvent
+from mulligan.events.envelope import Actor, EventRecord
+from mulligan.handlers.claim import LIVE, Claim, EndClaim, StartClaim
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import ClaimId, CommitId, new_id
+from mulligan.model import ClaimId, CommitId, new_id, stream_id
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ ACTOR = Actor(account="service:resource")
 _RETRY_S = 1.0
 _LONGEST_WAIT_S = 60.0
 _SHORTEST_WAIT_S = 0.01
+_LOOK_AGAIN_S = 0.05
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +40,23 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FindDue = Callable[[datetime], Awaitable[Due]]
-"""Return the claims that are due at a time, in order, at most a batch of them."""
+"""Return the claims that are due at a time, the earliest of them; it may lag behind the log."""
+
+
+class _Timer(NamedTuple):
+    """A start or an end; at one instant the ends come first, as [a, b) and [b, c) do."""
+
+    at: datetime
+    starts: bool
+    claim: ClaimId
 
 
 class ClaimTimers:
-    """Notes the starts and ends that are due; only the instance for which ``mine`` holds does."""
+    """Notes the starts and ends that are due; only the instance for which ``mine`` holds does.
+
+    What the log tells of the next minutes is remembered here, so that a start or an end is noted in
+    time however far the read model lags.
+    """
 
     def __init__(
         self,
@@ -54,6 +70,8 @@ class ClaimTimers:
         self._mine = mine
         self._fence = fence
         self._find_due = find_due
+        self._codec = Codec()
+        self._soon: list[tuple[datetime, ClaimId]] = []
         self._changed = anyio.Event()
 
     async def run(self) -> None:
@@ -74,23 +92,67 @@ class ClaimTimers:
 
     async def _note_due(self) -> float:
         """Note what is due and return how long to wait for the next, in seconds."""
-        if not self._mine():
-            return _RETRY_S
         now = self._commands.now()
+        if not self._mine():
+            self._forget(now)
+            return _RETRY_S
         due = await self._find_due(now)
-        commands: list[Command] = [StartClaim(claim=c) for c in due.starts]
-        commands += [EndClaim(claim=c) for c in due.ends]
-        for command in commands:
+        heard = {claim for at, claim in self._soon if at <= now}
+        timers = await self._timers({*due.starts, *due.ends, *heard}, now)
+        for timer in timers:
+            command = StartClaim(claim=timer.claim) if timer.starts else EndClaim(claim=timer.claim)
             request = Request(id=CommitId(new_id()), actor=ACTOR)
             await self._commands.execute(command, request, fence=self._fence())
-        if commands:
-            return _SHORTEST_WAIT_S * 5  # the read model needs a moment to know
-        if due.next_at is None:
+        if timers or due.starts or due.ends:
+            return _LOOK_AGAIN_S  # there may be more, and the read model needs a moment to know
+        self._forget(now)
+        times = [at for at, _ in self._soon[:1]] + ([due.next_at] if due.next_at else [])
+        if not times:
             return _LONGEST_WAIT_S
-        ahead = (due.next_at - self._commands.now()).total_seconds()
+        ahead = (min(times) - self._commands.now()).total_seconds()
         return min(max(ahead, _SHORTEST_WAIT_S), _LONGEST_WAIT_S)
+
+    async def _timers(self, claims: Iterable[ClaimId], now: datetime) -> list[_Timer]:
+        """Return, in order, what is due by the claims' exact states.
+
+        None lies beyond what every claim has due first: there, others may have to come between.
+        """
+        streams = {stream_id("claim", claim): claim for claim in claims}
+        states = await self._commands.states(list(streams))
+        due = [_due(states[stream].state, now) for stream in streams]
+        horizon = max((timers[0].at for timers in due if timers), default=now)
+        return sorted(t for timers in due for t in timers if t.at <= horizon)
+
+    def _forget(self, now: datetime) -> None:
+        while self._soon and self._soon[0][0] <= now:
+            heapq.heappop(self._soon)
 
     def _on_entry(self, stored: Stored) -> None:
         for commit in stored.entry.commits:
-            if any(record.type == "claim.made" for record in commit.events):
-                self._changed.set()
+            for record in commit.events:
+                if record.type == ClaimMade.TYPE:
+                    self._hear(record, commit.at)
+
+    def _hear(self, record: EventRecord, at: datetime) -> None:
+        try:
+            made = self._codec.event(record)
+        except UnreadableEvent:
+            return  # whoever needs its state is told what is wrong
+        assert isinstance(made, ClaimMade)
+        horizon = at + timedelta(seconds=2 * _LONGEST_WAIT_S)
+        for time in (made.start, made.end):
+            if time is not None and at < time <= horizon:
+                heapq.heappush(self._soon, (time, made.claim))
+                if self._soon[0] == (time, made.claim):
+                    self._changed.set()
+
+
+def _due(claim: Claim | None, now: datetime) -> list[_Timer]:
+    if claim is None or claim.state not in LIVE:
+        return []
+    timers = []
+    if claim.state == "reserved" and claim.start <= now:
+        timers.append(_Timer(claim.start, True, claim.id))
+    if claim.end is not None and claim.end <= now:
+        timers.append(_Timer(claim.end, False, claim.id))
+    return timers
