@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -160,7 +160,7 @@ class Walk:
         self.tenant("claim", "list")
         title("Everything that happened is in the log, chained by hash")
         self.cli("log", "tail", "-n", "8")
-        self.cli("log", "show", f"machine/{machine}")
+        self.cli("log", "show", f"provider/{machine}")
         self.cli("log", "verify")
 
     async def rebuild(self) -> None:
@@ -170,7 +170,7 @@ class Walk:
         for model in READ_MODELS:
             say(f"> DROP SCHEMA {model.schema} CASCADE")
         await self._drop()
-        after = await self._hashes(set(before))
+        after = await self._hashes(before)
         for name, found in sorted(before.items()):
             differing = found.differing(after[name])
             require(not differing, f"{name} came back different: {differing}")
@@ -279,12 +279,13 @@ class Walk:
             for model in READ_MODELS:
                 await connection.execute(f"DROP SCHEMA {model.schema} CASCADE")
 
-    async def _hashes(self, wanted: set[str] | None = None) -> dict[str, Hashes]:
-        """Hash every read model; with ``wanted``, wait until all of these are there again."""
+    async def _hashes(self, wanted: Mapping[str, Hashes] | None = None) -> dict[str, Hashes]:
+        """Hash every read model; with ``wanted``, wait until each is as far as it was there."""
         with anyio.fail_after(REBUILT_WITHIN_S):
             while True:
                 found = await self._hash_once()
-                if wanted is None or wanted <= found.keys():
+                reached = {name: hashes.seq for name, hashes in found.items()}
+                if all(reached.get(n, -1) >= h.seq for n, h in (wanted or {}).items()):
                     return found
                 await anyio.sleep(0.1)
 

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 import anyio
+from grpclib.const import Status
 from grpclib.events import RecvRequest
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
@@ -94,8 +95,7 @@ class Gate:
             known = to_grpc(error)
             if known is None:
                 log.exception("a call failed unexpectedly", extra={"method": name})
-                known = to_grpc(Unavailable("something unexpected failed; it is in the log", 5.0))
-            assert known is not None
+                known = GRPCError(Status.INTERNAL, "something unexpected failed; the log says what")
             raise known from error
 
     async def _bounded(self, method: Method, name: str, stream: Any) -> None:
