@@ -172,10 +172,12 @@ async def advance(
         raise Fenced(f"{', '.join(schemas)}: not at {before.seq} any more")
 
 
-async def halt(connection: Connection, schema: str, problem: str) -> None:
-    """Note why a read model stands still."""
-    await connection.execute(
-        "UPDATE mulligan.projection SET status = 'halted', problem = $2 WHERE schema = $1",
+async def halt(connection: Connection, schema: str, problem: str) -> Place | None:
+    """Note why a read model stands still; return where, or None if it is not there."""
+    row = await connection.fetchrow(
+        "UPDATE mulligan.projection SET status = 'halted', problem = $2 WHERE schema = $1"
+        " RETURNING seq, chain, at",
         schema,
         problem.replace("\0", "\N{REPLACEMENT CHARACTER}"),
     )
+    return Place(Seq(row["seq"]), row["chain"], row["at"]) if row is not None else None

@@ -64,7 +64,7 @@ async def advance_one(
             kept = [event for event in events if event[0] < poison.seq]
             await applying.apply(connection, model, schema, before, sound, kept)
         raise
-    except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+    except asyncpg.PostgresError as error:
         if lost(error):
             raise
         if len(batch) == 1:
@@ -165,9 +165,7 @@ class Lane:
                     continue
                 await applying.commit(self._connection, prepared, model.schema, before, after)
                 self._on_advance(model, after)
-            except (
-                Poison, checkpoint.Fenced, asyncpg.PostgresError, asyncpg.InternalClientError
-            ) as error:  # fmt: skip
+            except (Poison, checkpoint.Fenced, asyncpg.PostgresError) as error:
                 if lost(error):
                     raise
                 await self._alone(model, before, batch, error)

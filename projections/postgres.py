@@ -13,6 +13,7 @@ CHANNEL = "mulligan_projection"
 LOST: tuple[type[Exception], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection that breaks in mid-command may end in
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
@@ -71,4 +72,4 @@ async def connected(dsn: str, deadlines: Deadlines | None = None) -> AsyncIterat
 
 def lost(error: BaseException) -> bool:
     """Tell whether the error means that Postgres is away, for now."""
-    return isinstance(error, LOST) and not isinstance(error, asyncpg.InternalClientError)
+    return isinstance(error, LOST)

@@ -186,9 +186,7 @@ class _Run:
         return live.differing(built)
 
     async def _catch_up(self, model: ReadModel, last: Seq) -> Place:
-        row = await checkpoint.find(self._connection, model.build_schema)
-        assert row is not None, "it was built"
-        place = row.place
+        place = await self._place(model)
         async with aclosing(entries(self._log, place, last)) as parts:
             async for part in parts:
                 place = await advance_one(
@@ -197,10 +195,18 @@ class _Run:
         return place
 
     async def _swap(self, model: ReadModel) -> Place:
-        """Swap at the live one's very position, so that its worker goes on without noticing."""
-        place = await self._catch_up(model, await self._aim(model))
-        while await self._aim(model) - place.seq > _CLOSE:
+        """Swap at the live one's very position, so that its worker goes on without noticing.
+
+        Where nothing serves, an event that cannot be folded is no hindrance: the worker halts there.
+        """
+        try:
             place = await self._catch_up(model, await self._aim(model))
+            while await self._aim(model) - place.seq > _CLOSE:
+                place = await self._catch_up(model, await self._aim(model))
+        except Poison:
+            if await checkpoint.find(self._connection, model.schema) is not None:
+                raise
+            place = await self._place(model)
         async with self._connection.transaction():
             served = await checkpoint.lock(self._connection, model.schema)
             if served is not None and served.place.seq > place.seq:
@@ -210,6 +216,11 @@ class _Run:
             "SELECT pg_notify($1, $2)", CHANNEL, f"{model.name} {place.seq} swapped"
         )
         return place
+
+    async def _place(self, model: ReadModel) -> Place:
+        row = await checkpoint.find(self._connection, model.build_schema)
+        assert row is not None, "it was built"
+        return row.place
 
     async def _aim(self, model: ReadModel) -> Seq:
         served = await checkpoint.find(self._connection, model.schema)

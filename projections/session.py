@@ -100,6 +100,7 @@ class Session:
             except (Poison, Corrupt) as error:
                 await self._halt(model, error)
                 await seen.retry.wait()
+                seen.status = "catching-up"
             seen.retry = anyio.Event()
 
     async def _ready(self, connection: Connection, model: ReadModel) -> Place:
@@ -172,10 +173,12 @@ class Session:
 
     async def _halt(self, model: ReadModel, error: Exception) -> None:
         seen = self._seen[model.name]
-        seen.status, seen.problem = "halted", str(error)
         _log.error("read model halted", extra={"model": model.name, "problem": str(error)})
         async with connected(self._dsn) as connection:
-            await checkpoint.halt(connection, model.schema, str(error))
+            place = await checkpoint.halt(connection, model.schema, str(error))
+        if place is not None:
+            self._on_advance(model, place)
+        seen.status, seen.problem = "halted", str(error)
 
     def _on_advance(self, model: ReadModel, place: Place) -> None:
         self._seen[model.name].place = place

@@ -66,6 +66,8 @@ class Worker:
                 await self._session()
             except* LOST as errors:
                 self._pause("Postgres is away", errors)
+            except* asyncpg.PostgresError as errors:
+                self._pause("Postgres refused", errors)
             except* Fenced as errors:
                 self._pause("another worker moved a checkpoint", errors)
             except* Unavailable as errors:

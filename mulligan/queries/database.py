@@ -18,7 +18,7 @@ Record = asyncpg.Record
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Connections kept, and seconds that waiting for one, making one and one query may take."""
 
-    smallest: int = 1
+    smallest: int = 0
     largest: int = 4
     acquire: float = 5.0
     connect: float = 5.0

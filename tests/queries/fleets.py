@@ -1,6 +1,6 @@
 """Random fleets, and the candidate search as a plain loop to hold the real one against."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from mulligan.events.claim import Allocation
@@ -20,8 +20,8 @@ def fleet(seed: int, size: int = 40, claims: int = 60) -> World:
     world = World(seed)
     rng = world.rng
     groups = [GroupId(world.id()) for _ in range(3)]
-    for n, one in enumerate(groups):
-        world.do(group.CreateGroup(group=one, name=f"g{n}"))
+    for n, made in enumerate(groups):
+        world.do(group.CreateGroup(group=made, name=f"g{n}"))
     ids = [ProviderId(world.id()) for _ in range(size)]
     for one in ids:
         inventories = {
@@ -85,7 +85,10 @@ def draw_request(
     } or {ResourceClass("machine"): 1}
     start = START + timedelta(hours=rng.randint(0, 12))
     end = start + timedelta(hours=rng.randint(1, 6)) if rng.random() < 0.7 else None
-    some = lambda items: tuple(rng.sample(items, 1)) if rng.random() < 0.25 else ()  # noqa: E731
+
+    def some(items: Sequence[str]) -> tuple[str, ...]:
+        return tuple(rng.sample(items, 1)) if rng.random() < 0.25 else ()
+
     filter_ = Filter(
         require=some(TAGS),
         forbid=some(TAGS),
