@@ -94,7 +94,7 @@ def demo(
     keep: Annotated[bool, typer.Option(help="Keep the demo's data and say where.")] = False,
 ) -> int:
     """Start everything with an emulated fleet and walk through it, on real parts."""
-    from mulligan.embedded.demo import run
+    from mulligan.cli.demo import run
 
     code = run(machines, keep=keep)
     sys.stdout.flush()
