@@ -11,7 +11,8 @@
     ├── PermissionDenied     a valid token that may not do this
     ├── Unavailable          a part we need is away; retry after ``retry_after`` seconds
     ├── DeadlineExceeded     the time allowed ran out
-    └── Corrupt              stored data contradicts itself; the consumer halts
+    ├── Corrupt              stored data contradicts itself; the consumer halts
+    └── BadConfiguration     a process refuses to start with what it was given
 
 Each maps to one gRPC status, once, in ``mulligan.services.status``.
 """
@@ -89,6 +90,10 @@ class Unavailable(MulliganError):
 
 class DeadlineExceeded(MulliganError):
     """The time allowed for the call ran out; the outcome may be unknown."""
+
+
+class BadConfiguration(MulliganError):
+    """A process cannot start with this configuration; the message names the place and the cure."""
 
 
 class Corrupt(MulliganError):

@@ -21,7 +21,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mulligan.errors import Corrupt, DeadlineExceeded, InvalidArgument, NotFound
+from mulligan.errors import (
+    BadConfiguration,
+    Corrupt,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+)
 from mulligan.model import RegionName, is_uuid, new_id
 from mulligan.tls import write_private
 
@@ -71,7 +77,7 @@ class Secret:
         raise TypeError("a Secret is not to be pickled or copied")
 
 
-class MasterKeyError(Exception):
+class MasterKeyError(BadConfiguration):
     """The master key cannot be used; the message says what to do and holds no key."""
 
 

@@ -17,6 +17,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
+from mulligan.errors import BadConfiguration
+
 Decode = Callable[[type, object], object]
 """Makes a value of a type that TOML does not know; raises ValueError (see msgspec's dec_hook)."""
 
@@ -40,7 +42,7 @@ class Problem(NamedTuple):
         return f"{self.where}: {self.key}: {self.message}; {self.fix}"
 
 
-class ConfigError(Exception):
+class ConfigError(BadConfiguration):
     """The configuration cannot be used; ``problems`` names every reason and its cure."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

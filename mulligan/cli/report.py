@@ -6,6 +6,7 @@ import traceback
 
 from mulligan.errors import (
     AlreadyExists,
+    BadConfiguration,
     Conflict,
     DeadlineExceeded,
     Exhausted,
@@ -20,6 +21,7 @@ from mulligan.errors import (
 
 EXIT_CODES: tuple[tuple[type[MulliganError], int], ...] = (
     (InvalidArgument, 2),
+    (BadConfiguration, 2),
     (NotFound, 3),
     (PermissionDenied, 4),
     (Unauthenticated, 4),

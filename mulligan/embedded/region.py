@@ -35,6 +35,7 @@ from mulligan.embedded.etcd import EmbeddedEtcd, EtcdTls
 from mulligan.embedded.ports import LOOPBACK, free_ports, is_free
 from mulligan.embedded.postgres import EmbeddedPostgres
 from mulligan.embedded.supervisor import Child, program
+from mulligan.errors import FailedPrecondition
 from mulligan.secrets import write_master_key
 from mulligan.tls import (
     KeyPair,
@@ -56,7 +57,7 @@ _ETCD_PORT = 2379
 _MEDIA_PORT = 7008
 
 
-class OtherRegion(Exception):
+class OtherRegion(FailedPrecondition):
     """The folder belongs to another region."""
 
 

@@ -22,6 +22,7 @@ import msgspec
 from setproctitle import setproctitle
 
 from mulligan.embedded.process import Command, adopt_orphans, die_with, how_ended
+from mulligan.errors import FailedPrecondition
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
@@ -58,7 +59,7 @@ def program(name: str, command: Callable[[], Command], stop_signal: int = signal
     return Child(name=name, run=run, stop_signal=stop_signal, outlives_others=True)
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(FailedPrecondition):
     """Another supervisor has this state folder."""
 
 

@@ -5,6 +5,7 @@ SIGTERM it takes itself out of the catalog, finishes what is in flight, and ends
 """
 
 import logging
+import os
 import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,7 @@ from grpclib.server import Server
 from mulligan.config import Config, insecure_links
 from mulligan.projections.worker import Worker
 from mulligan.proto.descriptors import descriptor_set
+from mulligan.secrets import load_master_keys
 from mulligan.services import work
 from mulligan.services.bootstrap import bootstrap
 from mulligan.services.call import Gate
@@ -104,7 +106,11 @@ _MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
 
 
 async def serve(name: str, config: Config) -> None:
-    """Serve until SIGTERM or SIGINT; raise OSError when the address is taken."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raise OSError when the address is taken, BadConfiguration when the master key cannot be used.
+    """
+    load_master_keys(config.secrets.key_file, os.environ)  # refused at once, not when it is needed
     for link in insecure_links(config):
         log.warning("a link is in plain text", extra={"link": link})
     address = getattr(config.listen, name)
