@@ -5,8 +5,9 @@ state. A candidate that somebody else took is passed over for the next one at on
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
+from typing import NoReturn
 
 import msgspec
 
@@ -16,10 +17,11 @@ from mulligan.events.claim import Allocation, Search
 from mulligan.handlers import claim as claims
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.provider import DoesNotFit, Provider
-from mulligan.model import ClaimId, ProviderId, ResourceClass, is_uuid, stream_id
+from mulligan.model import ClaimId, ProviderId, ResourceClass, Seq, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
 from mulligan.queries.candidates import Filter, find_candidates, why_not
+from mulligan.queries.freshness import wait_until
 from mulligan.services import parse, render
 from mulligan.services.caller import caller, request_of
 from mulligan.services.objects import fetch, identify, identify_all
@@ -39,6 +41,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     amounts: dict[ResourceClass, int]
     filter: Filter
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What the search proposes; ``short`` is the group for which only ``fitting`` were found."""
+
+    considered: int
+    allocations: tuple[Allocation, ...] = ()
+    short: Wanted | None = None
+    fitting: int = 0
 
 
 class Placing:
@@ -81,40 +92,23 @@ class Placing:
         seed = random.getrandbits(31)
         rejected: set[ProviderId] = set()
         considered = 0
+        seen = Seq(0)
         for attempt in range(_ROUNDS):
             now = self._commands.now()
             start = max(draft.start, now) if draft.start is not None else now
             claims.check_window(start, draft.end, now)
-            allocations: list[Allocation] = []
-            used = set(rejected)
-            for group in wanted:
-                found = await find_candidates(
-                    self._rt.parts.database,
-                    group.amounts,
-                    start,
-                    draft.end,
-                    group.filter,
-                    policy=policy,
-                    limit=group.count + _SPARE,
-                    seed=seed + attempt,
-                    exclude=used,
-                )
-                considered += len(found)
-                chosen = [c.provider for c in found][: group.count]
-                if len(chosen) < group.count:
-                    await self._refuse(group, len(chosen), start, draft.end, rejected)
-                used.update(chosen)
-                allocations += [
-                    Allocation(provider=p, amounts=group.amounts, group=group.name) for p in chosen
-                ]
+            head = self._commands.position().seq
+            choice = await self._choose(wanted, start, draft.end, policy, seed + attempt, rejected)
+            considered += choice.considered
+            if choice.short is not None:
+                if seen < head:  # the read model may not have what would fit yet
+                    seen = await wait_until(self._rt.parts.database, ("providers",), head)
+                    continue
+                await self._refuse(choice, start, draft.end, rejected)
             search = Search(
-                at=self._commands.position().seq,
-                policy=policy,
-                seed=seed,
-                considered=considered,
-                conflicts=attempt,
+                at=head, policy=policy, seed=seed, considered=considered, conflicts=len(rejected)
             )
-            command = msgspec.structs.replace(draft, allocations=tuple(allocations), search=search)
+            command = msgspec.structs.replace(draft, allocations=choice.allocations, search=search)
             try:
                 await self._commands.execute(command, request)
                 return
@@ -122,19 +116,54 @@ class Placing:
                 rejected.add(lost.provider)
         raise Exhausted(f"others took each of {_ROUNDS} choices first; try again", retry_after=0.5)
 
-    async def _refuse(
+    async def _choose(
         self,
-        group: Wanted,
-        fitting: int,
+        wanted: list[Wanted],
         start: datetime,
         end: datetime | None,
-        rejected: Iterable[ProviderId],
-    ) -> None:
+        policy: str,
+        seed: int,
+        rejected: Collection[ProviderId],
+    ) -> Choice:
+        allocations: list[Allocation] = []
+        used = set(rejected)
+        considered = 0
+        for group in wanted:
+            found = await find_candidates(
+                self._rt.parts.database,
+                group.amounts,
+                start,
+                end,
+                group.filter,
+                policy=policy,
+                limit=group.count + _SPARE,
+                seed=seed,
+                exclude=used,
+            )
+            considered += len(found)
+            chosen = [c.provider for c in found][: group.count]
+            if len(chosen) < group.count:
+                return Choice(considered=considered, short=group, fitting=len(chosen))
+            used.update(chosen)
+            allocations += [
+                Allocation(provider=p, amounts=group.amounts, group=group.name) for p in chosen
+            ]
+        return Choice(considered=considered, allocations=tuple(allocations))
+
+    async def _refuse(
+        self,
+        choice: Choice,
+        start: datetime,
+        end: datetime | None,
+        rejected: Collection[ProviderId],
+    ) -> NoReturn:
+        group = choice.short
+        assert group is not None
         why = await why_not(self._rt.parts.database, group.amounts, start, end, group.filter)
-        lost = len(list(rejected))
+        taken = f"; {len(rejected)} were taken by others meanwhile" if rejected else ""
         raise Exhausted(
-            f"group {group.name or '(unnamed)'} asks for {group.count} providers and {fitting} fit:"
-            f" {why.text()}" + (f"; {lost} were taken by others meanwhile" if lost else "")
+            f"group {group.name or '(unnamed)'} asks for {group.count} providers and"
+            f" {choice.fitting} fit: {why.text()}{taken}"
         )
 
     async def _wanted(self, messages: list[v1.RequestGroup]) -> list[Wanted]:
