@@ -1,0 +1,248 @@
+"""Given a history, when a command is decided, then these are the changes: no log, no clock."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mulligan.events import machine as machine_events
+from mulligan.events.claim import Allocation
+from mulligan.events.codec import Event
+from mulligan.events.provider import Inventory
+from mulligan.handlers import actions, enrolment, image, operations, provider
+from mulligan.handlers.claim import Claim, MakeClaim
+from mulligan.handlers.decision import Change, Command
+from mulligan.handlers.kinds import KINDS
+from mulligan.handlers.machine import Machine, Operation
+from mulligan.handlers.provider import Provider
+from mulligan.model import (
+    AccountId,
+    ActionId,
+    ClaimId,
+    CommitId,
+    CredentialId,
+    ImageId,
+    MachineId,
+    ProjectId,
+    ProviderId,
+    ResourceClass,
+    StreamId,
+    stream_id,
+    stream_kind,
+)
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MEMORY = ResourceClass("memory")
+MACHINE = ResourceClass("machine")
+M1 = MachineId("m1")
+C1 = ClaimId("c1")
+OS = ImageId("os")
+WEB = ProjectId("web")
+
+
+class Given:
+    """States folded from what happened so far, and the time."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.states: dict[StreamId, Any] = {}
+        self._ids = 0
+
+    def fresh(self, prefix: str) -> str:
+        """An id not used before."""
+        self._ids += 1
+        return f"{prefix}-{self._ids}"
+
+    def happened(self, kind: str, key: str, *events: Event) -> None:
+        """Fold events that no command here made."""
+        for event in events:
+            self._fold(Change(stream_id(kind, key), event))
+
+    def decide(self, command: Command) -> list[Change]:
+        """Return the changes and do not apply them; all that is written must have been read."""
+        states: dict[StreamId, Any] = {}
+        while new := [s for s in command.reads(states) if s not in states]:
+            states.update({s: self.states.get(s) for s in new})
+        changes = command.decide(states, self.now)
+        assert {c.stream for c in changes} <= states.keys(), "written without being read"
+        return changes
+
+    def do(self, command: Command) -> list[Event]:
+        """Decide, apply, and return the events."""
+        changes = self.decide(command)
+        for change in changes:
+            self._fold(change)
+        return [change.event for change in changes]
+
+    def _fold(self, change: Change) -> None:
+        kind = KINDS[stream_kind(change.stream)]
+        state = kind.evolve(self.states.get(change.stream), change.event, self.now)
+        self.states[change.stream] = state
+
+    def provider(self, key: str) -> Provider:
+        """The provider as it is now."""
+        state: Provider = self.states[stream_id("provider", key)]
+        return state
+
+    def claim(self, key: str) -> Claim:
+        """The claim as it is now."""
+        state: Claim = self.states[stream_id("claim", key)]
+        return state
+
+    def machine(self, key: str = M1) -> Machine:
+        """The machine as it is now."""
+        state: Machine = self.states[stream_id("machine", key)]
+        return state
+
+    def operation(self, key: str = M1) -> Operation:
+        """The machine's operation."""
+        operation = self.machine(key).operation
+        assert operation is not None
+        return operation
+
+    def offers(self, key: str, amounts: Mapping[str, int | Inventory]) -> ProviderId:
+        """Make a provider with inventories."""
+        inventories = {
+            ResourceClass(c): n if isinstance(n, Inventory) else Inventory(total=n)
+            for c, n in amounts.items()
+        }
+        self.do(
+            provider.CreateProvider(
+                provider=ProviderId(key), name=key, type="compute", inventories=inventories
+            )
+        )
+        return ProviderId(key)
+
+    def enrolled(self, key: str = M1) -> MachineId:
+        """Enrol a machine, with its credential and an image in the catalogue."""
+        if stream_id("credential", "root") not in self.states:
+            root = CredentialId("root")
+            self.do(image.CreateCredential(credential=root, name="root", version="1"))
+            self.do(image.CreateImage(image=OS, name="os", url="file:os.iso", sha256="0" * 64))
+        bmc = machine_events.Bmc(address=f"https://{key}", credential=CredentialId("root"))
+        self.do(enrolment.EnrolMachine(machine=MachineId(key), name=key, bmc=bmc))
+        return MachineId(key)
+
+    def step(self, key: str = M1, outcome: machine_events.Outcome = "done", fault: str = "") -> str:
+        """Request, attempt and observe the machine's present step; return its name."""
+        operation = self.operation(key)
+        machine, action = MachineId(key), ActionId(self.fresh("action"))
+        attempt = operation.retry.attempt + 1 if operation.retry else 1
+        self.do(
+            actions.RequestAction(
+                machine=machine,
+                operation=operation.id,
+                action=action,
+                done=operation.done,
+                attempt=attempt,
+            )
+        )
+        self.do(
+            actions.AttemptStep(
+                machine=machine, operation=operation.id, action=action, owner="executor"
+            )
+        )
+        facts = machine_events.Facts(
+            serial=f"S-{key}",
+            cpu_threads=8,
+            memory_bytes=2**30,
+            disks=(machine_events.Disk(id="0", bytes=10**9, media="SSD"),),
+        )
+        observed = machine_events.StepObserved(
+            action=action,
+            outcome=outcome,
+            at=self.now,
+            fault=fault,
+            message=fault,
+            facts=facts if operation.step == "inventory" else None,
+            power="off" if operation.step == "power_off" else None,
+        )
+        self.do(actions.ObserveStep(machine=machine, operation=operation.id, observed=observed))
+        return operation.step
+
+    def finish(self, key: str = M1) -> list[str]:
+        """Do every step of the operation and complete it; return the steps."""
+        steps = []
+        while self.operation(key).step:
+            steps.append(self.step(key))
+        command = actions.CompleteOperation(
+            machine=MachineId(key), operation=self.operation(key).id
+        )
+        self.do(command)
+        return steps
+
+    def fail(self, key: str = M1, fault: str = "bmc-away") -> list[Event]:
+        """Fail the operation at its present step."""
+        operation = self.operation(key)
+        return self.do(
+            actions.FailOperation(
+                machine=MachineId(key),
+                operation=operation.id,
+                step=operation.step,
+                fault=fault,
+                message=fault,
+            )
+        )
+
+    def available(self, key: str = M1) -> MachineId:
+        """A machine that was enrolled, inspected and provided."""
+        machine = self.enrolled(key)
+        for command in (operations.InspectMachine, operations.ProvideMachine):
+            self.do(command(machine=machine, operation=CommitId(self.fresh("op"))))
+            self.finish(key)
+        return machine
+
+    def claimed(
+        self,
+        *keys: str,
+        claim: str = C1,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> ClaimId:
+        """Claim whole machines."""
+        self.do(claim_of({k: {MACHINE: 1} for k in keys}, claim=claim, start=start, end=end))
+        return ClaimId(claim)
+
+    def deploying(self, key: str = M1, claim: str = C1) -> MachineId:
+        """A machine of a claim that is being deployed."""
+        self.available(key)
+        self.claimed(key, claim=claim)
+        self.do(
+            operations.DeployMachine(
+                claim=ClaimId(claim), image=OS, operation=CommitId(self.fresh("op"))
+            )
+        )
+        return MachineId(key)
+
+    def active(self, key: str = M1, claim: str = C1) -> MachineId:
+        """A machine that runs an image for a claim."""
+        machine = self.deploying(key, claim)
+        self.finish(key)
+        return machine
+
+
+def claim_of(
+    amounts: Mapping[str, Mapping[ResourceClass, int]],
+    *,
+    claim: str = C1,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    name: str = "",
+) -> MakeClaim:
+    """A claim on providers by their keys."""
+    return MakeClaim(
+        claim=ClaimId(claim),
+        project=WEB,
+        account=AccountId("ann"),
+        allocations=tuple(
+            Allocation(provider=ProviderId(p), amounts=dict(a)) for p, a in amounts.items()
+        ),
+        start=start,
+        end=end,
+        name=name,
+    )
+
+
+def types(events: Iterable[Event]) -> list[str]:
+    """Their types."""
+    return [event.TYPE for event in events]
