@@ -42,6 +42,7 @@ def check_bmc(bmc: Bmc) -> None:
     except ValueError:
         port = 0
     bare = parts.path in {"", "/"} and not parts.query and not parts.username
+    bare = bare and re.fullmatch(r"[!-~]{1,512}", bmc.address) is not None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or not bare:
         raise InvalidArgument(
             "bmc.address", f"{bmc.address!r}: write https://host or https://host:port"

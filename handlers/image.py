@@ -78,6 +78,8 @@ def evolve_credential(
 
 def check_image(url: str, sha256: str, kind: str, firmware: str, ready_when: str) -> None:
     """Raise InvalidArgument, naming the field, unless the image can be deployed."""
+    if not re.fullmatch(r"[!-~]{1,2048}", url):
+        raise InvalidArgument("url", "a URL is 1 to 2,048 visible ASCII characters; encode others")
     parts = urlsplit(url)
     if parts.scheme in {"http", "https"}:
         if not parts.hostname or parts.username or parts.password:

@@ -6,6 +6,7 @@ from mulligan.errors import InvalidArgument
 from mulligan.events.claim import Allocation
 from mulligan.events.machine import Bmc
 from mulligan.events.provider import Inventory
+from mulligan.handlers.enrolment import check_bmc
 from mulligan.handlers.provider import check_class, check_inventory
 from mulligan.model import MAX_AMOUNT, CredentialId, ProviderId, ResourceClass
 from mulligan.proto import v1
@@ -14,6 +15,7 @@ MAX_INVENTORIES = 64
 MAX_CAPABILITIES = 256
 MAX_ATTRIBUTES = 64
 MAX_COUNT = 1000
+MAX_GROUP_NAME = 63
 
 
 def inventories(messages: list[v1.Inventory]) -> dict[ResourceClass, Inventory]:
@@ -65,6 +67,8 @@ def attributes(values: dict[str, str]) -> dict[str, str]:
     for key, value in values.items():
         if not 0 < len(key) <= 128 or len(value) > 1024:
             raise InvalidArgument(f"attributes[{key}]", "keys to 128, values to 1,024 characters")
+        if not (key.isprintable() and value.isprintable()):
+            raise InvalidArgument(f"attributes[{key}]", "write printable characters only")
     return dict(sorted(values.items()))
 
 
@@ -101,23 +105,32 @@ def allocation(message: v1.Allocation, provider: str, field: str) -> Allocation:
     return Allocation(
         provider=ProviderId(provider),
         amounts=amounts(message.amounts, f"{field}.amounts"),
-        group=message.group,
+        group=group_name(message.group, f"{field}.group"),
     )
+
+
+def group_name(value: str, field: str) -> str:
+    """Read what a caller calls one group of a claim's resources; it may be empty."""
+    if len(value) > MAX_GROUP_NAME or not value.isprintable():
+        raise InvalidArgument(field, f"write at most {MAX_GROUP_NAME} printable characters")
+    return value
 
 
 def bmc(message: v1.Bmc, credential: str) -> Bmc:
     """Read how a BMC is reached, with its credential already found."""
-    return Bmc(
+    found = Bmc(
         address=message.address.rstrip("/"),
         credential=CredentialId(credential),
         system=message.system,
         verify=not message.insecure,
         fingerprint=message.fingerprint.replace(":", "").lower(),
     )
+    check_bmc(found)  # before its address becomes part of a key that is looked for
+    return found
 
 
 def version(tag: str) -> int:
     """Read an etag; 0 for none."""
-    if tag and not tag.isdecimal():
+    if tag and not (tag.isdecimal() and len(tag) < 20):
         raise InvalidArgument("etag", f"{tag!r} is no etag; send the one you read")
     return int(tag or 0)

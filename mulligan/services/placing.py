@@ -16,6 +16,7 @@ from mulligan.errors import Exhausted, InvalidArgument
 from mulligan.events.claim import Allocation, Search
 from mulligan.handlers import claim as claims
 from mulligan.handlers.claim import Claim
+from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit, Provider
 from mulligan.model import ClaimId, ProviderId, ResourceClass, Seq, is_uuid, stream_id
 from mulligan.proto import v1
@@ -70,6 +71,8 @@ class Placing:
         policy = message.policy or "random"
         if policy not in POLICIES:
             raise InvalidArgument("policy", f"{policy!r} is not one of {', '.join(POLICIES)}")
+        if message.name:
+            slug_of(message.name)
         wanted = await self._wanted(message.groups)
         _require_consumer(message.consumer)
         draft = claims.MakeClaim(
@@ -176,7 +179,7 @@ class Placing:
                 raise InvalidArgument(f"{field}.name", f"{message.name!r} is given twice")
             wanted.append(
                 Wanted(
-                    name=message.name,
+                    name=parse.group_name(message.name, f"{field}.name"),
                     count=parse.count(message.count, f"{field}.count"),
                     amounts=parse.amounts(message.resources, f"{field}.resources"),
                     filter=await self._filter(message, field),
