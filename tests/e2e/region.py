@@ -207,9 +207,7 @@ class RunningRegion:
     async def cli(self, *words: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command line to its end, as a user types it."""
         with anyio.fail_after(within):
-            ended = await anyio.run_process(
-                [*MULLIGAN, *words], env=self.environment, check=False
-            )
+            ended = await anyio.run_process([*MULLIGAN, *words], env=self.environment, check=False)
         out, err = ended.stdout.decode(), ended.stderr.decode()
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(list(words), ended.returncode, out, err)

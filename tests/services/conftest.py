@@ -1,3 +1,57 @@
+"""One region, and its callers, for every test of this folder."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+
+from mulligan.proto import v1
 from tests.e2e.conftest import place, region
+from tests.e2e.region import RunningRegion
+from tests.services.edge import Edge
 
 __all__ = ["place", "region"]
+
+SECRET = "a-secret-of-a-tenant"
+
+
+class Tokens(NamedTuple):
+    """Tokens of the callers: an administrator, members of two projects, and a reader of one."""
+
+    admin: str
+    red: str
+    blue: str
+    reader: str
+
+
+@pytest.fixture(scope="module")
+async def edge(region: RunningRegion) -> AsyncIterator[Edge]:
+    """Bare gRPC to the region."""
+    bare = Edge(region)
+    yield bare
+    bare.close()
+
+
+@pytest.fixture(scope="module")
+async def tokens(edge: Edge) -> Tokens:
+    """A token for each kind of caller."""
+    admin = await edge.admin()
+    for project in ("red", "blue"):
+        await edge.call("iam.create_project", v1.CreateProjectRequest(name=project), admin)
+    for account, role, project in (
+        ("rita", "member", "red"),
+        ("bert", "member", "blue"),
+        ("rob", "reader", "red"),
+    ):
+        made = v1.CreateAccountRequest(name=account, secret=SECRET)
+        await edge.call("iam.create_account", made, admin)
+        binding = v1.RoleBinding(role=role, project=project)
+        await edge.call(
+            "iam.bind_role", v1.BindRoleRequest(account=account, binding=binding), admin
+        )
+    return Tokens(
+        admin=admin,
+        red=await edge.token("rita", SECRET, "red"),
+        blue=await edge.token("bert", SECRET, "blue"),
+        reader=await edge.token("rob", SECRET, "red"),
+    )
