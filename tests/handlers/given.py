@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mulligan.events import machine as machine_events
-from mulligan.events.claim import Allocation
+from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Event
 from mulligan.events.provider import Inventory
 from mulligan.handlers import actions, enrolment, image, operations, provider
@@ -202,6 +202,20 @@ class Given:
         """Claim whole machines."""
         self.do(claim_of({k: {MACHINE: 1} for k in keys}, claim=claim, start=start, end=end))
         return ClaimId(claim)
+
+    def hold(self, key: str) -> None:
+        """Let C1 hold a machine, whether or not its provider takes claims now."""
+        if stream_id("claim", C1) in self.states:
+            return
+        made = ClaimMade(
+            claim=C1,
+            project=WEB,
+            account=AccountId("ann"),
+            consumer=C1,
+            start=self.now,
+            allocations=(Allocation(provider=ProviderId(key), amounts={MACHINE: 1}),),
+        )
+        self.happened("claim", C1, made)
 
     def deploying(self, key: str = M1, claim: str = C1) -> MachineId:
         """A machine of a claim that is being deployed."""
