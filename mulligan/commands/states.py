@@ -181,8 +181,8 @@ class StateCache:
         ours = self._confirmed(commit)
         for record in commit.events:
             known = self._known.get(record.stream)
-            if known is None:
-                continue
+            if known is None or record.version <= known.version:
+                continue  # the read model was ahead of this process
             if record.stream in ours:
                 self._known[record.stream] = ours[record.stream]
                 continue
