@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mulligan.log.protocol import Stored
 from mulligan.projections import checkpoint, writing
 from mulligan.projections.checkpoint import Place, place_of
-from mulligan.projections.fold import ModelFold, Occurrence
+from mulligan.projections.fold import ModelFold, Occurrences
 from mulligan.projections.postgres import Connection
 from mulligan.projections.schema import Journal, ReadModel
 from mulligan.projections.writing import Write
@@ -18,7 +18,7 @@ class Prepared:
         self,
         model: ReadModel,
         writes: Sequence[Write],
-        rows: Sequence[tuple[Journal, Sequence[bytes]]],
+        rows: Sequence[tuple[Journal, Sequence[str]]],
     ) -> None:
         self.model = model
         self.writes = writes
@@ -35,13 +35,13 @@ async def prepare(
     model: ReadModel,
     schema: str,
     batch: Sequence[Stored],
-    events: Sequence[Occurrence],
+    events: Occurrences,
 ) -> Prepared:
     """Load the rows that the batch touches and fold it onto them; raise Poison."""
     fold = ModelFold(model)
     states = []
     for table in fold.tables:
-        keys = {key for event in events if (key := table.row_key(event)) is not None}
+        keys = table.row_keys(events)
         if keys:
             table.held = await writing.load(connection, schema, table.table, keys)
         states.append({key: row.state for key, row in table.held.items()})
@@ -52,7 +52,7 @@ async def prepare(
         if table.held
         for write in writing.writes(schema, table, before)
     ]
-    rows = [(j, [row for stored in batch for row in j.encode(stored)]) for j in model.journals]
+    rows = [(j, [j.encode(stored) for stored in batch]) for j in model.journals]
     return Prepared(model, writes, rows)
 
 
@@ -74,7 +74,7 @@ async def apply(
     schema: str,
     before: Place,
     batch: Sequence[Stored],
-    events: Sequence[Occurrence],
+    events: Occurrences,
 ) -> Place:
     """Bring a schema from ``before`` to the end of the batch, and return that place."""
     after = place_of(batch[-1])

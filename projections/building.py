@@ -4,10 +4,11 @@ What changes is held in memory until its end: about 1.5 kB an object ever create
 copied as they come and need none.
 """
 
+import gc
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
-import anyio.lowlevel
+import anyio
 import msgspec
 
 from mulligan.events.codec import Codec
@@ -15,12 +16,11 @@ from mulligan.log.protocol import EventLog, Stored
 from mulligan.model import Seq
 from mulligan.projections import checkpoint, writing
 from mulligan.projections.checkpoint import ORIGIN, Place, place_of
-from mulligan.projections.fold import ModelFold, Occurrence, Poison, TableFold, occurrences
+from mulligan.projections.fold import ModelFold, Occurrences, Poison, TableFold, occurrences
 from mulligan.projections.lane import entries
-from mulligan.projections.postgres import Connection
+from mulligan.projections.postgres import Connection, connected
 from mulligan.projections.schema import ReadModel
 
-_JOURNAL_BYTES = 4 * 1024 * 1024
 _SLOW = 3600.0
 """Seconds that indexing and analysing one table may take."""
 
@@ -36,46 +36,45 @@ class Folding(msgspec.Struct, frozen=True, kw_only=True):
 class Draft:
     """One read model being built in a schema of its own, up to its ``target``."""
 
-    def __init__(self, model: ReadModel, target: Seq) -> None:
+    def __init__(self, model: ReadModel, target: Seq, connection: Connection) -> None:
         self.model = model
         self.schema = model.build_schema
         self.target = target
         self.place = ORIGIN
+        self._connection = connection
         self._fold = ModelFold(model)
-        self._rows: list[list[bytes]] = [[] for _ in model.journals]
+        self._rows: list[list[str]] = [[] for _ in model.journals]
         self._bytes = 0
 
-    async def create(self, connection: Connection) -> None:
+    async def create(self) -> None:
         """Make the bare tables, in place of what an earlier attempt left."""
-        await connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+        await self.discard()
         for statement in self.model.create(self.schema):
-            await connection.execute(statement)
+            await self._connection.execute(statement)
 
-    async def take(
-        self, connection: Connection, batch: Sequence[Stored], events: Sequence[Occurrence]
-    ) -> None:
+    async def discard(self) -> None:
+        """Drop the schema."""
+        await self._connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+
+    def take(self, batch: Sequence[Stored], events: Occurrences) -> None:
         """Fold a batch, unless it lies behind the target; raise Poison, which voids the draft."""
         if batch[0].seq > self.target:
             return
         self._fold.fold(events)
         self.place = place_of(batch[-1])
         for journal, rows in zip(self.model.journals, self._rows, strict=True):
-            for stored in batch:
-                encoded = journal.encode(stored)
-                rows += encoded
-                self._bytes += sum(map(len, encoded))
-        if self._bytes > _JOURNAL_BYTES:
-            await self._flush(connection)
+            rows += map(journal.encode, batch)
 
-    async def _flush(self, connection: Connection) -> None:
+    async def flush(self) -> None:
+        """Send the journals' rows."""
         for journal, rows in zip(self.model.journals, self._rows, strict=True):
-            await writing.copy_journal(connection, self.schema, journal, rows)
+            await writing.copy_journal(self._connection, self.schema, journal, rows)
             rows.clear()
-        self._bytes = 0
 
-    async def finish(self, connection: Connection, log_id: str) -> None:
+    async def finish(self, log_id: str) -> None:
         """Write the rows, index and analyse them, and note the position."""
-        await self._flush(connection)
+        connection = self._connection
+        await self.flush()
         for table in self._fold.tables:
             await _write(connection, self.schema, table)
         for statement in self.model.index(self.schema):
@@ -100,52 +99,89 @@ async def _write(connection: Connection, schema: str, fold: TableFold) -> None:
 class Build:
     """Builds the schemas ``rm_<name>_v<N>`` up to their targets, all in one pass over the log.
 
-    Everything is one transaction. A read model that cannot fold an event is left out, and named in
+    Each journal is written over a connection of its own, so that Postgres copies and indexes it
+    while the rest goes on. A read model that cannot fold an event is left out, and named in
     ``poisoned`` once the build has run.
     """
 
     def __init__(
-        self, connection: Connection, log: EventLog, targets: Mapping[ReadModel, Seq], codec: Codec
+        self, dsn: str, log: EventLog, targets: Mapping[ReadModel, Seq], codec: Codec
     ) -> None:
         self.poisoned: dict[ReadModel, Poison] = {}
-        self._connection = connection
+        self._dsn = dsn
         self._log = log
+        self._targets = targets
         self._codec = codec
-        self._drafts = [Draft(model, target) for model, target in targets.items()]
+        self._drafts: list[Draft] = []
 
     async def run(self) -> AsyncGenerator[Folding, None]:
-        """Build, telling of each step."""
-        connection = self._connection
+        """Build, telling of each step; what is not finished leaves nothing behind."""
         events = 0
-        async with connection.transaction():
-            for draft in self._drafts:
-                await draft.create(connection)
-            async with aclosing(self._parts()) as parts:
-                async for part in parts:
-                    await self._take(part)
-                    events += sum(len(c.events) for stored in part for c in stored.entry.commits)
-                    yield Folding(seq=part[-1].seq, events=events, phase="folding")
-                    await anyio.lowlevel.checkpoint()
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            parts = await stack.enter_async_context(aclosing(self._parts()))
+            part = await anext(parts, None)
+            while part is not None:
+                await self._take(part)
+                events += sum(len(c.events) for stored in part for c in stored.entry.commits)
+                gc.freeze()  # what is folded stays: let the collector not walk it again
+                yield Folding(seq=part[-1].seq, events=events, phase="folding")
+                part = await self._flush_and_read(parts)
             last = max((draft.target for draft in self._drafts), default=ORIGIN.seq)
             yield Folding(seq=last, events=events, phase="writing")
+            await self._finish()
+        gc.unfreeze()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Begin a transaction for all that is folded, and one for each journal."""
+        shared = await self._transaction(stack)
+        for model, target in self._targets.items():
+            own = await self._transaction(stack) if model.journals else shared
+            draft = Draft(model, target, own)
+            await draft.create()
+            self._drafts.append(draft)
+
+    async def _transaction(self, stack: AsyncExitStack) -> Connection:
+        connection = await stack.enter_async_context(connected(self._dsn))
+        await connection.execute("SET maintenance_work_mem = '256MB'")
+        await stack.enter_async_context(connection.transaction())
+        return connection
+
+    async def _flush_and_read(
+        self, parts: AsyncGenerator[Sequence[Stored], None]
+    ) -> Sequence[Stored] | None:
+        async with anyio.create_task_group() as tasks:
             for draft in self._drafts:
-                await draft.finish(connection, self._log.head.log_id)
+                if draft.model.journals:
+                    tasks.start_soon(draft.flush)
+            part = await anext(parts, None)
+        return part
 
     async def _take(self, part: Sequence[Stored]) -> None:
         kinds = frozenset(kind for draft in self._drafts for kind in draft.model.kinds)
         found = occurrences(part, kinds, self._codec)
         for draft in tuple(self._drafts):
             try:
-                await draft.take(self._connection, part, found)
+                draft.take(part, found)
             except Poison as poison:
                 self.poisoned[draft.model] = poison
                 self._drafts.remove(draft)
-                await self._connection.execute(f"DROP SCHEMA {draft.schema} CASCADE")
+                await draft.discard()
+
+    async def _finish(self) -> None:
+        log_id = self._log.head.log_id
+        async with anyio.create_task_group() as tasks:
+            for draft in self._drafts:
+                if draft.model.journals:
+                    tasks.start_soon(draft.finish, log_id)
+            for draft in self._drafts:
+                if not draft.model.journals:
+                    await draft.finish(log_id)
 
     async def _parts(self) -> AsyncGenerator[Sequence[Stored], None]:
         """Yield the log in parts that no target lies within."""
         place = ORIGIN
-        for edge in sorted({draft.target for draft in self._drafts}):
+        for edge in sorted(set(self._targets.values())):
             async with aclosing(entries(self._log, place, edge)) as parts:
                 async for part in parts:
                     yield part

@@ -1,28 +1,18 @@
 """Read model ``commands``: which request became which entry, to answer a repeat of it."""
 
 from mulligan.log.protocol import Stored
-from mulligan.projections import copying
+from mulligan.projections.copying import field, label
 from mulligan.projections.schema import Journal, ReadModel, columns
 
 _COLUMNS = columns(id="text", seq="bigint", digest="text", command="text", at="timestamptz")
-_ROW = copying.row(len(_COLUMNS))
 
 
-def _encode(stored: Stored) -> list[bytes]:
-    seq = copying.int8(stored.seq)
-    return [
-        b"".join(
-            (
-                _ROW,
-                copying.text(commit.id),
-                seq,
-                copying.text(commit.digest),
-                copying.text(commit.command),
-                copying.timestamptz(commit.at),
-            )
-        )
+def _encode(stored: Stored) -> str:
+    return "".join(
+        f"{field(commit.id)}\t{stored.seq}\t{field(commit.digest)}\t{label(commit.command)}"
+        f"\t{commit.at.isoformat()}\n"
         for commit in stored.entry.commits
-    ]
+    )
 
 
 MODEL = ReadModel(

@@ -1,44 +1,38 @@
-"""Rows in the binary form of COPY, written by hand: a journal's rows are many, and all alike.
+"""Journal rows in the text form of COPY: columns parted by tabs, rows by newlines.
 
-The form is described under «Binary Format» of COPY in the Postgres manual.
+Of the two forms it is the one that Python writes faster, by a half, and Postgres reads it while
+Python goes on. Described under «Text Format» of COPY in the Postgres manual.
 """
 
-import struct
-from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
-HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
-TRAILER = struct.pack("!h", -1)
-
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_int8 = struct.Struct("!iq").pack
-_length = struct.Struct("!i").pack
-_count = struct.Struct("!h").pack
-
-
-def row(fields: int) -> bytes:
-    """Begin a row of ``fields`` fields."""
-    return _count(fields)
+_ESCAPES = str.maketrans(
+    {
+        "\\": "\\\\",
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "\\t",
+        "\0": "\N{REPLACEMENT CHARACTER}",  # which Postgres cannot store
+    }
+)
 
 
-def int8(value: int) -> bytes:
-    """Write a bigint."""
-    return _int8(8, value)
+def field(text: str) -> str:
+    """Write a short text, such as a stream's key."""
+    if "\\" in text or not text.isprintable():
+        return text.translate(_ESCAPES)
+    return text
 
 
-def text(value: str) -> bytes:
-    """Write a text, with U+FFFD for the NUL that Postgres cannot store."""
-    data = value.encode()
-    if b"\0" in data:
-        data = data.replace(b"\0", b"\xef\xbf\xbd")
-    return _length(len(data)) + data
+@lru_cache(maxsize=4096)
+def label(text: str) -> str:
+    """Write a text that comes again and again."""
+    return field(text)
 
 
-def raw(data: bytes) -> bytes:
-    """Write a text from UTF-8 that holds no NUL, such as JSON."""
-    return _length(len(data)) + data
-
-
-def timestamptz(value: datetime) -> bytes:
-    """Write an aware time."""
-    return _int8(8, (value - _EPOCH) // _MICROSECOND)
+def json(data: bytes) -> str:
+    """Write a JSON document as it is."""
+    text = data.decode()
+    if "\\" in text or "\n" in text or "\t" in text or "\r" in text:
+        return text.translate(_ESCAPES)
+    return text

@@ -1,6 +1,6 @@
 """The fold: log entries in, final row states out, all in memory and without a clock."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +10,11 @@ from mulligan.log.protocol import Stored
 from mulligan.model import Seq
 from mulligan.projections.schema import ReadModel, StateTable
 
-Occurrence = tuple[Seq, datetime, str, str, EventRecord, Event | UnreadableEvent]
-"""Entry number, commit time, stream kind, stream key, the record and what it decodes to."""
+Occurrence = tuple[Seq, datetime, str, EventRecord, Event | UnreadableEvent]
+"""Entry number, commit time, stream key, the record and what it decodes to."""
+
+Occurrences = Mapping[str, Sequence[Occurrence]]
+"""Events by stream kind, in the order of the log; kinds share no rows, so that order is enough."""
 
 
 class Poison(Exception):
@@ -38,25 +41,30 @@ class Held:
         self.state = state
 
 
-def occurrences(batch: Iterable[Stored], kinds: frozenset[str], codec: Codec) -> list[Occurrence]:
+def occurrences(batch: Iterable[Stored], kinds: frozenset[str], codec: Codec) -> Occurrences:
     """Return the events of the ``kinds``; one that cannot be read stands as its error."""
-    found: list[Occurrence] = []
+    found: dict[str, list[Occurrence]] = {kind: [] for kind in kinds}
+    decode = codec.event
+    event: Event | UnreadableEvent
     for stored in batch:
         seq = stored.seq
         for commit in stored.entry.commits:
             at = commit.at
             for record in commit.events:
                 kind, _, key = record.stream.partition("/")
-                if kind in kinds:
-                    found.append((seq, at, kind, key, record, _decoded(codec, record)))
+                if kind not in found:
+                    continue
+                try:
+                    event = decode(record)
+                except UnreadableEvent as error:
+                    event = error
+                found[kind].append((seq, at, key, record, event))
     return found
 
 
-def _decoded(codec: Codec, record: EventRecord) -> Event | UnreadableEvent:
-    try:
-        return codec.event(record)
-    except UnreadableEvent as error:
-        return error
+def before(events: Occurrences, seq: Seq) -> Occurrences:
+    """Return the events of the entries before ``seq``."""
+    return {kind: [one for one in found if one[0] < seq] for kind, found in events.items()}
 
 
 class TableFold:
@@ -69,35 +77,46 @@ class TableFold:
         self._key = table.key
         self._evolve = table.evolve
 
-    def row_key(self, occurrence: Occurrence) -> str | None:
-        """Return the row that an event touches, or None."""
-        _, _, kind, key, record, event = occurrence
-        if kind != self.table.kind or isinstance(event, UnreadableEvent):
-            return None
-        if self._types and record.type not in self._types:
-            return None
-        return self._key(key, event) if self._key else key
+    def row_keys(self, events: Occurrences) -> set[str]:
+        """Return the keys of the rows that the events touch."""
+        found = events.get(self.table.kind, ())
+        if self._key is None:
+            return {key for _, _, key, _, _ in found}
+        return {
+            self._key(key, event)
+            for _, _, key, record, event in found
+            if not isinstance(event, UnreadableEvent) and record.type in self._types
+        }
 
-    def fold(self, seq: Seq, at: datetime, key: str, record: EventRecord, event: Event) -> None:
-        """Fold one event of the table's kind; raise whatever the fold raises."""
-        if self._types and record.type not in self._types:
-            return
-        if self._key is not None:
-            key = self._key(key, event)
-        row = self.held.get(key)
-        if row is None:
-            self._check_version(record, 0)
-            self.held[key] = Held(record.version, seq, seq, at, self._evolve(None, event, at))
-            return
-        self._check_version(record, row.version)
-        row.state = self._evolve(row.state, event, at)
-        row.version = record.version
-        row.seq = seq
-        row.updated_at = at
+    def fold(self, events: Sequence[Occurrence]) -> None:
+        """Fold events of the table's kind, in order; raise Poison, which voids the rows."""
+        held, evolve, types, key_of = self.held, self._evolve, self._types, self._key
+        for seq, at, key, record, event in events:
+            try:
+                if type(event) is UnreadableEvent:
+                    raise event
+                if types and record.type not in types:
+                    continue
+                if key_of is not None:
+                    key = key_of(key, event)
+                row = held.get(key)
+                if row is None:
+                    if key_of is None and record.version != 1:
+                        raise _skipped(0)
+                    held[key] = Held(record.version, seq, seq, at, evolve(None, event, at))
+                    continue
+                if key_of is None and record.version != row.version + 1:
+                    raise _skipped(row.version)
+                row.state = evolve(row.state, event, at)
+                row.version = record.version
+                row.seq = seq
+                row.updated_at = at
+            except Exception as error:
+                raise Poison(seq, _problem(seq, record, error)) from error
 
-    def _check_version(self, record: EventRecord, folded: int) -> None:
-        if self._key is None and record.version != folded + 1:
-            raise ValueError(f"version {folded} was folded before it")
+
+def _skipped(folded: int) -> ValueError:
+    return ValueError(f"version {folded} was folded before it")
 
 
 class ModelFold:
@@ -106,25 +125,17 @@ class ModelFold:
     def __init__(self, model: ReadModel) -> None:
         self.model = model
         self.tables = tuple(TableFold(table) for table in model.tables)
-        self._by_kind = {
-            kind: tuple(t for t in self.tables if t.table.kind == kind) for kind in model.kinds
-        }
 
-    def fold(self, batch: Sequence[Occurrence]) -> None:
-        """Fold the events in order; raise Poison, the rows then being of no use."""
-        by_kind = self._by_kind
-        for occurrence in batch:
-            seq, at, kind, key, record, event = occurrence
-            tables = by_kind.get(kind)
-            if tables is None:
-                continue
+    def fold(self, events: Occurrences) -> None:
+        """Fold the events; raise the earliest Poison, which voids the rows."""
+        poisons = []
+        for table in self.tables:
             try:
-                if isinstance(event, UnreadableEvent):
-                    raise event
-                for table in tables:
-                    table.fold(seq, at, key, record, event)
-            except Exception as error:
-                raise Poison(seq, _problem(seq, record, error)) from error
+                table.fold(events.get(table.table.kind, ()))
+            except Poison as poison:
+                poisons.append(poison)
+        if poisons:
+            raise min(poisons, key=lambda poison: poison.seq)
 
 
 def _problem(seq: Seq, record: EventRecord, error: Exception) -> str:

@@ -11,7 +11,7 @@ from mulligan.errors import Corrupt
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog, Stored
 from mulligan.model import Seq
-from mulligan.projections import applying, checkpoint
+from mulligan.projections import applying, checkpoint, fold
 from mulligan.projections.checkpoint import Place, place_of
 from mulligan.projections.fold import Poison, occurrences
 from mulligan.projections.postgres import DROPPED, Connection, lost
@@ -61,7 +61,7 @@ async def advance_one(
     except Poison as poison:
         sound = [stored for stored in batch if stored.seq < poison.seq]
         if sound:
-            kept = [event for event in events if event[0] < poison.seq]
+            kept = fold.before(events, poison.seq)
             await applying.apply(connection, model, schema, before, sound, kept)
         raise
     except asyncpg.PostgresError as error:

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 
+import anyio
 import msgspec
 
 from mulligan.errors import Unavailable
@@ -118,7 +119,7 @@ class _Run:
         served = {m.name: await checkpoint.find(self._connection, m.schema) for m in models}
         targets = {m: self._target(m, served[m.name]) for m in models}
         while targets:
-            build = building.Build(self._connection, self._log, targets, self._codec)
+            build = building.Build(self._dsn, self._log, targets, self._codec)
             async with aclosing(build.run()) as steps:
                 async for step in steps:
                     self._events = step.events
@@ -176,14 +177,23 @@ class _Run:
 
     async def _compare(self, model: ReadModel) -> list[str]:
         """Return the tables that differ at the live one's position of this moment."""
-        async with connected(self._dsn) as other:
-            live = await hashes.table_hashes(other, model, model.schema)
-        if live is None:
-            return ["everything: it was dropped meanwhile"]
-        await self._catch_up(model, live.seq)
-        built = await hashes.table_hashes(self._connection, model, model.build_schema)
-        assert built is not None and built.seq == live.seq, "it was built up to there"
-        return live.differing(built)
+        async with connected(self._dsn) as other, hashes.snapshot(other) as live:
+            seq = await live.seq(model.schema)
+            if seq is None:
+                return ["everything: it was dropped meanwhile"]
+            await self._catch_up(model, seq)
+            found: dict[str, Hashes] = {}
+
+            async def hash_live() -> None:
+                found["live"] = await live.hashes(model, model.schema)
+
+            async with (
+                anyio.create_task_group() as tasks,
+                hashes.snapshot(self._connection) as built,
+            ):
+                tasks.start_soon(hash_live)
+                found["built"] = await built.hashes(model, model.build_schema)
+        return found["live"].differing(found["built"])
 
     async def _catch_up(self, model: ReadModel, last: Seq) -> Place:
         place = await self._place(model)
@@ -197,7 +207,7 @@ class _Run:
     async def _swap(self, model: ReadModel) -> Place:
         """Swap at the live one's very position, so that its worker goes on without noticing.
 
-        Where nothing serves, an event that cannot be folded is no hindrance: the worker halts there.
+        Where nothing serves, a bad event is no hindrance: the worker will halt at it.
         """
         try:
             place = await self._catch_up(model, await self._aim(model))

@@ -108,11 +108,11 @@ def stream_table(
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
-    """An insert-only table; ``encode`` gives an entry's rows in the binary form of COPY."""
+    """An insert-only table; ``encode`` gives an entry's rows in the text form of COPY."""
 
     name: str
     columns: tuple[Column, ...]
-    encode: Callable[[Stored], list[bytes]]
+    encode: Callable[[Stored], str]
     indices: tuple[str, ...] = ()
 
 

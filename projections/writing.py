@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from mulligan.model import Seq
-from mulligan.projections import copying
 from mulligan.projections.fold import Held, TableFold
 from mulligan.projections.postgres import Connection
 from mulligan.projections.schema import ChildTable, Column, Journal, Row, StateTable
@@ -76,24 +75,24 @@ def writes(schema: str, fold: TableFold, before: Mapping[str, Any]) -> list[Writ
 def state_row(table: StateTable, key: str, row: Held) -> Row:
     """Return the values of all of the table's columns."""
     state = row.state
+    text = _encode(state).decode()
+    values = table.row(key, state)
     return (
-        clean(key),
+        key,
         row.version,
         row.seq,
         row.created_seq,
         row.created_at,
         row.updated_at,
         getattr(state, "deleted", False),
-        _encode(state).decode(),
-        *map(clean, table.row(key, state)),
+        text,
+        *(map(_clean, values) if "\\u0000" in text else values),
     )
 
 
-def clean(value: Any) -> Any:
+def _clean(value: Any) -> Any:
     """Return a value that Postgres can store: a text must not hold NUL."""
-    if isinstance(value, str) and "\0" in value:
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return value
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 async def send(connection: Connection, write: Write) -> None:
@@ -113,7 +112,7 @@ async def copy_rows(
 
 
 async def copy_journal(
-    connection: Connection, schema: str, journal: Journal, rows: Sequence[bytes]
+    connection: Connection, schema: str, journal: Journal, rows: Sequence[str]
 ) -> None:
     """COPY rows that are encoded already."""
     if rows:
@@ -121,8 +120,8 @@ async def copy_journal(
             journal.name,
             schema_name=schema,
             columns=[c.name for c in journal.columns],
-            source=io.BytesIO(b"".join((copying.HEADER, *rows, copying.TRAILER))),
-            format="binary",
+            source=io.BytesIO("".join(rows).encode()),
+            format="text",
         )
 
 

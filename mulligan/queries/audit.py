@@ -6,11 +6,11 @@ from datetime import datetime
 import msgspec
 
 from mulligan.events.envelope import EventRecord
-from mulligan.model import CommitId, Seq, StreamId
+from mulligan.model import CommitId, Seq, StreamId, stream_id, stream_key, stream_kind
 from mulligan.queries.database import Database, Record
 
 _COLUMNS = (
-    "seq, stream, version, type, schema_version, data, commit_id, at, account, project, command,"
+    "seq, kind, key, version, type, schema_version, data, commit_id, at, account, project, command,"
     " causation, correlation"
 )
 
@@ -46,7 +46,7 @@ def _read(row: Record) -> EventRow:
     return EventRow(
         seq=Seq(row["seq"]),
         record=EventRecord(
-            stream=StreamId(row["stream"]),
+            stream=stream_id(row["kind"], row["key"]),
             version=row["version"],
             type=row["type"],
             v=row["schema_version"],
@@ -67,9 +67,10 @@ async def stream_events(
 ) -> Sequence[EventRow]:
     """Return the events of a stream after version ``after``, the oldest first."""
     rows = await database.fetch(
-        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE stream = $1 AND version > $2"
-        " ORDER BY version LIMIT $3",
-        stream,
+        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE key = $1 AND kind = $2 AND version > $3"
+        " ORDER BY version LIMIT $4",
+        stream_key(stream),
+        stream_kind(stream),
         after,
         limit,
     )
@@ -81,8 +82,10 @@ async def latest_events(
 ) -> Sequence[EventRow]:
     """Return the newest events of a stream, the newest first."""
     rows = await database.fetch(
-        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE stream = $1 ORDER BY version DESC LIMIT $2",
-        stream,
+        f"SELECT {_COLUMNS} FROM rm_audit.event WHERE key = $1 AND kind = $2"
+        " ORDER BY version DESC LIMIT $3",
+        stream_key(stream),
+        stream_kind(stream),
         limit,
     )
     return [_read(row) for row in rows]
@@ -94,7 +97,7 @@ async def chain_events(
     """Return the events that one request led to, in the order of the log."""
     rows = await database.fetch(
         f"SELECT {_COLUMNS} FROM rm_audit.event WHERE correlation = $1"
-        " ORDER BY seq, stream, version LIMIT $2",
+        " ORDER BY seq, kind, key, version LIMIT $2",
         correlation,
         limit,
     )
