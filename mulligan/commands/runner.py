@@ -1,7 +1,7 @@
 """Decide and append, exactly once for each request id."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -152,7 +152,8 @@ class Commands:
             try:
                 decision = await self._decide(command, request, versions)
             except _Unsettled as unsettled:
-                await unsettled.event.wait()
+                for event in unsettled.events:
+                    await event.wait()
                 continue
             if isinstance(decision, Outcome):
                 return decision
@@ -192,7 +193,7 @@ class Commands:
         recent = self._recent(request)
         if recent is not None:
             return recent
-        assumes = frozenset(c for _, c in states.values() if c is not None)
+        assumes = frozenset(c for _, commits in states.values() for c in commits)
         view = {stream: known.state for stream, (known, _) in states.items()}
         now = max(self._clock(), self._states.latest)
         try:
@@ -220,9 +221,9 @@ class Commands:
         self._states.push(commit, made)
         return _Decision(commit, read)
 
-    async def _load(self, command: Command) -> dict[StreamId, tuple[Known, CommitId | None]]:
+    async def _load(self, command: Command) -> dict[StreamId, tuple[Known, Sequence[CommitId]]]:
         for _ in range(_READ_ROUNDS):
-            states: dict[StreamId, tuple[Known, CommitId | None]] = {}
+            states: dict[StreamId, tuple[Known, Sequence[CommitId]]] = {}
             missing: list[StreamId] = []
             wanted = set(command.reads({}))
             while wanted:
@@ -270,14 +271,14 @@ class Commands:
 
     def _require_settled(self, assumes: frozenset[CommitId]) -> None:
         """Refuse to answer from what has not landed: wait for it, and decide again."""
-        for commit in assumes:
-            if commit in self._settled:
-                raise _Unsettled(self._settled[commit])
+        unsettled = [self._settled[commit] for commit in assumes if commit in self._settled]
+        if unsettled:
+            raise _Unsettled(unsettled)
 
 
 class _Unsettled(Exception):
-    def __init__(self, event: anyio.Event) -> None:
-        self.event = event
+    def __init__(self, events: Sequence[anyio.Event]) -> None:
+        self.events = events
 
 
 class StaleEtag(Conflict):

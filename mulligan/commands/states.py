@@ -7,7 +7,7 @@ land in one batch.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -115,13 +115,13 @@ class StateCache:
             self._known.move_to_end(stream)
         return known
 
-    def foremost(self, stream: StreamId) -> tuple[Known, CommitId | None] | None:
-        """Return a state with what was decided on top of it, and the commit that must land."""
+    def foremost(self, stream: StreamId) -> tuple[Known, Sequence[CommitId]] | None:
+        """Return a state with what was decided on top of it, and the commits that must land."""
         known = self.get(stream)
         ahead = self._ahead.get(stream)
         if known is not None and ahead:
-            return ahead[-1].known, ahead[-1].commit
-        return (known, None) if known is not None else None
+            return ahead[-1].known, [one.commit for one in ahead]
+        return (known, ()) if known is not None else None
 
     def push(self, commit: Commit, states: Mapping[StreamId, Known]) -> None:
         """Put what ``commit`` will have made of the streams on top, until it lands or fails."""
