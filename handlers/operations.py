@@ -164,6 +164,8 @@ class DeployMachine(Command, frozen=True, kw_only=True):
         held = [MachineId(a.provider) for a in claim.held if "machine" in a.amounts]
         machines = [m for m in held if states.get(stream_id("machine", m)) is not None]
         if self.machine is not None:
+            if self.machine not in machines and self.project:
+                raise NotFound("machine", self.machine)
             if self.machine not in machines:
                 raise FailedPrecondition(f"claim {claim.id} does not hold machine {self.machine}")
             return self.machine

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mulligan.commands.runner import Commands, Request
-from mulligan.errors import InvalidArgument
+from mulligan.errors import InvalidArgument, NotFound
 from mulligan.handlers import enrolment, operations
 from mulligan.handlers import image as images
 from mulligan.handlers.claim import Claim
@@ -155,7 +155,9 @@ class Control(v1.ControlBase):
 
     async def get_machine(self, message: v1.GetMachineRequest) -> v1.MachineResponse:
         """Return one machine."""
-        return await self._machine_response(await self._machine(message.machine))
+        uuid = await self._machine(message.machine)
+        await self._visible(uuid, message.machine)
+        return await self._machine_response(uuid)
 
     async def list_machines(self, message: v1.ListMachinesRequest) -> v1.ListMachinesResponse:
         """List the machines the caller may see."""
@@ -239,7 +241,7 @@ class Control(v1.ControlBase):
     ) -> v1.MachineResponse:
         request = request_of(message)
         uuid = await self._machine(message.machine)
-        await self._visible(uuid)
+        await self._visible(uuid, message.machine)
         await self._commands.execute(make(MachineId(uuid), request), request)
         return await self._machine_response(uuid, released=released)
 
@@ -260,7 +262,12 @@ class Control(v1.ControlBase):
             machine=machine,
             project=caller().visible_project,
         )
-        outcome = await self._commands.execute(command, request)
+        try:
+            outcome = await self._commands.execute(command, request)
+        except NotFound as error:
+            if error.kind != "machine":
+                raise
+            raise NotFound("machine", message.machine) from error
         if machine is None and outcome.commit is not None:
             machine = MachineId(outcome.commit.events[0].stream.partition("/")[2])
         if machine is None:
@@ -281,14 +288,14 @@ class Control(v1.ControlBase):
     async def why_machine(self, message: v1.WhyMachineRequest) -> v1.WhyMachineResponse:
         """Explain the machine's state from its events."""
         uuid = await self._machine(message.machine)
-        known = await self._visible(uuid)
+        known = await self._visible(uuid, message.machine)
         await wait_for(self._rt, message.freshness, "audit", "actions")
         return await explain.why(self._rt, known, operator=caller().is_system)
 
     async def list_actions(self, message: v1.ListActionsRequest) -> v1.ListActionsResponse:
         """List what was tried on a machine's BMC, newest first."""
         uuid = await self._machine(message.machine)
-        await self._visible(uuid)
+        await self._visible(uuid, message.machine)
         position = await wait_for(self._rt, message.freshness, "actions")
         page = await queries.list_actions(
             self._rt.parts.database, uuid, page_of(self._rt, message.page)
@@ -317,10 +324,11 @@ class Control(v1.ControlBase):
     async def _machine(self, text: str) -> str:
         return await identify(self._commands, "machine", text, "machine")
 
-    async def _visible(self, uuid: str) -> render.Versioned:
+    async def _visible(self, uuid: str, called: str) -> render.Versioned:
+        """Return a machine that the caller may see; raise NotFound naming what they ``called``."""
         known = await fetch(self._commands, "machine", uuid)
         state: Machine = known.state
-        caller().require_own("machine", uuid, state.project or ProjectId("-"))
+        caller().require_own("machine", called, state.project or ProjectId("-"))
         return known
 
     async def _image_response(self, uuid: str) -> v1.ImageResponse:
@@ -333,7 +341,7 @@ class Control(v1.ControlBase):
         """Show the machine; to the tenant who just released it for the last time."""
         known: render.Versioned = await fetch(self._commands, "machine", uuid)
         if not released:
-            known = await self._visible(uuid)
+            known = await self._visible(uuid, uuid)
         machine = render.machine(known, self._rt.region, operator=caller().is_system)
         return v1.MachineResponse(machine=machine, position=self._position())
 
