@@ -1,24 +1,18 @@
 """Regions that run as users run them; nothing of a region is left when its fixture ends."""
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.region import RunningRegion, using
+from tests.e2e.region import RunningRegion, short_folder
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """A folder with a short path, as sockets want it; no process may use it in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="mlg-"))
-    folder.chmod(0o711)
-    yield folder
-    left = using(folder)
-    shutil.rmtree(folder)
-    assert not left
+    with short_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from mulligan.client import Client
-from mulligan.embedded.demo import tiny_iso
+from mulligan.cli.demo import tiny_iso
 from mulligan.embedded.fleet import EmulatedFleet
 from mulligan.proto import v1
 from mulligan.tls import fingerprint, issue, read_pair, write_pair

@@ -1,9 +1,11 @@
 """A region that runs as a user runs it, by `mulligan up`, and what tests do to it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,6 +53,19 @@ def using(folder: Path) -> dict[int, str]:
         if pid != os.getpid() and any(str(folder) in text for text in (words, *files)):
             found[pid] = words
     return found
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path, as sockets want it; no process may use it in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="mlg-"))
+    folder.chmod(0o711)  # as root, Postgres runs as another user, who must pass through
+    try:
+        yield folder
+    finally:
+        left = using(folder)
+        shutil.rmtree(folder)
+    assert not left
 
 
 class RunningRegion:

@@ -1,16 +1,14 @@
 """One region, and its callers, for every test of this folder."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from mulligan.proto import v1
-from tests.e2e.conftest import place, region
-from tests.e2e.region import RunningRegion
+from tests.e2e.region import RunningRegion, short_folder
 from tests.services.edge import Edge
-
-__all__ = ["place", "region"]
 
 SECRET = "a-secret-of-a-tenant"
 
@@ -24,7 +22,21 @@ class Tokens(NamedTuple):
     reader: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
+def place() -> Iterator[Path]:
+    """A folder with a short path; no process may use it in the end."""
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="package")
+async def region(place: Path) -> AsyncIterator[RunningRegion]:
+    """The region that all tests of this folder share; they leave it in working order."""
+    async with RunningRegion(place) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
 async def edge(region: RunningRegion) -> AsyncIterator[Edge]:
     """Bare gRPC to the region."""
     bare = Edge(region)
@@ -32,7 +44,7 @@ async def edge(region: RunningRegion) -> AsyncIterator[Edge]:
     bare.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def tokens(edge: Edge) -> Tokens:
     """A token for each kind of caller."""
     admin = await edge.admin()

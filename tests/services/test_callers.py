@@ -5,7 +5,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpclib import Status
@@ -77,9 +76,8 @@ async def test_a_tampered_token_is_refused(edge: Edge, tokens: Tokens) -> None:
 
 
 async def test_a_token_signed_by_nobody_is_refused(edge: Edge, tokens: Tokens) -> None:
-    claims = jwt.decode(tokens.admin, options={"verify_signature": False})
-    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": "1"})
-    await denied(edge, unsigned)
+    header = base64.urlsafe_b64encode(b'{"alg":"none","kid":"1"}').rstrip(b"=").decode()
+    await denied(edge, f"{header}.{tokens.admin.split('.')[1]}.")
 
 
 async def test_a_token_of_a_key_that_is_not_ours_is_refused(edge: Edge, tokens: Tokens) -> None:
