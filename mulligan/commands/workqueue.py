@@ -65,8 +65,8 @@ class WorkQueue:
         slots = anyio.Semaphore(self._at_once)
         async with anyio.create_task_group() as tasks:
             while True:
-                key = await self._next()
                 await slots.acquire()
+                key = await self._next()
                 self._busy.add(key)
                 tasks.start_soon(self._work, key, slots, name=f"{self._name} {key}")
 

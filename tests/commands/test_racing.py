@@ -1,0 +1,157 @@
+"""Several processes decide on one faulty disk: nothing is overbooked, nothing happens twice."""
+
+import asyncio
+from datetime import timedelta
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mulligan.commands.runner import Outcome
+from mulligan.errors import Conflict, Unavailable
+from mulligan.handlers.claim import ReleaseClaim
+from mulligan.handlers.decision import Command
+from mulligan.handlers.provider import DoesNotFit
+from mulligan.log.memory import Faults, MemoryDisk
+from mulligan.model import ClaimId, Seq, utc_now
+
+from .region import (
+    Process,
+    ReadModel,
+    plain,
+    process,
+    provide,
+    provider_stream,
+    request,
+    take,
+    truth,
+    used,
+)
+
+
+def chance(most: float) -> st.SearchStrategy[float]:
+    return st.sampled_from([0.0, most])
+
+
+FAULTS = st.builds(
+    Faults,
+    seed=st.integers(0, 2**32),
+    delay=st.integers(0, 5),
+    lost_ack=chance(0.2),
+    lost_write=chance(0.2),
+    late_write=chance(0.2),
+    unavailable=chance(0.1),
+    deaf=chance(0.3),
+    twice=chance(0.3),
+    broken_watch=chance(0.1),
+)
+
+
+async def insist(processes: list[Process], command: Command, id: str = "") -> Outcome | None:
+    """Ask one process after another, as a client does, until one of them answers."""
+    asked = request(id)
+    for n in range(200):
+        try:
+            return await processes[n % len(processes)].commands.execute(command, asked)
+        except DoesNotFit:
+            return None
+        except (Unavailable, Conflict):
+            await asyncio.sleep(0.005)
+    raise AssertionError(f"never answered: {command}")
+
+
+async def settle(disk: MemoryDisk, processes: list[Process]) -> None:
+    disk.faults = Faults()
+    disk.deliver_late()
+    for p in processes:
+        await p.log.wait(disk.mark().seq)
+
+
+async def require_exact(disk: MemoryDisk, processes: list[Process]) -> None:
+    """What every process holds in memory is what the log folds to."""
+    expected = truth(disk)
+    for p in processes:
+        found = await p.commands.states(list(expected))
+        assert {s: plain(k) for s, k in found.items()} == {s: plain(k) for s, k in expected.items()}
+
+
+async def race(faults: Faults) -> None:
+    disk = MemoryDisk()
+    async with process(disk) as one, process(disk, checkpoint=0) as two:
+        both = [one, two]
+        for key, total in (("hot", 5), ("warm", 8)):
+            await one.commands.execute(provide(key, total), request())
+        await two.log.wait(one.log.head.seq)
+        disk.faults = faults
+        asked = [(f"c{n}", request().id) for n in range(8)]
+        with anyio.fail_after(20):
+            jobs = [
+                insist(order, take(claim, "hot", "warm"), id)
+                for claim, id in asked
+                for order in (both, both[::-1])
+            ]
+            outcomes = await asyncio.gather(*jobs)
+            await insist(both, ReleaseClaim(claim=ClaimId(next(c for c, _ in taken(disk)))))
+            await insist(both, take("late", "hot"))
+            await settle(disk, both)
+        commits = {o.commit.id for o in outcomes if o is not None and o.commit is not None}
+        assert len(commits) == 5, "as many claims as fit"
+        for first, second in zip(outcomes[::2], outcomes[1::2], strict=True):
+            assert (first and first.position) == (second and second.position)
+        assert (used(disk, "hot"), used(disk, "warm")) == (5, 4)
+        await require_exact(disk, both)
+
+
+def taken(disk: MemoryDisk) -> list[tuple[str, object]]:
+    return [
+        (stream.partition("/")[2], known.state)
+        for stream, known in ReadModel(disk).fold().items()
+        if stream.startswith("claim/")
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(FAULTS)
+def test_no_interleaving_and_no_fault_overbooks_or_repeats(faults: Faults) -> None:
+    asyncio.run(race(faults))
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_request_decided_differently_at_two_processes_counts_once(seed: int) -> None:
+    """The one that lands second, and what was decided on top of it, is decided again."""
+    disk = MemoryDisk(Faults(seed=seed, delay=6))
+    later = timedelta(minutes=1)
+    async with process(disk) as one, process(disk, clock=lambda: utc_now() + later) as two:
+        both = [one, two]
+        for key in ("a", "b"):
+            await one.commands.execute(provide(key, 3), request())
+        for p in both:
+            await p.log.wait(Seq(2))
+            await p.commands.states([provider_stream("a"), provider_stream("b")])
+        asked = request()
+        outcomes = await asyncio.gather(
+            one.commands.execute(take("x", "a"), asked),
+            two.commands.execute(take("x", "b"), asked),
+            one.commands.execute(take("on-a", "a"), request()),
+            two.commands.execute(take("on-b", "b"), request()),
+        )
+        assert outcomes[0].position == outcomes[1].position
+        await settle(disk, both)
+        assert used(disk, "a") + used(disk, "b") == 3
+        await require_exact(disk, both)
+
+
+async def test_four_processes_on_one_provider_fill_it_exactly() -> None:
+    disk = MemoryDisk(Faults(seed=1, delay=3))
+    async with process(disk) as first:
+        await first.commands.execute(provide("p", 12), request())
+        async with process(disk) as a, process(disk) as b, process(disk) as c:
+            everyone = [first, a, b, c]
+            jobs = [
+                insist(everyone[n % 4 :] + everyone[: n % 4], take(f"c{n}", "p")) for n in range(20)
+            ]
+            outcomes = await asyncio.gather(*jobs)
+            await settle(disk, everyone)
+            assert (len([o for o in outcomes if o]), used(disk, "p")) == (12, 12)
+            await require_exact(disk, everyone)
