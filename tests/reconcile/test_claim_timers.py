@@ -1,0 +1,238 @@
+"""Starts and ends are noted once, in order, with the time that was planned and the time it was."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import anyio
+
+from mulligan.errors import Unavailable
+from mulligan.events.claim import ClaimEnded, ClaimStarted
+from mulligan.events.codec import Codec
+from mulligan.handlers.claim import Claim, MakeClaim, ReleaseClaim
+from mulligan.log.memory import MemoryDisk
+from mulligan.model import ClaimId, Seq, utc_now
+from mulligan.reconcile.claims import ClaimTimers, Due
+from tests.commands.region import GPU, Process, ReadModel, process, provide, request
+from tests.handlers.given import claim_of
+
+BEGAN = utc_now().replace(microsecond=0)
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """The time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = BEGAN
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class DueSource:
+    """The read model of claims at some checkpoint, and how often it was asked."""
+
+    def __init__(self, disk: MemoryDisk, limit: int = 1000) -> None:
+        self.model = ReadModel(disk)
+        self.limit = limit
+        self.away = 0
+        self.asked = 0
+
+    async def __call__(self, now: datetime) -> Due:
+        self.asked += 1
+        if self.away:
+            self.away -= 1
+            raise Unavailable("Postgres is away", 0.0)
+        claims = [k.state for s, k in self.model.fold().items() if s.startswith("claim/")]
+        timed = sorted((at, c.id, c.state) for c in claims if (at := due_at(c)) is not None)
+        due = [(claim, state) for at, claim, state in timed if at <= now][: self.limit]
+        return Due(
+            starts=tuple(claim for claim, state in due if state == "reserved"),
+            ends=tuple(claim for claim, state in due if state == "active"),
+            next_at=next((at for at, _, _ in timed if at > now), None),
+        )
+
+
+def due_at(claim: Claim) -> datetime | None:
+    if claim.state == "reserved":
+        return claim.start
+    return claim.end if claim.state == "active" else None
+
+
+def reserve(claim: str, start: float, end: float | None) -> MakeClaim:
+    """Reserve a GPU from one hour to another, counted from the beginning."""
+    return claim_of(
+        {"p": {GPU: 1}},
+        claim=claim,
+        start=BEGAN + start * HOUR,
+        end=None if end is None else BEGAN + end * HOUR,
+    )
+
+
+async def noted(p: Process) -> list[tuple[str, str, timedelta, timedelta]]:
+    """What the log tells of starts and ends: which, whose, planned and late by."""
+    codec, found = Codec(), []
+    async for batch in p.log.read(Seq(1), p.log.head.seq):
+        for record in (r for s in batch for c in s.entry.commits for r in c.events):
+            event = codec.event(record)
+            if isinstance(event, ClaimStarted | ClaimEnded):
+                what = "start" if isinstance(event, ClaimStarted) else "end"
+                claim = record.stream.partition("/")[2]
+                found.append((what, claim, event.planned - BEGAN, event.actual - event.planned))
+    return found
+
+
+async def short(p: Process, count: int) -> list[tuple[str, str]]:
+    """Wait for so many notes, and return what and whose."""
+    with anyio.fail_after(5):
+        while len(found := await noted(p)) < count:
+            await anyio.sleep(0.005)
+    await anyio.sleep(0.06)
+    found = await noted(p)
+    return [(what, claim) for what, claim, _, _ in found]
+
+
+class Region:
+    """A process with a provider, a clock and read models; timers are started by the test."""
+
+    def __init__(self, p: Process, disk: MemoryDisk, clock: Clock) -> None:
+        self.p, self.disk, self.clock = p, disk, clock
+        self.due = DueSource(disk)
+        self.mine = True
+
+    async def make(self, *claims: MakeClaim) -> None:
+        for claim in claims:
+            await self.p.commands.execute(claim, request())
+
+    def timers(self) -> ClaimTimers:
+        fence = self.disk.grant("timers")
+        return ClaimTimers(
+            self.p.commands, mine=lambda: self.mine, fence=lambda: fence, find_due=self.due
+        )
+
+
+@asynccontextmanager
+async def region() -> AsyncIterator[Region]:
+    disk, clock = MemoryDisk(), Clock()
+    async with process(disk, clock=clock) as p:
+        await p.commands.execute(provide("p", 100), request())
+        yield Region(p, disk, clock)
+
+
+@asynccontextmanager
+async def keeping(*timers: ClaimTimers) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        for one in timers:
+            tasks.start_soon(one.run)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+def every_two(claims: Sequence[str]) -> list[tuple[str, str]]:
+    return [(what, claim) for claim in claims for what in ("start", "end")]
+
+
+async def test_after_an_outage_all_is_noted_once_and_in_the_order_it_was_planned() -> None:
+    async with region() as r:
+        await r.make(reserve("b", 2, 5), reserve("a", 1, 3), reserve("c", 3, 4), reserve("d", 4, 9))
+        r.clock.now = BEGAN + 6 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 7) == [
+                ("start", "a"),
+                ("start", "b"),
+                ("end", "a"),
+                ("start", "c"),
+                ("end", "c"),
+                ("start", "d"),
+                ("end", "b"),
+            ]
+        late = {(what, claim): late for what, claim, _, late in await noted(r.p)}
+        assert (late["start", "a"], late["end", "b"]) == (5 * HOUR, 1 * HOUR)
+
+
+async def test_a_backlog_larger_than_a_batch_keeps_its_order() -> None:
+    async with region() as r:
+        r.due.limit = 2
+        names = [f"c{n}" for n in range(6)]
+        await r.make(*(reserve(name, 2 * n + 1, 2 * n + 2) for n, name in enumerate(names)))
+        r.clock.now = BEGAN + 100 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 12) == every_two(names)
+
+
+async def test_back_to_back_the_end_comes_before_the_start() -> None:
+    async with region() as r:
+        await r.make(reserve("first", 1, 2), reserve("next", 2, 3))
+        r.clock.now = BEGAN + 2 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 3) == [("start", "first"), ("end", "first"), ("start", "next")]
+
+
+async def test_nothing_is_noted_before_its_time_nor_after_a_release() -> None:
+    async with region() as r:
+        await r.make(reserve("soon", 1, 2), reserve("gone", 1, 2), reserve("open", 0, None))
+        await r.p.commands.execute(ReleaseClaim(claim=ClaimId("gone")), request())
+        async with keeping(r.timers()):
+            with anyio.fail_after(5):
+                while not r.due.asked:
+                    await anyio.sleep(0.002)
+            assert await short(r.p, 0) == []
+        r.clock.now = BEGAN + 3 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 2) == every_two(["soon"])
+
+
+async def test_a_read_model_that_has_not_caught_up_costs_no_punctuality() -> None:
+    async with region() as r:
+        r.due.model.checkpoint = 1
+        async with keeping(r.timers()):
+            with anyio.fail_after(5):
+                while not r.due.asked:
+                    await anyio.sleep(0.002)
+            soon = timedelta(milliseconds=50) / HOUR
+            await r.make(reserve("c", soon, 2 * soon))
+            r.clock.now = BEGAN + HOUR / 2
+            assert await short(r.p, 2) == every_two(["c"])
+
+
+async def test_a_stale_read_model_makes_nothing_happen_twice() -> None:
+    async with region() as r:
+        await r.make(reserve("c", 1, 2))
+        r.due.model.checkpoint = r.p.log.head.seq
+        r.clock.now = BEGAN + 3 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 2) == every_two(["c"])
+            asked = r.due.asked
+            with anyio.fail_after(5):
+                while r.due.asked < asked + 3:
+                    await anyio.sleep(0.005)
+        assert len(await noted(r.p)) == 2
+
+
+async def test_two_keepers_note_everything_once() -> None:
+    async with region() as r:
+        names = [f"c{n}" for n in range(5)]
+        await r.make(*(reserve(name, 1 + n, 1.5 + n) for n, name in enumerate(names)))
+        r.clock.now = BEGAN + 20 * HOUR
+        async with keeping(r.timers(), r.timers()):
+            assert await short(r.p, 10) == every_two(names)
+
+
+async def test_an_instance_that_is_not_the_keeper_notes_nothing() -> None:
+    async with region() as r:
+        await r.make(reserve("c", 1, 2))
+        r.clock.now = BEGAN + 3 * HOUR
+        r.mine = False
+        async with keeping(r.timers()):
+            assert await short(r.p, 0) == []
+            assert r.due.asked == 0
+
+
+async def test_the_keeper_outlives_an_outage_of_the_read_model() -> None:
+    async with region() as r:
+        await r.make(reserve("c", 1, 2))
+        r.clock.now = BEGAN + 3 * HOUR
+        r.due.away = 1
+        async with keeping(r.timers()):
+            assert await short(r.p, 2) == every_two(["c"])
