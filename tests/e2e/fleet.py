@@ -8,8 +8,8 @@ from pathlib import Path
 
 import anyio
 
-from mulligan.client import Client
 from mulligan.cli.demo import tiny_iso
+from mulligan.client import Client
 from mulligan.embedded.fleet import EmulatedFleet
 from mulligan.proto import v1
 from mulligan.tls import fingerprint, issue, read_pair, write_pair
@@ -17,7 +17,8 @@ from tests.e2e.region import RunningRegion, until
 
 CREDENTIAL = "emulator"
 IMAGE = "tiny"
-_REQUEST = re.compile(r'"(POST|PATCH|DELETE) (\S+)')
+_COLOUR = r"(?:\x1b\[[\d;]*m)*"
+_REQUEST = re.compile(rf'"{_COLOUR}(POST|PATCH|DELETE) (\S+)')
 
 
 class Fleet:

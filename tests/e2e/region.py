@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -183,6 +183,25 @@ class RunningRegion:
         finally:
             for one in pids:
                 os.kill(one, signal.SIGCONT)
+
+    @asynccontextmanager
+    async def held_down(self, name: str) -> AsyncIterator[None]:
+        """Have a part killed, and nobody to start it again, while the block runs."""
+        assert self._up is not None
+        pid = self.pid(name)
+        below = [pid, *descendants(pid)]
+        os.kill(self._up.pid, signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGKILL)
+
+            async def gone() -> bool:
+                return not any(alive(one) for one in below)
+
+            await until(gone, f"{name} is gone", 10)
+            yield
+        finally:
+            os.kill(self._up.pid, signal.SIGCONT)
+        await self.answering()
 
     @property
     def context(self) -> Context:
