@@ -1,5 +1,6 @@
 """A region in memory: logs on one disk, and read models of it that lag as far as a test likes."""
 
+import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -136,11 +137,12 @@ async def process(
     checkpoint: int | None = None,
     settings: LogSettings = QUICK,
     clock: Callable[[], datetime] = utc_now,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[Process]:
     """Run commands against a disk, as one process of several would."""
     async with MemoryLog.open(RegionName("r"), disk, settings, now=clock) as log:
         model = ReadModel(disk, checkpoint)
-        commands = Commands(log, model, model, clock=clock)
+        commands = Commands(log, model, model, clock=clock, rng=rng)
         try:
             yield Process(log, model, commands)
         finally:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
+import anyio
+
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.workqueue import WorkQueue
+from mulligan.errors import Conflict, Unavailable
 from mulligan.events.envelope import Actor
 from mulligan.events.machine import Disk, Facts, StepObserved
 from mulligan.handlers.actions import AttemptStep, ObserveStep
 from mulligan.handlers.machine import Action, Machine, Operation
-from mulligan.log.protocol import Stored
+from mulligan.log.protocol import Fence, Stored
 from mulligan.model import CommitId, new_id, stream_id, stream_key
 
 FACTS = Facts(
@@ -40,12 +43,14 @@ class ScriptedExecutor:
         *,
         name: str = "executor-1",
         dead: Callable[[str], bool] = lambda owner: False,
+        fence: Fence | None = None,
     ) -> None:
         self.steps: list[str] = []
         self.name = name
         self._commands = commands
         self._script = script
         self._dead = dead
+        self._fence = fence
         self._queue = WorkQueue(name, self._look, 16)
 
     async def run(self) -> None:
@@ -83,9 +88,11 @@ class ScriptedExecutor:
                 instead_of=action.owner,
             ),
             _request(operation),
+            fence=self._fence,
         )
-        if attempted.commit is not None:
-            await self._observe(machine, operation, action)
+        if attempted.commit is None:
+            return 0.0
+        await self._observe(machine, operation, action)
         return None
 
     async def _observe(self, machine: Machine, operation: Operation, action: Action) -> None:
@@ -94,7 +101,13 @@ class ScriptedExecutor:
         if observed is None:
             return
         command = ObserveStep(machine=machine.id, operation=operation.id, observed=observed)
-        await self._commands.execute(command, _request(operation))
+        asked = _request(operation)
+        while True:  # nobody else knows the outcome
+            try:
+                await self._commands.execute(command, asked, fence=self._fence)
+                return
+            except (Unavailable, Conflict):
+                await anyio.sleep(0.1)
 
 
 def _request(operation: Operation) -> Request:
