@@ -65,16 +65,20 @@ class Draft:
         for journal, rows in zip(self.model.journals, self._rows, strict=True):
             rows += map(journal.encode, batch)
 
-    async def flush(self) -> None:
-        """Send the journals' rows."""
-        for journal, rows in zip(self.model.journals, self._rows, strict=True):
-            await writing.copy_journal(self._connection, self.schema, journal, rows)
-            rows.clear()
+    def take_rows(self) -> list[list[str]]:
+        """Return the journals' rows that were not sent yet, to be sent."""
+        rows, self._rows = self._rows, [[] for _ in self.model.journals]
+        return rows
+
+    async def send(self, rows: list[list[str]]) -> None:
+        """Send rows of the journals."""
+        for journal, encoded in zip(self.model.journals, rows, strict=True):
+            await writing.copy_journal(self._connection, self.schema, journal, encoded)
 
     async def finish(self, log_id: str) -> None:
         """Write the rows, index and analyse them, and note the position."""
         connection = self._connection
-        await self.flush()
+        await self.send(self.take_rows())
         for table in self._fold.tables:
             await _write(connection, self.schema, table)
         for statement in self.model.index(self.schema):
@@ -99,9 +103,9 @@ async def _write(connection: Connection, schema: str, fold: TableFold) -> None:
 class Build:
     """Builds the schemas ``rm_<name>_v<N>`` up to their targets, all in one pass over the log.
 
-    Each journal is written over a connection of its own, so that Postgres copies and indexes it
-    while the rest goes on. A read model that cannot fold an event is left out, and named in
-    ``poisoned`` once the build has run.
+    Each is written over a connection and in a transaction of its own, so that Postgres copies and
+    indexes one while the others go on. A read model that cannot fold an event is left out, and
+    named in ``poisoned`` once the build has run.
     """
 
     def __init__(
@@ -118,26 +122,22 @@ class Build:
         """Build, telling of each step; what is not finished leaves nothing behind."""
         events = 0
         async with AsyncExitStack() as stack:
+            stack.callback(gc.unfreeze)
             await self._open(stack)
             parts = await stack.enter_async_context(aclosing(self._parts()))
             part = await anext(parts, None)
             while part is not None:
-                await self._take(part)
+                seq = part[-1].seq
                 events += sum(len(c.events) for stored in part for c in stored.entry.commits)
-                gc.freeze()  # what is folded stays: let the collector not walk it again
-                yield Folding(seq=part[-1].seq, events=events, phase="folding")
-                part = await self._flush_and_read(parts)
+                part = await self._step(part, parts)
+                yield Folding(seq=seq, events=events, phase="folding")
             last = max((draft.target for draft in self._drafts), default=ORIGIN.seq)
             yield Folding(seq=last, events=events, phase="writing")
             await self._finish()
-        gc.unfreeze()
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        """Begin a transaction for all that is folded, and one for each journal."""
-        shared = await self._transaction(stack)
         for model, target in self._targets.items():
-            own = await self._transaction(stack) if model.journals else shared
-            draft = Draft(model, target, own)
+            draft = Draft(model, target, await self._transaction(stack))
             await draft.create()
             self._drafts.append(draft)
 
@@ -147,36 +147,37 @@ class Build:
         await stack.enter_async_context(connection.transaction())
         return connection
 
-    async def _flush_and_read(
-        self, parts: AsyncGenerator[Sequence[Stored], None]
+    async def _step(
+        self, part: Sequence[Stored], parts: AsyncGenerator[Sequence[Stored], None]
     ) -> Sequence[Stored] | None:
+        """Fold a part while the rows of the one before are sent and the next one is read."""
         async with anyio.create_task_group() as tasks:
             for draft in self._drafts:
                 if draft.model.journals:
-                    tasks.start_soon(draft.flush)
-            part = await anext(parts, None)
-        return part
+                    tasks.start_soon(draft.send, draft.take_rows())
+            tasks.start_soon(anyio.to_thread.run_sync, self._fold, part)
+            following = await anext(parts, None)
+        for draft in tuple(self._drafts):
+            if draft.model in self.poisoned:
+                self._drafts.remove(draft)
+                await draft.discard()
+        return following
 
-    async def _take(self, part: Sequence[Stored]) -> None:
+    def _fold(self, part: Sequence[Stored]) -> None:
         kinds = frozenset(kind for draft in self._drafts for kind in draft.model.kinds)
         found = occurrences(part, kinds, self._codec)
-        for draft in tuple(self._drafts):
+        for draft in self._drafts:
             try:
                 draft.take(part, found)
             except Poison as poison:
                 self.poisoned[draft.model] = poison
-                self._drafts.remove(draft)
-                await draft.discard()
+        gc.freeze()  # what is folded stays: let the collector not walk it again
 
     async def _finish(self) -> None:
-        log_id = self._log.head.log_id
+        """Write and index, the journals first, for theirs are the largest indices."""
         async with anyio.create_task_group() as tasks:
-            for draft in self._drafts:
-                if draft.model.journals:
-                    tasks.start_soon(draft.finish, log_id)
-            for draft in self._drafts:
-                if not draft.model.journals:
-                    await draft.finish(log_id)
+            for draft in sorted(self._drafts, key=lambda draft: not draft.model.journals):
+                tasks.start_soon(draft.finish, self._log.head.log_id)
 
     async def _parts(self) -> AsyncGenerator[Sequence[Stored], None]:
         """Yield the log in parts that no target lies within."""

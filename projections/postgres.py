@@ -1,7 +1,7 @@
 """Connections to Postgres: how they are made, and how to tell that one is gone."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import asyncpg
@@ -73,3 +73,15 @@ async def connected(dsn: str, deadlines: Deadlines | None = None) -> AsyncIterat
 def lost(error: BaseException) -> bool:
     """Tell whether the error means that Postgres is away, for now."""
     return isinstance(error, LOST)
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Raise the first error of a task group by itself, for callers who know no groups."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group

@@ -22,7 +22,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     largest: int = 4
     acquire: float = 5.0
     connect: float = 5.0
-    command: float = 15.0
+    command: float = 5.0
 
 
 class Database:
@@ -50,7 +50,11 @@ class Database:
         with translated():
             pool = await self._opened()
             async with pool.acquire(timeout=self.settings.acquire) as connection:
-                rows: Sequence[Record] = await connection.fetch(query, *args)
+                try:
+                    rows: Sequence[Record] = await connection.fetch(query, *args)
+                except TimeoutError:
+                    connection.terminate()  # or its release waits for a server that is silent
+                    raise
                 return rows
 
     async def fetchrow(self, query: str, *args: Any) -> Record | None:

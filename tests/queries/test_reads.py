@@ -1,0 +1,243 @@
+"""Every read on a random history, held against the states that the handlers folded."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+
+from mulligan.config import Dsn
+from mulligan.errors import InvalidArgument, Unavailable
+from mulligan.events.codec import Codec
+from mulligan.handlers.account import Account, Project, SigningKey
+from mulligan.handlers.claim import LIVE, Claim
+from mulligan.handlers.group import Group
+from mulligan.handlers.image import Credential, Image
+from mulligan.handlers.machine import Machine
+from mulligan.handlers.names import NameState
+from mulligan.handlers.provider import Provider
+from mulligan.log.memory import MemoryDisk
+from mulligan.model import CommitId, Seq, StreamId
+from mulligan.queries import (
+    accounts,
+    audit,
+    claims,
+    commands,
+    images,
+    machines,
+    names,
+    projections,
+    providers,
+)
+from mulligan.queries.database import Database, PoolSettings
+from mulligan.queries.freshness import wait_until
+from mulligan.queries.paging import Page, PageRequest
+from tests.projections.conftest import folding
+from tests.projections.histories import World, history, write
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+async def everything(read: Callable[[PageRequest], Awaitable[Page[T]]], size: int = 7) -> list[T]:
+    """Read a list page by page."""
+    found: list[T] = []
+    token = ""
+    while True:
+        page = await read(PageRequest(size=size, token=token))
+        found += page.items
+        assert len(page.items) == size or not page.next_token
+        token = page.next_token
+        if not token:
+            return found
+
+
+def of(world: World, kind: type[S]) -> list[S]:
+    """The states of a kind that are not deleted."""
+    found = [s for s in world.states.values() if isinstance(s, kind)]
+    return [s for s in found if not getattr(s, "deleted", False)]
+
+
+def same(rows: Sequence[object], states: Sequence[object]) -> bool:
+    return sorted(map(repr, rows)) == sorted(map(repr, states))
+
+
+async def test_lists_show_each_object_once_page_by_page(database: Dsn) -> None:
+    world, disk = history(31, steps=400), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        lists: tuple[tuple[Callable[..., Awaitable[Page[Any]]], type[Any]], ...] = (
+            (accounts.list_accounts, Account),
+            (accounts.list_projects, Project),
+            (providers.list_providers, Provider),
+            (providers.list_groups, Group),
+            (claims.list_claims, Claim),
+            (machines.list_machines, Machine),
+            (images.list_images, Image),
+            (images.list_credentials, Credential),
+        )
+        for read, kind in lists:
+            rows = await everything(partial(read, reads))
+            assert of(world, kind)
+            assert same([r.state for r in rows], of(world, kind))
+        keys = await accounts.list_keys(reads)
+        assert [k.state for k in keys] == of(world, SigningKey)
+
+
+async def test_filters_pass_just_what_they_name(database: Dsn) -> None:
+    world, disk = history(32, steps=400), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        all_claims, all_machines = of(world, Claim), of(world, Machine)
+        project = all_claims[0].project
+        provider = all_claims[0].allocations[0].provider
+        found = await everything(
+            lambda p: claims.list_claims(reads, p, project=project, states=sorted(LIVE))
+        )
+        wanted = [c for c in all_claims if c.project == project and c.state in LIVE]
+        assert same([r.state for r in found], wanted)
+        found = await everything(lambda p: claims.list_claims(reads, p, provider=provider))
+        assert same(
+            [r.state for r in found],
+            [c for c in all_claims if any(a.provider == provider for a in c.allocations)],
+        )
+        state = all_machines[0].state
+        shown = await everything(lambda p: machines.list_machines(reads, p, states=[state]))
+        assert same([r.state for r in shown], [m for m in all_machines if m.state == state])
+        assert await machines.find_busy(reads) == sorted(
+            m.id for m in all_machines if m.operation is not None
+        )
+        group = max(of(world, Group), key=lambda g: len(g.members))
+        members = await everything(lambda p: providers.list_providers(reads, p, group=group.id))
+        assert {r.state.id for r in members} == {
+            p.id for p in of(world, Provider) if p.id in group.members
+        }
+        assert all(group.id in r.groups for r in members)
+        one = members[0].state.id
+        assert await providers.groups_of(reads, one) == list(members[0].groups)
+
+
+async def test_names_are_found_both_ways(database: Dsn) -> None:
+    world, disk = history(33), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        held = [s for s in of(world, NameState) if s.object and s.kind == "machine"]
+        found = await names.resolve(reads, "machine", "region", [s.slug for s in held] + ["no"])
+        assert {r.uuid for r in found} == {s.object for s in held}
+        described = await names.describe(reads, [held[0].object])
+        assert {r.kind for r in described} == {"machine", "provider"}
+        assert {r.name for r in described} == {held[0].name}
+        listed = await everything(lambda p: names.list_names(reads, "machine", "region", p))
+        assert {r.uuid for r in listed} == {s.object for s in held}
+
+
+async def test_due_claims_come_in_order_with_the_time_of_the_next(database: Dsn) -> None:
+    world, disk = history(34, steps=200), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        for hours in (0, 2, 6, 100):
+            now = world.now + timedelta(hours=hours)
+            due = await claims.find_due(reads, now)
+            reserved = [c for c in of(world, Claim) if c.state == "reserved"]
+            ending = [c for c in of(world, Claim) if c.state == "active" and c.end is not None]
+            assert set(due.starts) == {c.id for c in reserved if c.start <= now}
+            assert set(due.ends) == {c.id for c in ending if c.end is not None and c.end <= now}
+            times = [c.start for c in reserved] + [c.end for c in ending if c.end is not None]
+            assert due.next_at == min((t for t in times if t > now), default=None)
+
+
+async def test_use_over_time_is_what_the_provider_folded(database: Dsn) -> None:
+    world, disk = history(35, steps=300), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        used = [p for p in of(world, Provider) if p.use]
+        assert used
+        for one in used:
+            segments = await providers.list_usage(reads, one.id)
+            assert [(s.resource_class, s.start, s.end, s.used) for s in segments] == [
+                (class_, s.start, s.end, s.used)
+                for class_, use in sorted(one.use.items())
+                for s in use
+            ]
+
+
+async def test_the_audit_has_every_event_with_its_cause(database: Dsn) -> None:
+    world, disk = history(36), MemoryDisk()
+    write(disk, world.entries)
+    codec = Codec()
+    commits = [c for e in world.entries for c in e.entry.commits]
+    async with folding(disk, database), Database(database) as reads:
+        for stream in list(world.states)[::7]:
+            rows = await audit.stream_events(reads, stream)
+            stored = [r for c in commits for r in c.events if r.stream == stream]
+            assert [r.version for r in rows] == list(range(1, len(stored) + 1))
+            assert [codec.event(r.record) for r in rows] == [codec.event(r) for r in stored]
+            newest = await audit.latest_events(reads, stream, 2)
+            assert list(newest) == list(rows)[::-1][:2]
+        chained = next(c for c in commits if c.correlation)
+        chain = await audit.chain_events(reads, CommitId(chained.correlation))
+        assert {r.commit for r in chain} == {
+            c.id for c in commits if chained.correlation in {c.correlation, c.id}
+        }
+        one = commits[len(commits) // 2]
+        found = await commands.find_commit(reads, one.id)
+        assert found is not None
+        assert (found.digest, found.command, found.at) == (one.digest, one.command, one.at)
+        assert one in world.entries[found.seq - 1].entry.commits
+        assert await commands.find_commit(reads, CommitId("none")) is None
+
+
+async def test_actions_are_listed_newest_first_with_their_exchanges(database: Dsn) -> None:
+    world, disk = history(37, steps=400, per_entry=1), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        shown = 0
+        for machine in of(world, Machine):
+            rows = await everything(partial(machines.list_actions, reads, machine.id))
+            shown += len(rows)
+            assert [r.requested_at for r in rows] == sorted(
+                (r.requested_at for r in rows), reverse=True
+            )
+            for row in rows:
+                assert row.machine == machine.id
+                assert row.verb in {"inspect", "clean", "deploy", "power"}
+                assert bool(row.exchanges) == (row.status in {"done", "retry"})
+        assert shown > 10
+
+
+async def test_a_token_of_another_list_is_refused(database: Dsn) -> None:
+    world, disk = history(38), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        page = await names.list_names(reads, "machine", None, PageRequest(size=1))
+        assert page.next_token
+        again = PageRequest(size=1, token=page.next_token)
+        with pytest.raises(InvalidArgument, match="another filter"):
+            await names.list_names(reads, "provider", None, again)
+        with pytest.raises(InvalidArgument, match="no page token"):
+            await names.list_names(reads, "machine", None, PageRequest(size=1, token="x"))
+        with pytest.raises(InvalidArgument, match="1001"):
+            await names.list_names(reads, "machine", None, PageRequest(size=1001))
+
+
+async def test_projections_tell_how_they_fare(database: Dsn) -> None:
+    world, disk = history(39, steps=20), MemoryDisk()
+    write(disk, world.entries)
+    async with folding(disk, database), Database(database) as reads:
+        rows = await projections.list_projections(reads)
+        assert len(rows) == 10
+        assert {(r.seq, r.status, r.problem) for r in rows} == {(len(world.entries), "live", "")}
+
+
+async def test_reads_before_anything_is_built_say_so(database: Dsn) -> None:
+    async with Database(database) as reads:
+        with pytest.raises(Unavailable, match="being rebuilt"):
+            await wait_until(reads, ["claims"], Seq(0))
+
+
+async def test_an_absent_postgres_is_unavailable_at_once() -> None:
+    dsn = "postgresql://nobody@/x?host=/nonexistent"
+    async with Database(dsn, PoolSettings(connect=1.0)) as reads:
+        with pytest.raises(Unavailable, match="Postgres is away"):
+            await names.describe(reads, [StreamId("x")])
