@@ -20,9 +20,7 @@ def walks() -> Iterator[dict[Path, Future[None]]]:
 
 
 @pytest.mark.parametrize("page", WALKS, ids=named)
-def test_a_reader_can_type_every_command_of(
-    page: Path, walks: dict[Path, Future[None]]
-) -> None:
+def test_a_reader_can_type_every_command_of(page: Path, walks: dict[Path, Future[None]]) -> None:
     walks[page].result()
 
 
@@ -36,5 +34,5 @@ def test_a_word_that_a_command_does_not_print_is_missed() -> None:
 
 
 def test_ids_hashes_and_paths_may_differ() -> None:
-    shown = "01a1fef2-a67f-7402-8cf3-33fbf9e4fecd 7f0040e0276f7b0d /home/you executor-22058-b951cf73"
+    shown = "01a1fef2-a67f-7402-8cf3-33fbf9e4fecd 7f0040e0276f7b0d /home/you iam-22058-b951cf73"
     assert missing_words(shown, "") == []

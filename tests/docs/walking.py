@@ -165,7 +165,7 @@ def _check(shown: Shown, code: int, printed: str) -> None:
 
 
 def missing_words(shown: str, printed: str) -> list[str]:
-    """Return the words that a page shows and a command did not print; what varies does not count."""
+    """Return the words that were shown and not printed; what varies does not count."""
     return sorted(_words(shown) - _words(printed))
 
 
