@@ -110,9 +110,8 @@ async def find_candidates(
     if excluded:
         conditions.append(f"i.provider <> ALL({arguments.add(excluded, 'text[]')})")
     select = f"""
-        SELECT i.provider, i.capacity - u.used AS free
+        SELECT i.provider, i.capacity - {_peak(arguments, "i", start, end)} AS free
         FROM rm_providers.inventory i
-        CROSS JOIN LATERAL ({_peak(arguments, "i", start, end)}) u
         WHERE i.open AND {" AND ".join(conditions)}
     """
     rows = await database.fetch(
@@ -159,12 +158,11 @@ async def why_not(
                     SELECT FROM {wanted} JOIN {offered}
                     WHERE NOT ({_form("i", "w.amount")})
                 ) THEN 'form'
-                WHEN NOT ({" AND ".join(tags)}) THEN 'capability'
-                WHEN NOT ({" AND ".join(groups)}) THEN 'group'
+                WHEN ({" AND ".join(tags)}) IS NOT TRUE THEN 'capability'
+                WHEN ({" AND ".join(groups)}) IS NOT TRUE THEN 'group'
                 WHEN p.cordoned THEN 'cordoned'
                 WHEN EXISTS (
-                    SELECT FROM {wanted} JOIN {offered} CROSS JOIN LATERAL ({peak}) u
-                    WHERE i.capacity - w.amount < u.used
+                    SELECT FROM {wanted} JOIN {offered} WHERE i.capacity - w.amount < {peak}
                 ) THEN 'capacity'
                 ELSE 'fit'
             END AS stage
@@ -190,23 +188,27 @@ def _conditions(
     filter: Filter,
     walked: ResourceClass,
 ) -> list[str]:
-    """Return the conditions on ``i``, an inventory of the class walked, with its peak ``u``."""
+    """Return the conditions on ``i``, an inventory of the class walked.
+
+    Each looks a few rows up by key. They are scalar subqueries, never EXISTS, which Postgres would
+    turn into joins over the fleet: the walk is to stop as soon as it has found enough.
+    """
     amount = arguments.add(amounts[walked], "bigint")
     found = [
         f"i.class_ = {arguments.add(walked, 'text')}",
         _form("i", amount),
-        f"i.capacity - {amount} >= u.used",
+        f"i.capacity - {amount} >= {_peak(arguments, 'i', start, end)}",
     ]
     for class_, number in sorted(amounts.items()):
         if class_ == walked:
             continue
         amount = arguments.add(number, "bigint")
         found.append(
-            f"""EXISTS (
-                SELECT FROM rm_providers.inventory j
-                CROSS JOIN LATERAL ({_peak(arguments, "j", start, end)}) v
+            f"""(
+                SELECT j.capacity - {amount} >= {_peak(arguments, "j", start, end)}
+                FROM rm_providers.inventory j
                 WHERE j.provider = i.provider AND j.class_ = {arguments.add(class_, "text")}
-                    AND {_form("j", amount)} AND j.capacity - {amount} >= v.used
+                    AND {_form("j", amount)}
             )"""
         )
     tags = _tags(arguments, "i.provider", filter)
@@ -221,37 +223,32 @@ def _form(inventory: str, amount: str) -> str:
 
 
 def _peak(arguments: _Arguments, inventory: str, start: datetime, end: datetime | None) -> str:
-    """Return the query for the highest use of an inventory at any instant of the window."""
+    """Return the expression for the highest use of an inventory at any instant of the window."""
     before_end = "" if end is None else f" AND s.from_ < {arguments.add(end, 'timestamptz')}"
-    return f"""
-        SELECT coalesce(max(s.used), 0) AS used FROM rm_providers.usage_segment s
+    return f"""coalesce((
+        SELECT max(s.used) FROM rm_providers.usage_segment s
         WHERE s.provider = {inventory}.provider AND s.class_ = {inventory}.class_
             AND (s.to_ IS NULL OR s.to_ > {arguments.add(start, "timestamptz")}){before_end}
-    """
+    ), 0)"""
 
 
 def _tags(arguments: _Arguments, provider: str, filter: Filter) -> list[str]:
-    has = f"SELECT FROM rm_providers.capability c WHERE c.provider = {provider} AND c.capability ="
-    found = [f"EXISTS ({has} {arguments.add(tag, 'text')})" for tag in filter.require]
-    found += [
-        f"EXISTS ({has} ANY({arguments.add(list(tags), 'text[]')}))" for tags in filter.any_of
-    ]
-    if filter.forbid:
-        forbidden = arguments.add(list(filter.forbid), "text[]")
-        found.append(f"NOT EXISTS ({has} ANY({forbidden}))")
-    return found
+    def has(tags: Sequence[str]) -> str:
+        return (
+            f"(SELECT true FROM rm_providers.capability c WHERE c.provider = {provider}"
+            f" AND c.capability = ANY({arguments.add(list(tags), 'text[]')}) LIMIT 1)"
+        )
+
+    found = [has([tag]) for tag in filter.require] + [has(tags) for tags in filter.any_of]
+    return found + ([f"{has(filter.forbid)} IS NULL"] if filter.forbid else [])
 
 
 def _groups(arguments: _Arguments, provider: str, filter: Filter) -> list[str]:
-    member = (
-        f"SELECT FROM rm_providers.group_member m WHERE m.provider = {provider} AND m.group_ = ANY"
-    )
-    found = [
-        f"EXISTS ({member}({arguments.add(list(groups), 'text[]')}))"
-        for groups in filter.groups_any_of
-    ]
-    if filter.groups_forbid:
-        found.append(
-            f"NOT EXISTS ({member}({arguments.add(list(filter.groups_forbid), 'text[]')}))"
+    def member(groups: Sequence[str]) -> str:
+        return (
+            f"(SELECT true FROM rm_providers.group_member m WHERE m.provider = {provider}"
+            f" AND m.group_ = ANY({arguments.add(list(groups), 'text[]')}) LIMIT 1)"
         )
-    return found
+
+    found = [member(groups) for groups in filter.groups_any_of]
+    return found + ([f"{member(filter.groups_forbid)} IS NULL"] if filter.groups_forbid else [])

@@ -96,4 +96,5 @@ def translated() -> Iterator[None]:
     except Exception as error:
         if not lost(error):
             raise
-        raise Unavailable(f"Postgres is away: {str(error) or type(error).__name__}") from error
+        silent = "it does not answer" if isinstance(error, TimeoutError) else type(error).__name__
+        raise Unavailable(f"Postgres is away: {str(error) or silent}") from error
