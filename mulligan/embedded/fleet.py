@@ -33,6 +33,10 @@ _drives = [
 ]
 SUSHY_EMULATOR_STORAGE = dict.fromkeys(_ids, [_unit])
 SUSHY_EMULATOR_DRIVES = dict.fromkeys([(i, "1") for i in _ids], _drives)
+
+# BMCs keep connections alive; the emulator's server does so only when told.
+from werkzeug.serving import WSGIRequestHandler
+WSGIRequestHandler.protocol_version = "HTTP/1.1"
 """
 
 

@@ -14,7 +14,9 @@ import logging
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -22,12 +24,17 @@ import msgspec
 import requests
 from redfish.rest.v1 import HttpClient, RetriesExhaustedError
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import InsecureRequestWarning
+from urllib3.util.ssl_ import create_urllib3_context
 
 from mulligan.events.machine import Bmc
 
 logging.getLogger("redfish.rest.v1").setLevel(logging.WARNING)
+# Who opts out of checking is told so at enrolment and in each check; once a request is too often.
+warnings.simplefilter("ignore", InsecureRequestWarning)
 
 MAX_BODY = 4 * 1024 * 1024
 """Longest answer accepted, in bytes; a collection of 10,000 systems takes about 1 MiB."""
@@ -139,15 +146,22 @@ class _TlsPool(HTTPSConnectionPool):
 class _Adapter(HTTPAdapter):
     """Few connections, a bounded body and, where asked for, a pinned certificate."""
 
-    def __init__(self, fingerprint: str) -> None:
+    def __init__(self, fingerprint: str, authorities: str | bool) -> None:
         self._fingerprint = fingerprint
+        self._authorities = authorities
         super().__init__(pool_connections=1, pool_maxsize=3)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         if self._fingerprint:
             kwargs["assert_fingerprint"] = self._fingerprint
+        kwargs["ssl_context"] = _tls_context(self._authorities)
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the authorities to the context, which has read them once."""
+        conn.cert_reqs = "CERT_REQUIRED" if self._authorities else "CERT_NONE"
+        conn.ca_certs = conn.ca_cert_dir = None
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(*args, **kwargs)
@@ -171,10 +185,11 @@ class Wire(HttpClient):  # type: ignore[misc]
     """The library's client with one way in: ``exchange``. Safe to call from several threads."""
 
     def __init__(self, origin: str, bmc: Bmc, *, connect: float, ca_file: str | None) -> None:
-        adapter = _Adapter(bmc.fingerprint)
+        authorities = _authorities(bmc, ca_file)
+        adapter = _Adapter(bmc.fingerprint, authorities)
         super().__init__(
             origin,
-            cafile=_authorities(bmc, ca_file),
+            cafile=authorities,
             max_retry=0,
             check_connectivity=False,
             https_adapter=adapter,
@@ -230,6 +245,17 @@ def _authorities(bmc: Bmc, ca_file: str | None) -> str | bool:
     if bmc.fingerprint or not bmc.verify:
         return False
     return ca_file or True
+
+
+@cache
+def _tls_context(authorities: str | bool) -> ssl.SSLContext:
+    """Return the one context for these authorities: reading them takes longer than a request."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if authorities else ssl.CERT_NONE)
+    if authorities:
+        context.load_verify_locations(
+            DEFAULT_CA_BUNDLE_PATH if authorities is True else authorities
+        )
+    return context
 
 
 def broken(error: BaseException, flight: Flight) -> Broken:
