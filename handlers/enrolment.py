@@ -160,12 +160,16 @@ class DeleteMachine(Command, frozen=True, kw_only=True):
                 f"machine {machine.name} is {machine.state}; release and manage it first, or"
                 " delete it with force and a reason"
             )
+        if not self.force and machine.unwiped:
+            raise FailedPrecondition(
+                f"machine {machine.name} was never cleaned after its last use; provide it first,"
+                " or delete it with force and a reason"
+            )
         stream = stream_id("machine", self.machine)
         event: ev.Event = ev.MachineDeleted()
         if self.force:
-            unwiped = machine.state not in DELETABLE and machine.state != "available"
             serial = machine.facts.serial if machine.facts else ""
-            event = ev.MachineAbandoned(reason=self.reason, unwiped=unwiped, serial=serial)
+            event = ev.MachineAbandoned(reason=self.reason, unwiped=machine.unwiped, serial=serial)
         changes = _claim_lost(states, machine, now) if machine.claim else []
         changes += [Change(stream, event), *names.free(states, "machine", machine.name, machine.id)]
         changes.append(Change(bmc_stream(machine.bmc), name_events.NameReleased(object=machine.id)))

@@ -78,7 +78,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A machine. ``failed`` is the verb whose failure holds it, while ``state`` is failed."""
+    """A machine. ``failed`` is the verb whose failure holds it, while ``state`` is failed.
+
+    ``unwiped`` from the first deploy until cleaning is done: a tenant's data may be on it.
+    """
 
     id: MachineId
     name: str
@@ -93,6 +96,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facts: Facts | None = None
     operation: Operation | None = None
     fault: Fault | None = None
+    unwiped: bool = False
     deleted: bool = False
 
 
@@ -140,7 +144,9 @@ def _started(state: Machine, event: ev.OperationStarted, at: datetime) -> Machin
     )
     state = replace(state, operation=operation, fault=None, failed="")
     if event.verb == "deploy":
-        state = replace(state, claim=event.claim, project=event.project, image=event.image)
+        state = replace(
+            state, claim=event.claim, project=event.project, image=event.image, unwiped=True
+        )
     return replace(state, state=DURING.get(event.verb, state.state))
 
 
@@ -202,6 +208,7 @@ def _completed(state: Machine, event: ev.OperationCompleted) -> Machine:
         state,
         state=operation.then,
         facts=operation.facts or state.facts,
+        unwiped=state.unwiped and operation.verb != "clean",
         operation=None,
         fault=None,
         failed="",

@@ -514,3 +514,15 @@ def test_no_machine_is_ever_held_by_a_claim_that_is_over() -> None:
     given.do(ReleaseClaim(claim=C1))
     machine: Machine = given.states[stream_id("machine", M1)]
     assert (machine.claim, machine.project, machine.image) == ("", "", "")
+
+
+def test_a_machine_that_could_not_be_cleaned_is_not_forgotten_in_passing() -> None:
+    given = Given()
+    given.active()
+    given.do(ReleaseMachine(machine=M1))
+    given.fail()
+    given.do(ManageMachine(machine=M1))
+    with pytest.raises(FailedPrecondition, match="never cleaned"):
+        given.do(DeleteMachine(machine=M1))
+    events = given.do(DeleteMachine(machine=M1, force=True, reason="scrapped"))
+    assert [e.unwiped for e in events if isinstance(e, ev.MachineAbandoned)] == [True]
