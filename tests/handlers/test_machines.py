@@ -519,9 +519,9 @@ def test_no_machine_is_ever_held_by_a_claim_that_is_over() -> None:
 def test_a_machine_that_could_not_be_cleaned_is_not_forgotten_in_passing() -> None:
     given = Given()
     given.active()
-    given.do(ReleaseMachine(machine=M1))
+    given.do(ops.ReleaseMachine(machine=M1))
     given.fail()
-    given.do(ManageMachine(machine=M1))
+    given.do(ops.ManageMachine(machine=M1))
     with pytest.raises(FailedPrecondition, match="never cleaned"):
         given.do(DeleteMachine(machine=M1))
     events = given.do(DeleteMachine(machine=M1, force=True, reason="scrapped"))
