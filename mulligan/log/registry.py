@@ -25,6 +25,11 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     attributes: dict[str, str] = {}
 
+    @property
+    def draining(self) -> bool:
+        """Whether it finishes what it has and takes nothing more."""
+        return "draining" in self.attributes
+
 
 Members = Mapping[str, Member]
 """Live members by their key."""
@@ -67,6 +72,14 @@ class Registration:
         """Return once the key is ours."""
         while not self.held:
             await self._changed.wait()
+
+    async def describe(self, value: bytes) -> None:
+        """Register another value from now on; the tenure goes on, and so does its fence."""
+        self._value = value
+        if self._created:
+            await self._etcd.txn(
+                [Compare(self.key, "create", self._created)], [Put(self.key, value, self._lease)]
+            )
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator["Registration"]:

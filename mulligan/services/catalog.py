@@ -35,6 +35,8 @@ class Catalog(v1.CatalogBase):
     def _answer(self) -> v1.ListEndpointsResponse:
         found = []
         for key, member in sorted(self._rt.members.items()):
+            if member.draining:
+                continue
             service = key.split("/")[-2]
             found.append(
                 v1.Endpoint(

@@ -15,7 +15,7 @@ import anyio
 from mulligan import __version__
 from mulligan.commands.runner import Commands
 from mulligan.config import Config
-from mulligan.errors import Corrupt, Unauthenticated, Unavailable
+from mulligan.errors import Corrupt, MulliganError, Unauthenticated, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.handlers.account import Account, SigningKey
 from mulligan.handlers.kinds import KINDS
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 Body = Callable[["Parts"], Awaitable[None]]
 
 _RETRY_S = 0.3
+_LEAVE_S = 1.0
 
 
 class Parts:
@@ -131,9 +132,8 @@ class Runtime:
                 load_master_keys(config.secrets.key_file, os.environ),
                 EtcdSecretKv(etcd, keys),
             )
-            member = Member(instance=self.instance, endpoint=self.address, version=__version__)
             registration = Registration(
-                etcd, keys.service(self.service, self.instance), member_value(member)
+                etcd, keys.service(self.service, self.instance), member_value(self._member())
             )
             membership = Membership(etcd, keys.lease("service/"))
             tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -149,6 +149,25 @@ class Runtime:
                 registration=registration,
                 membership=membership,
             )
+
+    async def leave_catalog(self) -> None:
+        """Tell everybody to call other instances; our lease stays, for what we have to finish."""
+        if self._parts is None:
+            return
+        draining = member_value(self._member(draining="yes"))
+        with anyio.move_on_after(_LEAVE_S):
+            try:
+                await self._parts.registration.describe(draining)
+            except MulliganError as error:
+                log.warning("could not leave the catalog", extra={"reason": error.message})
+
+    def _member(self, **attributes: str) -> Member:
+        return Member(
+            instance=self.instance,
+            endpoint=self.address,
+            version=__version__,
+            attributes=attributes,
+        )
 
     async def verify(self, token: str, use: str) -> Mapping[str, Any]:
         """Return the claims of a valid token; raise Unauthenticated otherwise."""

@@ -130,6 +130,7 @@ async def serve(name: str, config: Config) -> None:
         tasks.start_soon(_run, runtime, made.job, drained, ended)
         await asked.wait()
         log.info("draining", extra={"service": name, "in_flight": gate.in_flight})
+        await runtime.leave_catalog()
         await gate.drain(DRAIN_S)
         drained.set()
         if runtime.ready:

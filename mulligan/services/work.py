@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mulligan.commands.shards import owner_of
-from mulligan.log.registry import Members
+from mulligan.log.registry import Member, Members
 from mulligan.model import Seq
 from mulligan.queries import claims as claim_queries
 from mulligan.queries import machines as machine_queries
@@ -41,9 +41,12 @@ class Share:
         self._parts = parts
 
     def instances(self) -> list[str]:
-        """Return who is alive; this instance counts while it holds its lease."""
+        """Return who takes work; this instance counts while it holds its lease and stays."""
+        return [m.instance for m in self._members() if not m.draining]
+
+    def _members(self) -> list[Member]:
         members: Members = self._parts.membership.members
-        return [m.instance for key, m in members.items() if self._prefix in key]
+        return [m for key, m in members.items() if self._prefix in key]
 
     def mine(self, key: str) -> bool:
         """Tell whether this instance looks after ``key``."""
@@ -51,13 +54,13 @@ class Share:
 
     def alive(self, instance: str) -> bool:
         """Tell whether another instance still holds its lease."""
-        return instance in self.instances()
+        return any(m.instance == instance for m in self._members())
 
     async def watch(self, changed: Callable[[], None]) -> None:
-        """Call ``changed`` whenever instances come or go."""
-        known: list[str] = []
+        """Call ``changed`` whenever instances come, drain or go."""
+        known: list[tuple[str, bool]] = []
         while True:
-            now = sorted(self.instances())
+            now = sorted((m.instance, m.draining) for m in self._members())
             if now != known:
                 known = now
                 changed()
