@@ -201,7 +201,7 @@ class RunningRegion:
             yield
         finally:
             os.kill(self._up.pid, signal.SIGCONT)
-        await self.answering()
+            await self.answering()
 
     @property
     def context(self) -> Context:

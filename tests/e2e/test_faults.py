@@ -1,10 +1,10 @@
 """Parts that die, freeze or come late under real work: all of it converges, nothing twice."""
 
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 from grpclib import GRPCError, Status
+from grpclib.const import Cardinality
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from msgspec.structs import replace
@@ -193,6 +194,10 @@ async def provider_of(edge: Edge, token: str, name: str, total: int) -> str:
     return str((await edge.call("resource.create_provider", request, token)).provider.uuid)
 
 
+def claim_of_memory() -> v1.MakeClaimRequest:
+    return v1.MakeClaimRequest(groups=[v1.RequestGroup(resources={"memory": 1})])
+
+
 def one_of(provider: str) -> v1.ClaimExactRequest:
     return v1.ClaimExactRequest(
         request_id=new_id(),
@@ -201,22 +206,37 @@ def one_of(provider: str) -> v1.ClaimExactRequest:
 
 
 @pytest.mark.parametrize("how", ["frozen", "killed"])
-async def test_without_postgres_known_objects_can_be_claimed_and_reads_say_so_at_once(
+async def test_without_postgres_what_is_in_memory_goes_on_and_the_rest_says_so_soon(
     world: World, edge: Edge, how: str
 ) -> None:
-    token = await edge.token("rita", "rita-red-secret", "red")
-    known = await provider_of(edge, await edge.admin(), f"known-{how}", 5)
+    operator, tenant = await edge.admin(), await edge.token("rita", "rita-red-secret", "red")
+    known = await provider_of(edge, operator, f"known-{how}", 5)
+    claim = (await edge.call("resource.claim_exact", one_of(known), tenant)).claim.uuid
+
+    def update(rack: str) -> v1.UpdateProviderRequest:
+        return v1.UpdateProviderRequest(
+            provider=known, update_mask=["attributes"], attributes={"rack": rack}
+        )
+
     async with away(world.region, "postgres", how):
-        refused = await timed(edge.call("resource.claim_exact", one_of(known), token), within=6)
-        assert refused is None, "its stream is in memory: nothing is asked of Postgres"
-        listing = edge.call("resource.list_claims", v1.ListClaimsRequest(), token)
-        assert is_away(await timed(listing, within=6))
-        searching = v1.MakeClaimRequest(groups=[v1.RequestGroup(resources={"memory": 1})])
-        assert is_away(await timed(edge.call("resource.make_claim", searching, token), within=6))
-        unknown = v1.GetClaimRequest(claim=new_id())
-        assert is_away(await timed(edge.call("resource.get_claim", unknown, token), within=6))
-    claims = await edge.call("resource.list_claims", v1.ListClaimsRequest(), token)
-    assert known in {a.provider for claim in claims.claims for a in claim.allocations}
+        changed = edge.call("resource.update_provider", update("1"), operator)
+        assert await timed(changed, within=1) is None, "its states are in memory"
+        assert (
+            await edge.call("resource.get_claim", v1.GetClaimRequest(claim=claim), tenant)
+        ).claim
+
+        async def says_so(method: str, request: Any) -> None:
+            refused = await timed(edge.call(f"resource.{method}", request, tenant), within=6)
+            assert is_away(refused), method
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(says_so, "list_claims", v1.ListClaimsRequest())
+            tasks.start_soon(says_so, "make_claim", claim_of_memory())
+            tasks.start_soon(says_so, "get_claim", v1.GetClaimRequest(claim=new_id()))
+            tasks.start_soon(says_so, "claim_exact", one_of(known))
+    claims = await edge.call("resource.list_claims", v1.ListClaimsRequest(), tenant)
+    assert claim in {one.uuid for one in claims.claims}
+    await edge.call("resource.make_claim", claim_of_memory(), tenant)
 
 
 @pytest.mark.parametrize("how", ["frozen", "killed"])
@@ -245,9 +265,11 @@ async def away(region: RunningRegion, name: str, how: str) -> AsyncIterator[None
     if how == "killed":
         async with region.held_down(name):
             yield
-    else:
+        return
+    try:
         with region.frozen(name):
             yield
+    finally:
         await region.answering()
 
 
@@ -262,18 +284,22 @@ async def second_resource(region: RunningRegion) -> AsyncIterator[tuple[Edge, Po
     second = Edge(beside)
     try:
         await all_serving(beside.config, 20)
+        await until(lambda: listed(second, second, True), "it is in the catalog", 5)
         yield second, process
+        process.terminate()
+        assert await anyio.to_thread.run_sync(process.wait, 15) == 0
     finally:
         second.close()
         process.kill()
         process.wait()
 
 
-async def endpoints(edge: Edge) -> set[str]:
-    """Return where mulligan-resource is, by the catalog."""
+async def listed(edge: Edge, second: Edge, wanted: bool) -> bool:
+    """Tell whether the second mulligan-resource is in the catalog, or is not, as wanted."""
     stub = v1.CatalogStub(edge.channel("iam"))
-    listed = await stub.list_endpoints(v1.ListEndpointsRequest(), timeout=5)
-    return {e.address for e in listed.endpoints if e.service == "resource"}
+    answer = await stub.list_endpoints(v1.ListEndpointsRequest(), timeout=5)
+    address = str(second.region.config.listen.resource)
+    return (address in {e.address for e in answer.endpoints}) is wanted
 
 
 async def test_two_instances_at_once_book_nothing_twice(world: World, edge: Edge) -> None:
@@ -281,7 +307,6 @@ async def test_two_instances_at_once_book_nothing_twice(world: World, edge: Edge
     provider = await provider_of(edge, await edge.admin(), "contended", 20)
     outcomes: list[str] = []
     async with second_resource(world.region) as (second, _):
-        await until(lambda: both_listed(edge), "both instances are in the catalog", 5)
 
         async def take(one: Edge) -> None:
             for _ in range(4):
@@ -298,44 +323,32 @@ async def test_two_instances_at_once_book_nothing_twice(world: World, edge: Edge
     assert overbooked(await read_history(world.admin)) == {}
 
 
-async def both_listed(edge: Edge) -> bool:
-    return len(await endpoints(edge)) == 2
-
-
 async def test_a_service_told_to_stop_answers_what_it_has_begun(world: World, edge: Edge) -> None:
     token = await edge.admin()
     head = (await edge.call("log.get_log_status", v1.GetLogStatusRequest(), token)).head.seq
     later = v1.Freshness(at_least=v1.Position(region=world.region.config.region, seq=head + 1))
-    answers: list[v1.ListGroupsResponse] = []
     async with second_resource(world.region) as (second, process):
-        await until(lambda: both_listed(edge), "both instances are in the catalog", 5)
-
-        async def waits_for_the_next_commit() -> None:
-            request = v1.ListGroupsRequest(freshness=later)
-            answers.append(await second.call("resource.list_groups", request, token))
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(waits_for_the_next_commit)
-            await until(lambda: connected(process.pid), "the call is under way", 5)
+        async with second.channel("resource").request(
+            "/mulligan.v1.Resource/ListGroups",
+            Cardinality.UNARY_UNARY,
+            v1.ListGroupsRequest,
+            v1.ListGroupsResponse,
+            metadata={"authorization": f"Bearer {token}"},
+            timeout=20,
+        ) as call:
+            await call.send_message(v1.ListGroupsRequest(freshness=later), end=True)
+            stub = v1.CatalogStub(second.channel("resource"))
+            await stub.list_endpoints(v1.ListEndpointsRequest())  # so the call before has begun
             process.terminate()
-            mine = {str(world.region.config.listen.resource)}
-            stopping = time.monotonic()
-
-            async def left() -> bool:
-                return await endpoints(edge) == mine
-
-            await until(left, "the instance left the catalog", 2)
-            assert process.poll() is None or time.monotonic() - stopping < 3
+            await until(lambda: listed(edge, second, False), "it left the catalog", 1)
+            assert process.poll() is None
+            late = second.call("resource.list_groups", v1.ListGroupsRequest(), token)
+            assert is_away(await timed(late, within=1)), "it begins nothing more"
             made = v1.CreateGroupRequest(name="the-next-commit")
             await edge.call("resource.create_group", made, token)
-        assert "the-next-commit" in {one.name for one in answers[0].groups}
-        with anyio.fail_after(5):
-            assert await anyio.to_thread.run_sync(process.wait) == 0
-
-
-async def connected(pid: int) -> bool:
-    """Tell whether a process has a call's connection open besides those of its own making."""
-    return bool(pid)
+            answer = await call.recv_message()
+        assert answer is not None
+        assert "the-next-commit" in {one.name for one in answer.groups}
 
 
 async def test_services_may_start_before_there_is_anything_to_serve() -> None:
@@ -346,7 +359,7 @@ async def test_services_may_start_before_there_is_anything_to_serve() -> None:
         edge = Edge(region)
         try:
             for name in SERVICES:
-                await until(lambda name=name: says_not_serving(edge, name), f"{name} listens", 30)
+                await until(partial(says_not_serving, edge, name), f"{name} listens", 30)
             login = v1.LoginRequest(account="admin", secret=region.admin_secret)
             assert is_away(await timed(edge.call("iam.login", login), within=6))
             await anyio.to_thread.run_sync(postgres.command)
