@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import anyio
 import uvloop
 
 from benchmarks._etcd import running_etcd
@@ -23,8 +24,11 @@ from mulligan.log.etcdlog import EtcdLog, EtcdStore
 from mulligan.log.store import HeadRecord, Slot, Won
 from mulligan.log.view import link
 from mulligan.model import RegionName, Seq
+from mulligan.projections import building, checkpoint
 from mulligan.projections.models import READ_MODELS
+from mulligan.projections.postgres import connected
 from mulligan.projections.rebuild import Rebuilder
+from mulligan.projections.worker import Worker
 
 _REGION = RegionName("bench")
 _COMMITS = 64
@@ -32,8 +36,7 @@ _COMMITS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--events", type=int, default=500_000, help="events in the log")
-    parser.add_argument("--live", type=int, default=50_000, help="of them folded by the worker")
+    parser.add_argument("--events", type=int, default=200_000, help="events in the log")
     parser.add_argument("--machines", type=int, default=2_000)
     parser.add_argument(
         "--profile", action="store_true", help="print where the rebuild's time goes"
@@ -58,10 +61,9 @@ async def _measure(args: argparse.Namespace, settings: Any, dsn: str) -> dict[st
     async with Etcd(settings) as etcd:
         await _write(EtcdStore(etcd, _REGION), args)
         async with EtcdLog.open(etcd, _REGION) as log:
-            first = await _rebuild(log, dsn, verify=False, profile=args.profile)
-            second = await _rebuild(log, dsn, verify=True, profile=False)
-            live = await _live(log, dsn, args)
-    return {"machines": args.machines, **live, "from_nothing": first, "rebuild": second}
+            live = await _live(log, dsn)
+            rebuild = await _rebuild(log, dsn, profile=args.profile)
+    return {"machines": args.machines, "live": live, **rebuild}
 
 
 async def _write(store: EtcdStore, args: argparse.Namespace) -> None:
@@ -83,47 +85,59 @@ def _entries(commits: Iterator[Commit]) -> Iterator[list[bytes]]:
         yield batch
 
 
-async def _rebuild(log: EtcdLog, dsn: str, *, verify: bool, profile: bool) -> dict[str, Any]:
-    began = time.perf_counter()
-    folded = written = began
-    used = time.process_time()
-    events, phases = 0, {}
+async def _live(log: EtcdLog, dsn: str) -> dict[str, Any]:
+    """Let the worker fold the whole log by its tail."""
+    async with connected(dsn) as connection:
+        await checkpoint.prepare(connection)
+        for model in READ_MODELS:
+            await building.create_empty(connection, model, log.head.log_id)
+    worker = Worker(log, dsn)
+    began, used = time.perf_counter(), time.process_time()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        while any(s.lag_entries or s.status != "live" for s in worker.status().values()):
+            await anyio.sleep(0.02)
+        seconds, used = time.perf_counter() - began, time.process_time() - used
+        tasks.cancel_scope.cancel()
+    return {"seconds": round(seconds, 2), "cpu_s": round(used, 2)}
+
+
+async def _rebuild(log: EtcdLog, dsn: str, *, profile: bool) -> dict[str, Any]:
+    """Rebuild beside what the worker folded, and compare."""
+    began, used = time.perf_counter(), time.process_time()
+    folded = built = began
+    events = 0
+    outcomes: dict[str, str] = {}
     profiler = cProfile.Profile()
     if profile:
         profiler.enable()
-    async for step in Rebuilder(log, dsn).rebuild(verify=verify):
+    async for step in Rebuilder(log, dsn).rebuild(verify=True):
         events = step.events
-        phases[step.name] = step.phase
+        outcomes[step.name] = step.phase
         if step.phase == "folding":
             folded = time.perf_counter()
-        elif step.phase == "comparing" or (step.phase == "swapped" and written == began):
-            written = max(written, time.perf_counter()) if written == began else written
-    ended = time.perf_counter()
-    used = time.process_time() - used
+        elif step.phase == "comparing" and built == began:
+            built = time.perf_counter()
+    ended, used = time.perf_counter(), time.process_time() - used
     if profile:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(35)
     return {
         "events": events,
-        "seconds": round(ended - began, 2),
+        "events_per_s": round(events / (built - began)),
+        "equal": bool(outcomes) and set(outcomes.values()) == {"equal"},
         "cpu_s": round(used, 2),
         "folding_s": round(folded - began, 2),
-        "writing_s": round(written - folded, 2),
-        "events_per_s": round(events / (written - began)),
-        "with_compare_per_s": round(events / (ended - began)),
-        "equal": all(phase == "equal" for phase in phases.values()) if verify else None,
-        "read_models": len(phases),
+        "writing_s": round(built - folded, 2),
+        "comparing_s": round(ended - built, 2),
     }
 
 
-async def _live(log: EtcdLog, dsn: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Let the worker fold the first part of the log by its tail, and count."""
-    rebuilder = Rebuilder(log, dsn)
-    before = {m.name: await rebuilder.table_hashes(m.name) for m in READ_MODELS}
-    await rebuilder.drop()
-    return {"tables_hashed": sum(len(h.tables) for h in before.values() if h is not None)}
-
-
 def _print(figures: dict[str, Any]) -> None:
-    for name in ("from_nothing", "rebuild"):
-        print(name, figures[name], file=sys.stderr)
+    live = round(figures["events"] / figures["live"]["seconds"])
+    print(
+        f"{figures['events']} events: live {live}/s, rebuilt {figures['events_per_s']}/s"
+        f" (folding {figures['folding_s']} s, writing {figures['writing_s']} s,"
+        f" comparing {figures['comparing_s']} s), {'equal' if figures['equal'] else 'DIFFERENT'}",
+        file=sys.stderr,
+    )

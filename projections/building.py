@@ -18,7 +18,7 @@ from mulligan.projections import checkpoint, writing
 from mulligan.projections.checkpoint import ORIGIN, Place, place_of
 from mulligan.projections.fold import ModelFold, Occurrences, Poison, TableFold, occurrences
 from mulligan.projections.lane import entries
-from mulligan.projections.postgres import Connection, connected
+from mulligan.projections.postgres import Connection, connected, ungrouped
 from mulligan.projections.schema import ReadModel
 
 _SLOW = 3600.0
@@ -151,12 +151,13 @@ class Build:
         self, part: Sequence[Stored], parts: AsyncGenerator[Sequence[Stored], None]
     ) -> Sequence[Stored] | None:
         """Fold a part while the rows of the one before are sent and the next one is read."""
-        async with anyio.create_task_group() as tasks:
-            for draft in self._drafts:
-                if draft.model.journals:
-                    tasks.start_soon(draft.send, draft.take_rows())
-            tasks.start_soon(anyio.to_thread.run_sync, self._fold, part)
-            following = await anext(parts, None)
+        with ungrouped():
+            async with anyio.create_task_group() as tasks:
+                for draft in self._drafts:
+                    if draft.model.journals:
+                        tasks.start_soon(draft.send, draft.take_rows())
+                tasks.start_soon(anyio.to_thread.run_sync, self._fold, part)
+                following = await anext(parts, None)
         for draft in tuple(self._drafts):
             if draft.model in self.poisoned:
                 self._drafts.remove(draft)
@@ -175,9 +176,10 @@ class Build:
 
     async def _finish(self) -> None:
         """Write and index, the journals first, for theirs are the largest indices."""
-        async with anyio.create_task_group() as tasks:
-            for draft in sorted(self._drafts, key=lambda draft: not draft.model.journals):
-                tasks.start_soon(draft.finish, self._log.head.log_id)
+        with ungrouped():
+            async with anyio.create_task_group() as tasks:
+                for draft in sorted(self._drafts, key=lambda draft: not draft.model.journals):
+                    tasks.start_soon(draft.finish, self._log.head.log_id)
 
     async def _parts(self) -> AsyncGenerator[Sequence[Stored], None]:
         """Yield the log in parts that no target lies within."""

@@ -17,7 +17,7 @@ from mulligan.projections.fold import Poison
 from mulligan.projections.hashes import Hashes
 from mulligan.projections.lane import advance_one, entries
 from mulligan.projections.models import READ_MODELS, named
-from mulligan.projections.postgres import CHANNEL, LOST, Connection, connected
+from mulligan.projections.postgres import CHANNEL, LOST, Connection, connected, ungrouped
 from mulligan.projections.schema import ReadModel
 
 _BUILD_LOCK = 0x6D756C6C69676102
@@ -187,12 +187,13 @@ class _Run:
             async def hash_live() -> None:
                 found["live"] = await live.hashes(model, model.schema)
 
-            async with (
-                anyio.create_task_group() as tasks,
-                hashes.snapshot(self._connection) as built,
-            ):
-                tasks.start_soon(hash_live)
-                found["built"] = await built.hashes(model, model.build_schema)
+            with ungrouped():
+                async with (
+                    anyio.create_task_group() as tasks,
+                    hashes.snapshot(self._connection) as built,
+                ):
+                    tasks.start_soon(hash_live)
+                    found["built"] = await built.hashes(model, model.build_schema)
         return found["live"].differing(found["built"])
 
     async def _catch_up(self, model: ReadModel, last: Seq) -> Place:
