@@ -1,29 +1,19 @@
 """Moves machines through their operations, one requested action after another."""
 
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-
-import anyio
+from collections.abc import Callable
 
 from mulligan.commands.runner import Commands, Request
-from mulligan.commands.workqueue import WorkQueue
-from mulligan.errors import MulliganError
+from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.events.envelope import Actor
 from mulligan.handlers.actions import CompleteOperation, FailOperation, RequestAction
 from mulligan.handlers.decision import Command
 from mulligan.handlers.machine import Machine, Operation
-from mulligan.log.protocol import Fence, Stored
-from mulligan.model import ActionId, CommitId, MachineId, new_id, stream_id, stream_key
+from mulligan.log.protocol import Fence
+from mulligan.model import ActionId, CommitId, MachineId, new_id, stream_id
 from mulligan.reconcile import machine_plan as plans
-
-log = logging.getLogger(__name__)
 
 ACTOR = Actor(account="service:control")
 _AT_ONCE = 64
-_RETRY_S = 1.0
-
-FindBusy = Callable[[], Awaitable[Iterable[str]]]
-"""Return the machines that have an operation, as of now or later."""
 
 
 class MachineReconciler:
@@ -43,41 +33,22 @@ class MachineReconciler:
         self._commands = commands
         self._mine = mine
         self._fence = fence
-        self._find_busy = find_busy
-        self._queue = WorkQueue("machines", self._look, _AT_ONCE)
-        self._shares_changed = anyio.Event()
+        self._work = SharedWork(
+            "machines",
+            commands.log,
+            look=self._look,
+            concerns=lambda record: record.stream.startswith("machine/"),
+            find_busy=find_busy,
+            at_once=_AT_ONCE,
+        )
 
     async def run(self) -> None:
         """Reconcile for ever."""
-        stop = self._commands.log.listen(self._on_entry)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._queue.run)
-                tasks.start_soon(self._take_over)
-        finally:
-            stop()
+        await self._work.run()
 
     def shares_changed(self) -> None:
         """Look at every busy machine again: some may be ours now."""
-        self._shares_changed.set()
-
-    async def _take_over(self) -> None:
-        while True:
-            self._shares_changed = anyio.Event()
-            try:
-                for machine in await self._find_busy():
-                    self._queue.add(machine)
-            except MulliganError as error:
-                log.info("will look for work again", extra={"reason": error.message})
-                await anyio.sleep(_RETRY_S)
-                continue
-            await self._shares_changed.wait()
-
-    def _on_entry(self, stored: Stored) -> None:
-        for commit in stored.entry.commits:
-            for record in commit.events:
-                if record.stream.startswith("machine/"):
-                    self._queue.add(stream_key(record.stream))
+        self._work.shares_changed()
 
     async def _look(self, key: str) -> float | None:
         if not self._mine(key):

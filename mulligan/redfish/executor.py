@@ -6,21 +6,21 @@ that a dead executor had claimed is resumed: a ``once`` step is then looked for,
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import msgspec
 
 from mulligan.commands.runner import Commands, Request
-from mulligan.commands.workqueue import WorkQueue
-from mulligan.errors import Conflict, MulliganError, NotFound, Unavailable
+from mulligan.commands.sharedwork import FindBusy, SharedWork
+from mulligan.errors import Conflict, NotFound, Unavailable
 from mulligan.events.envelope import Actor
 from mulligan.events.machine import StepObserved
 from mulligan.handlers.actions import AttemptStep, ObserveStep
 from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Action, Machine, Operation
-from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import CommitId, MachineId, new_id, stream_id, stream_key, utc_now
+from mulligan.log.protocol import Fence, Fenced
+from mulligan.model import CommitId, MachineId, new_id, stream_id, utc_now
 from mulligan.redfish.auth import Login
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.media_server import MediaServer
@@ -36,7 +36,6 @@ CLIENTS = 2000
 
 _RETRY_S = 0.5
 
-FindBusy = Callable[[], Awaitable[Iterable[str]]]
 ReadLogin = Callable[[str, str], Awaitable[Login]]
 """Return the login of a credential's version from the secret store."""
 
@@ -67,25 +66,26 @@ class Executor:
         self._mine = mine
         self._alive = alive
         self._fence = fence
-        self._find_busy = find_busy
         self._read_login = read_login
         self._media = media
         self._limiter = limiter
-        self._queue = WorkQueue("actions", self._look, AT_ONCE)
+        self._work = SharedWork(
+            "actions",
+            commands.log,
+            look=self._look,
+            concerns=lambda record: record.type == "machine.action_requested",
+            find_busy=find_busy,
+            at_once=AT_ONCE,
+        )
         self._clients: OrderedDict[str, tuple[str, BmcClient]] = OrderedDict()
         self._using: set[str] = set()
-        self._shares_changed = anyio.Event()
         self._draining = False
 
     async def run(self) -> None:
         """Execute for ever; on cancellation the BMC sessions are closed."""
-        stop = self._commands.log.listen(self._on_entry)
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._queue.run)
-                tasks.start_soon(self._take_over)
+            await self._work.run()
         finally:
-            stop()
             with anyio.move_on_after(5, shield=True):
                 for _, client in list(self._clients.values()):
                     await client.close()
@@ -99,25 +99,7 @@ class Executor:
 
     def shares_changed(self) -> None:
         """Look at every busy machine again: some may be ours now."""
-        self._shares_changed.set()
-
-    async def _take_over(self) -> None:
-        while True:
-            self._shares_changed = anyio.Event()
-            try:
-                for machine in await self._find_busy():
-                    self._queue.add(machine)
-            except MulliganError as error:
-                log.info("will look for work again", extra={"reason": error.message})
-                await anyio.sleep(_RETRY_S)
-                continue
-            await self._shares_changed.wait()
-
-    def _on_entry(self, stored: Stored) -> None:
-        for commit in stored.entry.commits:
-            for record in commit.events:
-                if record.type == "machine.action_requested":
-                    self._queue.add(stream_key(record.stream))
+        self._work.shares_changed()
 
     async def _look(self, key: str) -> float | None:
         if self._draining or not self._mine(key):
