@@ -1,5 +1,8 @@
-# Three BMCs for the tour: the configuration of sushy-emulator with its fake driver.
-# No machine stands behind them; each change of power takes 1 to 11 seconds, as real ones do.
+"""Three BMCs for the tour: the configuration of sushy-emulator with its fake driver.
+
+No machine stands behind them. Each change of power takes 1 to 11 seconds.
+"""
+
 SUSHY_EMULATOR_LISTEN_IP = "127.0.0.1"
 SUSHY_EMULATOR_LISTEN_PORT = 8100
 SUSHY_EMULATOR_STATE_DIR = "build/bmcs"
