@@ -27,7 +27,7 @@ from mulligan.log.etcd_kv import (
     TxnResult,
     prefix_end,
 )
-from mulligan.log.etcd_lane import Lane, in_our_words, is_lost
+from mulligan.log.etcd_lane import Lane, answered, in_our_words, is_lost
 from mulligan.log.store import Compacted, OutcomeUnknown, WatchLost
 
 __all__ = [
@@ -157,8 +157,8 @@ class Etcd:
         call: Any = _stream(channel, _LEASE + "LeaseKeepAlive", rpc.LeaseKeepAliveResponse)
         try:
             with anyio.fail_after(self._timeout):
-                await call.write(rpc.LeaseKeepAliveRequest(ID=lease))
-                answer: Any = await call.read()
+                await answered(call.write(rpc.LeaseKeepAliveRequest(ID=lease)))
+                answer: Any = await answered(call.read())
         except grpc.aio.AioRpcError as error:
             self._watches.leave(channel)
             raise in_our_words(error, write=False) from error
@@ -233,8 +233,8 @@ class Etcd:
         )
         try:
             with anyio.fail_after(self._timeout):
-                await call.write(rpc.WatchRequest(create_request=create))
-                first: Any = await call.read()
+                await answered(call.write(rpc.WatchRequest(create_request=create)))
+                first: Any = await answered(call.read())
             async with aclosing(_changes(call, first)) as changes:
                 async for batch in changes:
                     yield batch
@@ -260,9 +260,9 @@ class Etcd:
             channel = await lane.connected()
             left = max(0.05, until - time.monotonic())
             try:
-                return await self._unary(channel, path, response)(
-                    request, timeout=left if tries_left == 0 else left / 2, metadata=_HAS_LEADER
-                )
+                limit = left if tries_left == 0 else left / 2
+                method = self._unary(channel, path, response)
+                return await answered(method(request, timeout=limit, metadata=_HAS_LEADER))
             except grpc.aio.AioRpcError as error:
                 if is_lost(error):
                     lane.leave(channel)
@@ -274,9 +274,9 @@ class Etcd:
     async def _write(self, path: str, request: Any, response: Any, timeout: float | None) -> Any:
         channel = await self._writes.connected()
         try:
-            return await self._unary(channel, path, response)(
-                request, timeout=timeout or self._timeout, metadata=_HAS_LEADER
-            )
+            method = self._unary(channel, path, response)
+            limit = timeout or self._timeout
+            return await answered(method(request, timeout=limit, metadata=_HAS_LEADER))
         except grpc.aio.AioRpcError as error:
             if is_lost(error):
                 self._writes.leave(channel)
@@ -291,7 +291,7 @@ async def _changes(call: Any, first: Any) -> AsyncGenerator[Sequence[Change], No
         if answer.canceled:
             raise WatchLost(answer.cancel_reason or "etcd cancelled the watch")
         yield [_change(event) for event in answer.events]
-        answer = await call.read()
+        answer = await answered(call.read())
     raise WatchLost("etcd ended the watch's stream")
 
 

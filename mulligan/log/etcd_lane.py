@@ -1,8 +1,11 @@
 """Connections to etcd: made with or without TLS, failed over, and their errors put in our words."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import grpc
 import grpc.aio
 
@@ -107,6 +110,23 @@ async def _is_ready(channel: grpc.aio.Channel, timeout: float) -> bool:
             state = channel.get_state(try_to_connect=True)
         return True
     return False
+
+
+async def answered(call: Awaitable[Any]) -> Any:
+    """Await a gRPC answer; the way to do so under deadlines and in task groups.
+
+    grpc.aio waits on tasks of its own, so that what ends us is their cancellation: anyio does not
+    know it for its own, a deadline does not end there, and the task group around it is cancelled
+    without a word. A call that only its channel's closing has cancelled is Unavailable.
+    """
+    try:
+        return await call
+    except asyncio.CancelledError:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable("the connection to etcd was closed") from None
 
 
 def is_lost(error: grpc.aio.AioRpcError) -> bool:
