@@ -22,7 +22,7 @@ LONG_RUNNING = ("mulligan up", "sushy-emulator")
 """What a reader leaves running in a terminal, until Ctrl-C."""
 PORT = "127.0.0.1:8100"
 """Where the pages' BMCs are; here, they get a free port."""
-WITHIN_S = 60.0
+WITHIN_S = 40.0
 SEED = 38329
 """Makes the emulator's first random delays short: each of 1 to 11 s is then 1 or 2 s."""
 
@@ -107,7 +107,7 @@ def _running(shown: Shown, place: Path, environment: Mapping[str, str]) -> Itera
         deadline = time.monotonic() + WITHIN_S
         while missing := missing_words(shown.output, out.read_text()):
             assert process.poll() is None and time.monotonic() < deadline, (
-                f"$ {shown.command}\nprints no {missing}, but\n{out.read_text()}"
+                f"$ {shown.command}\nprints no {missing}, but\n{_ends(out, environment['HOME'])}"
             )
             time.sleep(0.05)
         yield
@@ -119,6 +119,13 @@ def _running(shown: Shown, place: Path, environment: Mapping[str, str]) -> Itera
             process.kill()
             raise
     assert code == 0 or name != "mulligan", f"{name} ended with {code}: {out.read_text()}"
+
+
+def _ends(out: Path, home: str) -> str:
+    """Return the last lines that were printed and logged."""
+    logs = sorted(Path(home, ".local", "state", "mulligan", "logs").glob("*.log"))
+    tails = {file.name: file.read_text().splitlines()[-8:] for file in (out, *logs)}
+    return "\n".join(line for name, lines in tails.items() for line in (f"-- {name}", *lines))
 
 
 class _Shell:
