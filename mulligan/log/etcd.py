@@ -27,7 +27,7 @@ from mulligan.log.etcd_kv import (
     TxnResult,
     prefix_end,
 )
-from mulligan.log.etcd_lane import Lane, answered, in_our_words, is_lost
+from mulligan.log.etcd_lane import Lane, Preferred, answered, in_our_words, is_lost
 from mulligan.log.store import Compacted, OutcomeUnknown, WatchLost
 
 __all__ = [
@@ -51,9 +51,8 @@ class Etcd:
 
     def __init__(self, settings: EtcdSettings) -> None:
         self._timeout = settings.timeout
-        self._writes = Lane(settings)
-        self._watches = Lane(settings)
-        self._bulk = Lane(settings)
+        preferred = Preferred()
+        self._writes, self._watches, self._bulk = (Lane(settings, preferred) for _ in range(3))
         self._methods: dict[tuple[grpc.aio.Channel, str], Any] = {}
 
     async def __aenter__(self) -> Self:

@@ -24,18 +24,25 @@ def read_pem(path: str) -> bytes | None:
         return file.read()
 
 
+class Preferred:
+    """The endpoint in use. What one lane learns of it, by a deadline say, holds for all lanes."""
+
+    def __init__(self) -> None:
+        self.index = 0
+
+
 class Lane:
     """One connection per endpoint, used one at a time; a failing one makes way for the next.
 
     Lanes never share connections, so bulk reads on one cannot hold up a write on another.
     """
 
-    def __init__(self, settings: EtcdSettings) -> None:
+    def __init__(self, settings: EtcdSettings, preferred: Preferred) -> None:
         self._targets = [e.rpartition("://")[2].rstrip("/") for e in settings.endpoints]
         self._settings = settings
         self._credentials = _credentials(settings)
         self._channels: dict[int, grpc.aio.Channel] = {}
-        self._current = 0
+        self._preferred = preferred
 
     @property
     def endpoints(self) -> int:
@@ -45,7 +52,7 @@ class Lane:
     async def connected(self) -> grpc.aio.Channel:
         """Return a connected channel; raise Unavailable when no endpoint can be reached now."""
         for _ in self._targets:
-            channel = self._channel(self._current)
+            channel = self._channel(self._preferred.index)
             if await _is_ready(channel, self._settings.connect_timeout):
                 return channel
             self.leave(channel)
@@ -53,8 +60,9 @@ class Lane:
 
     def leave(self, channel: grpc.aio.Channel) -> None:
         """Go on with the next endpoint, unless somebody already did."""
-        if self._channels.get(self._current) is channel:
-            self._current = (self._current + 1) % len(self._targets)
+        preferred = self._preferred
+        if self._channels.get(preferred.index) is channel:
+            preferred.index = (preferred.index + 1) % len(self._targets)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -72,6 +72,7 @@ class Follower:
         self._pace = pace
         self._rng = rng
         self._watching = anyio.CancelScope()
+        self._rung = Seq(0)
 
     async def follow(self) -> None:
         """Apply entries as they appear, for as long as the log has not halted."""
@@ -79,6 +80,7 @@ class Follower:
             try:
                 mark = await self.catch_up()
                 with anyio.CancelScope() as self._watching:
+                    self._rung = mark.seq
                     await self._listen(mark.revision)
             except (Unavailable, Exhausted, WatchLost, Compacted, Gap):
                 await anyio.sleep(self._pace.retry * self._rng.uniform(0.3, 1.0))
@@ -86,16 +88,21 @@ class Follower:
                 self._view.halt(error)
 
     async def poll(self) -> None:
-        """Look at the head now and then: a watch that fell silent is found out and replaced."""
+        """Look at the head now and then: a watch that fell silent is found out and replaced.
+
+        What counts is what the watch brought. The view may be at the head without it, for a lost
+        race brings entries too; a writer that learns of others only so comes too late every time.
+        """
         while self._view.failure is None:
             away = self._view.away is not None
             await anyio.sleep(self._pace.retry if away else self._pace.poll)
             try:
                 mark = await self._mark()
-                with anyio.move_on_after(self._pace.grace) as scope:
-                    await self._view.wait(mark.seq)
-                if scope.cancelled_caught:
-                    self._watching.cancel()
+                watching = self._watching
+                if self._rung < mark.seq:
+                    await anyio.sleep(self._pace.grace)
+                if self._rung < mark.seq:
+                    watching.cancel()
             except (Unavailable, Exhausted):
                 continue
             except Exception as error:
@@ -126,6 +133,7 @@ class Follower:
             async for batch in bell:
                 for raw in batch:
                     view.apply(raw)
+                    self._rung = max(self._rung, raw.seq)
 
 
 async def load_recent(

@@ -1,6 +1,7 @@
 """Seeded runs of several writers on one faulty disk: whatever happens, the log stays a log."""
 
 import asyncio
+from collections.abc import Sequence
 
 import anyio
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from mulligan.log.follower import Pace
 from mulligan.log.memory import Faults, MemoryDisk, MemoryLog
 from mulligan.log.protocol import Acked, Stored
 from mulligan.log.regionlog import LogSettings
+from mulligan.log.store import Raw
 from mulligan.log.verify import verify
 from mulligan.model import RegionName, Seq, StreamId
 
@@ -94,3 +96,29 @@ async def run(faults: Faults) -> None:
 @given(FAULTS)
 def test_no_fault_loses_doubles_or_reorders_a_commit(faults: Faults) -> None:
     asyncio.run(run(faults))
+
+
+class CountedDisk(MemoryDisk):
+    """A disk that counts the watches begun on it."""
+
+    watches = 0
+
+    def subscribe(self) -> asyncio.Queue[Sequence[Raw] | None]:
+        self.watches += 1
+        return super().subscribe()
+
+
+async def test_a_silent_watch_is_replaced_though_lost_races_keep_the_view_at_the_head() -> None:
+    disk = CountedDisk()
+    async with (
+        MemoryLog.open(RegionName("r"), disk, QUICK) as here,
+        MemoryLog.open(RegionName("r"), disk, QUICK) as there,
+    ):
+        await count_up(here, "claim/a", 1)
+        begun = disk.watches
+        disk.faults = Faults(deaf=1.0)
+        with anyio.fail_after(5):
+            while disk.watches == begun:
+                await asyncio.gather(
+                    *(count_up(log, f"claim/{id(log)}", 1) for log in (here, there))
+                )
