@@ -97,6 +97,7 @@ class Calls:
         left = max(0.01, pursuit.backoff.left)
         with anyio.fail_after(left):
             metadata = await pursuit.prepare()
+        metadata = {**metadata, **self._positions.header(self._directory.region)}
         request = self._positions.into(request, self._directory.region)
         async with self._channels.to(pursuit.address).request(
             route,
@@ -116,6 +117,7 @@ class Calls:
         self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
     ) -> AsyncIterator[Reply]:
         metadata = await pursuit.prepare()
+        metadata = {**metadata, **self._positions.header(self._directory.region)}
         channel = self._channels.to(pursuit.address)
         with anyio.fail_after(CONNECT):
             await channel.__connect__()

@@ -8,6 +8,9 @@ from mulligan.proto.v1 import Freshness, Position
 
 Message = TypeVar("Message")
 
+POSITION_HEADER = "mulligan-position"
+"""Metadata of every call: the highest position seen, as ``region:seq``."""
+
 
 class Positions:
     """The highest log position that this client has seen, by region."""
@@ -26,6 +29,11 @@ class Positions:
         position = getattr(answer, "position", None)
         if isinstance(position, Position) and position.seq > self._seen.get(position.region, 0):
             self._seen[position.region] = position.seq
+
+    def header(self, region: str) -> dict[str, str]:
+        """Return the metadata that makes any instance catch up with what was seen in ``region``."""
+        seq = self._seen.get(region, 0)
+        return {POSITION_HEADER: f"{region}:{seq}"} if seq and not self._allow_stale else {}
 
     def into(self, request: Message, region: str) -> Message:
         """Return the request with what was seen in ``region`` as its least freshness.

@@ -10,8 +10,15 @@ from grpclib.const import Status
 from grpclib.events import RecvRequest
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from mulligan.errors import DeadlineExceeded, PermissionDenied, Unauthenticated, Unavailable
+from mulligan.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
 from mulligan.handlers import roles
+from mulligan.model import Position
 from mulligan.proto.v1 import PERMISSIONS
 from mulligan.services.caller import Caller, set_caller
 from mulligan.services.runtime import Runtime
@@ -29,6 +36,11 @@ class Method(Protocol):
 
 
 _OPEN_PACKAGES = ("/grpc.health.", "/grpc.reflection.")
+POSITION_HEADER = "mulligan-position"
+"""Metadata that carries the highest position the caller has seen, as ``region:seq``."""
+
+CATCH_UP_S = 3.0
+
 STREAMS = frozenset(
     {
         "/mulligan.v1.Log/ReadLog",
@@ -85,6 +97,7 @@ class Gate:
         try:
             if self._draining:
                 raise Unavailable("this instance is shutting down; another one answers", 0.2)
+            await self._catch_up(metadata)
             permission = PERMISSIONS[name]
             if permission != "public":
                 set_caller(await self._admit(permission, metadata))
@@ -97,6 +110,25 @@ class Gate:
                 log.exception("a call failed unexpectedly", extra={"method": name})
                 known = GRPCError(Status.INTERNAL, "something unexpected failed; the log says what")
             raise known from error
+
+    async def _catch_up(self, metadata: Mapping[str, Any]) -> None:
+        """Wait until this process knows of all that the caller has seen, at whichever instance."""
+        text = metadata.get(POSITION_HEADER)
+        if not text:
+            return
+        try:
+            seen = Position.parse(str(text))
+        except ValueError as error:
+            raise InvalidArgument(POSITION_HEADER, str(error)) from error
+        if seen.region != self._runtime.region:
+            return
+        log = self._runtime.parts.log
+        with anyio.move_on_after(CATCH_UP_S):
+            await log.wait(seen.seq)
+        if log.head.seq < seen.seq:
+            raise Unavailable(
+                f"this instance is at {log.head.seq} and you have seen {seen.seq}; try again", 0.5
+            )
 
     async def _bounded(self, method: Method, name: str, stream: Any) -> None:
         if stream.deadline is not None:

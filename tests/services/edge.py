@@ -1,6 +1,6 @@
 """Bare gRPC calls to a region's services: one attempt each, as any client in any language."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -38,13 +38,20 @@ class Edge:
             channel.close()
 
     async def call(
-        self, method: str, message: Any, token: str = "", *, timeout: float = 20.0
+        self,
+        method: str,
+        message: Any,
+        token: str = "",
+        *,
+        timeout: float = 20.0,
+        metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """Call ``Service.method_name``; with a token, as its bearer."""
         service, _, name = method.partition(".")
         stub = getattr(v1, f"{service.capitalize()}Stub")(self.channel(service))
-        metadata = {"authorization": f"Bearer {token}"} if token else {}
-        return await getattr(stub, name)(message, metadata=metadata, timeout=timeout)
+        bearer = {"authorization": f"Bearer {token}"} if token else {}
+        sent = {**bearer, **(metadata or {})}
+        return await getattr(stub, name)(message, metadata=sent, timeout=timeout)
 
     async def token(self, account: str, secret: str, project: str = "") -> str:
         request = v1.LoginRequest(account=account, secret=secret, project=project)

@@ -13,6 +13,7 @@ import pytest
 from grpclib import Status
 
 from mulligan.client import Client
+from mulligan.errors import FailedPrecondition, NotFound
 from mulligan.proto import v1
 from tests.e2e.fleet import CREDENTIAL, IMAGE, Fleet, machine, rests, write_image
 from tests.e2e.region import RunningRegion, until
@@ -201,18 +202,37 @@ async def test_an_image_that_is_not_there_says_where_to_put_it(world: World) -> 
     await rests(world.admin, BLUE, v1.MachineState.AVAILABLE, 40)
 
 
-async def test_a_reservation_that_has_not_begun_cannot_be_deployed(
-    world: World, edge: Edge, tokens: Tokens
-) -> None:
+async def test_a_reservation_that_has_not_begun_cannot_be_deployed(world: World) -> None:
     start = datetime.now(UTC) + timedelta(hours=1)
     await exact(world.red, "tomorrow", SPARE, start=start)
     deploy = v1.DeployMachineRequest(claim="tomorrow", image=IMAGE)
-    refused = await refusal(edge.call("control.deploy_machine", deploy, tokens.red))
-    assert refused.status is Status.FAILED_PRECONDITION
-    assert "begins at" in refused.message
-    await world.red.resource.release_claim(v1.ReleaseClaimRequest(claim="tomorrow"))
-    refused = await refusal(edge.call("control.deploy_machine", deploy, tokens.red))
-    assert refused.status is Status.NOT_FOUND, "the name is free again"
+    with pytest.raises(FailedPrecondition, match="begins at"):
+        await world.red.control.deploy_machine(deploy)
+
+
+async def test_what_one_service_answered_the_next_one_knows(world: World) -> None:
+    # The client says what it has seen; every instance catches up with that before it decides.
+    start = datetime.now(UTC) + timedelta(days=2)
+    for _ in range(10):
+        await exact(world.red, "to and fro", SPARE, start=start)
+        deploy = v1.DeployMachineRequest(claim="to and fro", image=IMAGE)
+        with pytest.raises(FailedPrecondition, match="begins at"):
+            await world.red.control.deploy_machine(deploy)
+        await world.red.resource.release_claim(v1.ReleaseClaimRequest(claim="to and fro"))
+        with pytest.raises(NotFound):
+            await world.red.control.deploy_machine(deploy)
+
+
+async def test_a_position_that_cannot_be_reached_is_refused_after_a_while(
+    edge: Edge, tokens: Tokens
+) -> None:
+    request = v1.GetImageRequest(image=IMAGE)
+    metadata = {"mulligan-position": f"{edge.region.config.region}:999999999"}
+    refused = await refusal(edge.call("control.get_image", request, tokens.red, metadata=metadata))
+    assert refused.status is Status.UNAVAILABLE
+    metadata = {"mulligan-position": "yesterday"}
+    refused = await refusal(edge.call("control.get_image", request, tokens.red, metadata=metadata))
+    assert refused.status is Status.INVALID_ARGUMENT
 
 
 async def test_a_claim_deploys_only_the_machines_it_holds(
