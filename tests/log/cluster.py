@@ -15,11 +15,11 @@ from .conftest import etcd_binary, free_ports
 class ClusterMember:
     """One etcd process of a cluster, on a data directory of its own."""
 
-    def __init__(self, name: str, home: Path, certs: Path) -> None:
+    def __init__(self, name: str, home: Path, certs: Path, ports: list[int]) -> None:
         self.name = name
         self._home = home
         self._certs = certs
-        self._ports = free_ports(3)
+        self._ports = ports
         self.endpoint, self.peer_url = (f"https://127.0.0.1:{port}" for port in self._ports[:2])
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,6 +66,11 @@ class ClusterMember:
         assert self._process
         self._process.send_signal(signal.SIGCONT)
 
+    def said(self) -> str:
+        """The end of its log, and whether it still runs."""
+        code = self._process.poll() if self._process else None
+        return f"{self.name} ({code}): " + (self._home / f"{self.name}.log").read_text()[-1500:]
+
     def serves(self) -> bool:
         """Whether it answers linearizable reads."""
         return b'"health":"true"' in self._get("health")
@@ -86,7 +91,10 @@ class Cluster:
     """Three members that know each other."""
 
     def __init__(self, home: Path, certs: Path) -> None:
-        self.members = [ClusterMember(f"m{n}", home, certs) for n in range(3)]
+        ports = free_ports(9)
+        self.members = [
+            ClusterMember(f"m{n}", home, certs, ports[3 * n : 3 * n + 3]) for n in range(3)
+        ]
         self._certs = certs
 
     def start(self) -> None:
@@ -95,7 +103,7 @@ class Cluster:
         for member in self.members:
             if not member.running:
                 member.start(initial)
-        _until(lambda: all(member.serves() for member in self.members))
+        self._until(lambda: all(member.serves() for member in self.members))
 
     def kill(self) -> None:
         """Kill every member."""
@@ -110,7 +118,7 @@ class Cluster:
             found[:] = [member for member in self.members if member.leads()]
             return len(found) == 1
 
-        _until(look)
+        self._until(look)
         return found[0]
 
     def followers(self) -> list[ClusterMember]:
@@ -128,9 +136,9 @@ class Cluster:
             key=str(self._certs / "client.key"),
         )
 
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "the cluster did not come to serve"
-        time.sleep(0.05)
+    def _until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError("\n".join(member.said() for member in self.members))
+            time.sleep(0.05)
