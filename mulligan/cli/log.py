@@ -90,7 +90,10 @@ async def stream_key(session: Session, kind: str, key: str) -> str:
     if is_uuid(key):
         return key
     request = ResolveRequest(kind=kind, names=[key], project=session.chosen.context.project)
-    names = (await session.client.meta.resolve(request)).names
+    try:
+        names = (await session.client.meta.resolve(request)).names
+    except InvalidArgument:  # streams such as key/1 and region/local have no names
+        return key
     return names[0].uuid if names else key
 
 
