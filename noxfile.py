@@ -1,4 +1,4 @@
-"""The project's commands, for `make` and for people: `nox -s check|test|generate|bench`.
+"""The project's commands, for `make` and for people: `nox -s check|test|crash|generate|bench`.
 
 They run in the environment that `make setup` builds from uv.lock, so there is one set of versions.
 """
@@ -38,6 +38,12 @@ def check(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """The test suite; arguments after `--` go to pytest."""
     run(session, "python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """The long runs in which processes are killed again and again."""
+    run(session, "python", "-m", "pytest", "-q", "-m", "crash", *session.posargs)
 
 
 @nox.session
