@@ -238,10 +238,13 @@ class RunningRegion:
         assert self.config.tls.ca is not None
         return Channel(address.host, address.port, ssl=client_context(self.config.tls.ca))
 
-    async def cli(self, *words: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
+    async def cli(
+        self, *words: str, within: float = 60.0, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command line to its end, as a user types it."""
         with anyio.fail_after(within):
-            ended = await anyio.run_process([*MULLIGAN, *words], env=self.environment, check=False)
+            environment = {**self.environment, **more}
+            ended = await anyio.run_process([*MULLIGAN, *words], env=environment, check=False)
         out, err = ended.stdout.decode(), ended.stderr.decode()
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(list(words), ended.returncode, out, err)

@@ -1,7 +1,8 @@
 """Parts that die, freeze or come late under real work: all of it converges, nothing twice."""
 
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import partial
@@ -23,6 +24,7 @@ from mulligan.embedded.ports import free_ports
 from mulligan.embedded.ready import all_serving
 from mulligan.embedded.region import embedded_etcd, embedded_postgres
 from mulligan.errors import DeadlineExceeded, Exhausted
+from mulligan.log.registry import TTL
 from mulligan.model import new_id
 from mulligan.proto import v1
 from mulligan.services.serve import SERVICES
@@ -69,7 +71,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def world(region: RunningRegion, place: Path) -> AsyncIterator[World]:
-    fleet = Fleet(region, place / "fleet", MACHINES)
+    fleet = Fleet(region, place / "fleet", 3 * MACHINES)
     admin = region.client(patience=PATIENCE)
     async with fleet.emulator:
         await fleet.prepare(admin)
@@ -118,7 +120,7 @@ async def take_and_give_back(
         await anyio.sleep(0.02)
 
 
-async def kill_in_turn(world: World, stop: anyio.Event) -> None:
+async def kill_in_turn(world: World, parts: Sequence[str], stop: anyio.Event) -> None:
     """Kill each part, the next one when work goes on after the one before."""
     head = 0
 
@@ -127,7 +129,7 @@ async def kill_in_turn(world: World, stop: anyio.Event) -> None:
         assert status.head is not None
         return status.head.seq > head + 10
 
-    for name in KILLED:
+    for name in parts:
         await until(moved_on, f"work goes on before {name} is killed", PATIENCE)
         await world.region.kill(name)
         status = await world.admin.log.get_log_status(v1.GetLogStatusRequest())
@@ -137,25 +139,40 @@ async def kill_in_turn(world: World, stop: anyio.Event) -> None:
     stop.set()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_all_work_converges_though_every_part_is_killed_in_turn(world: World) -> None:
+    await converges(world, world.fleet.names[:MACHINES], KILLED)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(2))
+async def test_all_work_converges_though_parts_are_killed_at_random(
+    world: World, seed: int
+) -> None:
+    names = world.fleet.names[(seed + 1) * MACHINES : (seed + 2) * MACHINES]
+    await converges(world, names, random.Random(seed).choices(KILLED, k=20))
+
+
+async def converges(world: World, names: Sequence[str], killed: Sequence[str]) -> None:
+    """Bring machines up and take from the pool while parts are killed; prove the outcome."""
     acknowledged, stop = Acknowledged(), anyio.Event()
     takers = [world.tenant, *(world.region.client("rita", "rita-red-secret", "red") for _ in "ab")]
     async with anyio.create_task_group() as tasks:
-        for name in world.fleet.names:
+        for name in names:
             tasks.start_soon(bring_up, world, acknowledged, name)
         for seed, client in enumerate(takers):
             tasks.start_soon(take_and_give_back, client, acknowledged, seed, stop)
-        tasks.start_soon(kill_in_turn, world, stop)
+        tasks.start_soon(kill_in_turn, world, killed, stop)
     facts = await read_history(world.admin)
     seqs = {fact.commit: fact.seq for fact in facts}
     assert acknowledged.commits.keys() <= seqs.keys(), "every acknowledged request is in the log"
     assert all(seqs[commit] <= at for commit, at in acknowledged.commits.items())
-    assert len(acknowledged.commits) > 7 * MACHINES
+    assert len(acknowledged.commits) > 5 * len(names)
     assert overbooked(facts) == {}
     assert attempted_twice(facts) == []
     sent, allowed = was_sent(world.fleet.writes()), may_have_sent(facts)
-    assert sum(counts["InsertMedia"] for counts in sent.values()) >= MACHINES
+    assert sum(counts["InsertMedia"] for counts in sent.values()) >= len(names)
     for system, counts in sent.items():
         assert counts <= allowed[system], f"{system} was sent more than the log accounts for"
     assert await read_models_differ(world.admin) == {}
@@ -249,8 +266,14 @@ async def test_without_etcd_commands_say_so_soon_and_go_on_when_it_is_back(
     async with away(world.region, "etcd", how):
         refused = await timed(edge.call("resource.claim_exact", asked, token), within=12)
         assert is_away(refused)
-        listing = edge.call("resource.list_claims", v1.ListClaimsRequest(), token)
-        assert await timed(listing, within=6) is None, "reads need no etcd"
+        # A silent etcd is noticed by a lease's renewal: reads must outlast that.
+        until_renewed = time.monotonic() + (TTL * 0.6 if how == "frozen" else 0)
+        while True:
+            listing = edge.call("resource.list_claims", v1.ListClaimsRequest(), token)
+            assert await timed(listing, within=6) is None, "reads need no etcd"
+            if time.monotonic() > until_renewed:
+                break
+            await anyio.sleep(0.1)
     repeated = await edge.call("resource.claim_exact", asked, token)
     again = await edge.call("resource.claim_exact", asked, token)
     assert again.claim == repeated.claim
