@@ -103,7 +103,7 @@ class TlsConfig(Section, frozen=True, kw_only=True):
 
 
 class ListenConfig(Section, frozen=True, kw_only=True):
-    """Where each service listens (host:port; port 0 lets the system choose)."""
+    """Where each service listens (host:port)."""
 
     iam: Address = Address("127.0.0.1:7001")
     meta: Address = Address("127.0.0.1:7002")
@@ -138,8 +138,7 @@ class SecretsConfig(Section, frozen=True, kw_only=True):
 class LimitsConfig(Section, frozen=True, kw_only=True):
     """What one request may ask for."""
 
-    max_message_bytes: Annotated[int, Meta(ge=2**16, le=2**30)] = 4 * 2**20
-    page_size_max: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    page_size_max: Annotated[int, Meta(ge=1, le=1000)] = 1000
     deadline_s: Annotated[
         float, Meta(gt=0, le=3600, description="seconds, for calls that bring no deadline")
     ] = 30.0
@@ -153,14 +152,6 @@ class LogConfig(Section, frozen=True, kw_only=True):
         Meta(description="debug, info, warning, error"),
     ] = "info"
     format: Annotated[Literal["text", "json"], Meta(description="text, json")] = "text"
-
-
-class ProjectorConfig(Section, frozen=True, kw_only=True):
-    """The projector."""
-
-    batch_entries: Annotated[
-        int, Meta(ge=1, le=100_000, description="log entries folded in one transaction, at most")
-    ] = 500
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -182,7 +173,6 @@ class Config(Section, frozen=True, kw_only=True):
     secrets: SecretsConfig = SecretsConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
-    projector: ProjectorConfig = ProjectorConfig()
 
 
 def load(path: Path | None, env: Mapping[str, str], *, check_files: bool = True) -> Config:
@@ -301,6 +291,9 @@ def _contradictions(config: Config, source: Source, check_files: bool) -> Iterat
     seen: dict[Address, str] = {}
     for key in config.listen.__struct_fields__:
         address: Address = getattr(config.listen, key)
+        if not address.port:
+            fix = "name the port; the catalog tells clients of it"
+            yield Problem(source.where("listen", key), f"listen.{key}", "port 0 is none", fix)
         if address.port and address in seen:
             message = f"{address} is taken by listen.{seen[address]}"
             fix = "give each service its own port"

@@ -164,6 +164,8 @@ async def power(
     session: Session,
     target: Annotated[str, typer.Argument(metavar="on|off|shutdown|restart")],
     machines: MachinesArgument,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = AT_MOST,
     yes: YesOption = False,
 ) -> None:
     """Switch machines on or off, shut down their system, or restart them."""
@@ -180,7 +182,10 @@ async def power(
         request = PowerMachineRequest(machine=name, target=known[target])
         return (await session.client.control.power_machine(request)).machine
 
-    session.out.rows(await each(names, switch), COLUMNS)
+    found: Sequence[Machine | None] = await each(names, switch)
+    if wait:
+        found = await settle(session, names, (), timeout)
+    session.out.rows(found, COLUMNS)
 
 
 @verb(app, "abort")

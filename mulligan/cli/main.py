@@ -18,7 +18,7 @@ from mulligan.cli.verbs import Common
 NOUNS: dict[str, tuple[str, str]] = {
     "init": ("run", "Set up a region: CA, admin account, configuration."),
     "up": ("run", "Run everything here, with an embedded etcd and Postgres."),
-    "serve": ("run", "Run one service or several."),
+    "serve": ("run", "Run one service."),
     "demo": ("run", "Start everything with an emulated fleet and walk through it."),
     "login": ("login", "Log in and remember the tokens."),
     "logout": ("login", "Forget the tokens of a context."),

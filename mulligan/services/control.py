@@ -27,6 +27,7 @@ from mulligan.services.configure import configure
 from mulligan.services.objects import fetch, identify
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Runtime
+from mulligan.services.sealing import sealed
 
 SECRET_KIND = "bmc"
 POWER: dict[v1.PowerTarget, operations.PowerTarget] = {
@@ -61,12 +62,8 @@ class Control(v1.ControlBase):
         command = images.CreateCredential(
             credential=CredentialId(request.id), name=message.name, version=version
         )
-        stored = False
-        try:
-            stored = not (await self._commands.execute(command, request)).repeat
-        finally:
-            if not stored:
-                await secrets.retire(SECRET_KIND, request.id, version)
+        async with sealed(secrets, SECRET_KIND, request.id, version) as kept:
+            kept.landed = not (await self._commands.execute(command, request)).repeat
         known = await fetch(self._commands, "credential", request.id)
         return v1.CredentialResponse(
             credential=render.credential(known, self._rt.region), position=self._position()

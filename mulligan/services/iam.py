@@ -13,6 +13,7 @@ from mulligan.services.objects import fetch, identify
 from mulligan.services.passwords import Passwords
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Runtime
+from mulligan.services.sealing import sealed
 from mulligan.services.signing import SigningKeys
 
 _REFUSED = "the account or the secret is wrong"
@@ -117,13 +118,8 @@ class Iam(v1.IamBase):
             kind=message.kind or "user",
             secret_version=version,
         )
-        stored = False
-        try:
-            outcome = await commands.execute(command, request)
-            stored = not outcome.repeat
-        finally:
-            if version and not stored:
-                await secrets.retire("account", request.id, version)
+        async with sealed(secrets, "account", request.id, version) as kept:
+            kept.landed = not (await commands.execute(command, request)).repeat
         return await self._account_response(request.id)
 
     async def get_account(self, message: v1.GetAccountRequest) -> v1.AccountResponse:

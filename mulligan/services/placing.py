@@ -165,8 +165,9 @@ class Placing:
         why = await why_not(self._rt.parts.database, group.amounts, start, end, group.filter)
         taken = f"; {len(rejected)} were taken by others meanwhile" if rejected else ""
         raise Exhausted(
-            f"group {group.name or '(unnamed)'} asks for {group.count} providers and"
-            f" {choice.fitting} fit: {why.text()}{taken}"
+            f"group {group.name or '(unnamed)'} asks for"
+            f" {group.count} provider{'s' if group.count > 1 else ''} and {choice.fitting}"
+            f" fit: {why.text()}{taken}"
         )
 
     async def _wanted(self, messages: list[v1.RequestGroup]) -> list[Wanted]:
