@@ -23,7 +23,7 @@ from mulligan.config import Address
 from mulligan.embedded.ports import free_ports
 from mulligan.embedded.ready import all_serving
 from mulligan.embedded.region import embedded_etcd, embedded_postgres
-from mulligan.errors import DeadlineExceeded, Exhausted
+from mulligan.errors import Exhausted
 from mulligan.log.registry import TTL
 from mulligan.model import new_id
 from mulligan.proto import v1
@@ -105,19 +105,26 @@ async def take_and_give_back(
     """Take from the pool, more than it has, and give back, until told to stop."""
     rng = random.Random(seed)
     held: list[str] = []
+
+    async def give_back() -> None:
+        back = v1.ReleaseClaimRequest(claim=held.pop(rng.randrange(len(held))))
+        await acknowledged.sent(client.resource.release_claim, back)
+
     while not stop.is_set():
         group = v1.RequestGroup(resources={"memory": rng.randint(1, 3)})
+        enough = len(held) > 2
         try:
             made = await acknowledged.sent(
                 client.resource.make_claim, v1.MakeClaimRequest(groups=[group])
             )
             held.append(made.claim.uuid)
-        except (Exhausted, DeadlineExceeded):
-            pass
-        if len(held) > 2:
-            back = v1.ReleaseClaimRequest(claim=held.pop(rng.randrange(len(held))))
-            await acknowledged.sent(client.resource.release_claim, back)
+        except Exhausted:
+            enough = bool(held)
+        if enough:
+            await give_back()
         await anyio.sleep(0.02)
+    while held:
+        await give_back()
 
 
 async def kill_in_turn(world: World, parts: Sequence[str], stop: anyio.Event) -> None:
