@@ -30,20 +30,23 @@ class Share(msgspec.Struct, frozen=True):
     in_flight: int
     commands: int
     events: int
+    rate: float
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one writer process did; latencies in seconds."""
+    """What one writer process did; latencies and processor time in seconds."""
 
     latencies: list[float]
     began: float
     ended: float
+    cpu: float
     transactions: int
     lost_races: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--in-flight", type=int, default=64, help="commands at once, per writer")
+    parser.add_argument("--rate", type=float, help="commands/s in all, in place of --in-flight")
     parser.add_argument("--writers", type=int, default=1, help="processes that append")
     parser.add_argument("--events", type=int, default=100_000, help="events in all")
     parser.add_argument("--events-per-command", type=int, default=1)
@@ -53,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     commands = args.events // args.events_per_command // args.writers
     with running_etcd() as settings:
-        share = Share(settings, args.in_flight, commands, args.events_per_command)
+        rate = (args.rate or 0.0) / args.writers
+        share = Share(settings, args.in_flight, commands, args.events_per_command, rate)
         raw = _raw(settings, args.in_flight * args.writers, args.raw)
         outcomes = _write(share, args.writers)
         commits, sound = uvloop.run(_verified(settings))
@@ -96,9 +100,13 @@ async def _writer(share: Share, ready: Callable[[], object]) -> Outcome:
             await log.append(commit, read=ReadSet(at=log.head.seq, streams=streams))
 
         ready()
-        began = time.time()
-        latencies = await _in_flight(command, share.in_flight, share.commands)
-        return Outcome(latencies, began, time.time(), log.transactions, log.lost_races)
+        began, spent = time.time(), time.process_time()
+        if share.rate:
+            latencies = await _paced(command, share.rate, share.commands)
+        else:
+            latencies = await _in_flight(command, share.in_flight, share.commands)
+        cpu = time.process_time() - spent
+        return Outcome(latencies, began, time.time(), cpu, log.transactions, log.lost_races)
 
 
 def _commit(events: int) -> Commit:
@@ -130,6 +138,26 @@ async def _in_flight(
             latencies.append(time.perf_counter() - began)
 
     await asyncio.gather(*(worker() for _ in range(at_once)))
+    return latencies
+
+
+async def _paced(
+    command: Callable[[], Coroutine[Any, Any, None]], rate: float, count: int
+) -> list[float]:
+    """Issue commands on a fixed schedule; a latency runs from when its command was due."""
+    latencies: list[float] = []
+    began = time.perf_counter()
+
+    async def one(due: float) -> None:
+        await command()
+        latencies.append(time.perf_counter() - due)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(count):
+            due = began + number / rate
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            tasks.create_task(one(due))
     return latencies
 
 
@@ -169,6 +197,9 @@ def _figures(outcomes: Sequence[Outcome], events: int, raw: float) -> dict[str, 
         "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 2),
         "raw_etcd_txn_per_s": round(raw),
         "ratio_to_raw": round(rate / raw, 2),
+        "cpu_s_per_100k_commands": round(
+            sum(o.cpu for o in outcomes) / len(latencies) * 100_000, 2
+        ),
         "transactions": sum(o.transactions for o in outcomes),
         "lost_races": sum(o.lost_races for o in outcomes),
         "writer_slowest_per_s": round(paces[0]),
@@ -178,7 +209,8 @@ def _figures(outcomes: Sequence[Outcome], events: int, raw: float) -> dict[str, 
 
 
 def _print_table(args: argparse.Namespace, figures: dict[str, Any]) -> None:
-    print(f"{args.writers} writers x {args.in_flight} in flight, {args.events} events")
+    load = f"at {args.rate:g}/s in all" if args.rate else f"x {args.in_flight} in flight"
+    print(f"{args.writers} writers {load}, {args.events} events")
     for name, value in figures.items():
-        print(f"  {name:22} {value:>12,}")
+        print(f"  {name:24} {value:>12,}")
     sys.stdout.flush()

@@ -81,8 +81,8 @@ def new_id() -> str:
     millis = time.time_ns() // 1_000_000
     tail = secrets.randbits(74)
     value = (millis & (2**48 - 1)) << 80 | 0x7 << 76 | (tail >> 62) << 64
-    value |= 0b10 << 62 | tail & (2**62 - 1)
-    return str(uuid.UUID(int=value))
+    text = f"{value | 0b10 << 62 | tail & (2**62 - 1):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def utc_now() -> datetime:

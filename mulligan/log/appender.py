@@ -109,7 +109,8 @@ class Appender:
         self._now = now
         self._rng = rng
         self._turns = Turns(self.writer, rng)
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._queue: deque[Pending] = deque()
         self._queued_bytes = 0
         self._pending: dict[CommitId, Pending] = {}
@@ -124,10 +125,11 @@ class Appender:
         """Queue a commit, or join it if it waits already; a known one is answered at once."""
         known = self._view.window.find(commit.id)
         if known is not None:
-            return _repeated(commit, known[1], known[0])
+            _require_same(commit, known.commit)
+            return known
         if self._view.failure:
             raise self._view.failure
-        future: asyncio.Future[Acked] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Acked] = self._loop.create_future()
         pending = self._pending.get(commit.id)
         if pending is not None:
             _require_same(commit, pending.commit)
@@ -392,8 +394,3 @@ def _taken(earlier: Commit) -> AlreadyExists:
 def _require_same(commit: Commit, earlier: Commit) -> None:
     if commit.digest != earlier.digest:
         raise _taken(earlier)
-
-
-def _repeated(commit: Commit, earlier: Commit, seq: Seq) -> Acked:
-    _require_same(commit, earlier)
-    return Acked(seq=seq, commit=earlier, repeat=True)

@@ -6,7 +6,7 @@ implementations pass.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -14,7 +14,7 @@ from mulligan.events.envelope import Commit, Entry, EventRecord
 from mulligan.model import CommitId, RegionName, Seq, StreamId
 
 
-class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
+class ReadSet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The consistency boundary of a command: every stream it loaded, absent ones included.
 
     ``at`` is the position the states were exact at. ``assumes`` are commits of this process, not
@@ -33,7 +33,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     create_revision: int
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
+class Stored(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An entry as read back: decoded, with its exact bytes and their hash."""
 
     entry: Entry
@@ -54,7 +54,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     log_id: str
 
 
-class Acked(msgspec.Struct, frozen=True, kw_only=True):
+class Acked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a commit stands in the log; ``repeat`` when an earlier request had put it there."""
 
     seq: Seq
@@ -62,7 +62,7 @@ class Acked(msgspec.Struct, frozen=True, kw_only=True):
     repeat: bool = False
 
 
-class Touch(NamedTuple):
+class Touch(msgspec.Struct, frozen=True, gc=False):
     """One event of a stream, with the entry and the commit that it came in."""
 
     seq: Seq

@@ -116,8 +116,7 @@ class RegionLog:
 
     def find(self, commit: CommitId) -> Acked | None:
         """Return a commit of the recent past by its id."""
-        found = self._view.window.find(commit)
-        return Acked(seq=found[0], commit=found[1], repeat=True) if found else None
+        return self._view.window.find(commit)
 
     def covers(self, since: datetime) -> bool:
         """Tell whether every entry written at ``since`` or later is in memory."""

@@ -4,8 +4,7 @@ from collections.abc import Sequence, Set
 from datetime import datetime
 from itertools import islice
 
-from mulligan.events.envelope import Commit
-from mulligan.log.protocol import Stored, TailTooShort, Touch
+from mulligan.log.protocol import Acked, Stored, TailTooShort, Touch
 from mulligan.model import CommitId, Seq, StreamId
 
 
@@ -18,7 +17,7 @@ class Window:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: dict[int, Stored] = {}
-        self._commits: dict[CommitId, tuple[Seq, Commit]] = {}
+        self._commits: dict[CommitId, Acked] = {}
         self._streams: dict[StreamId, list[Touch]] = {}
         self.moved: dict[StreamId, Seq] = {}
 
@@ -27,9 +26,9 @@ class Window:
         seq = stored.entry.seq
         self._entries[seq] = stored
         self._bytes += len(stored.value)
-        streams, moved = self._streams, self.moved
+        streams, moved, commits = self._streams, self.moved, self._commits
         for commit in stored.entry.commits:
-            self._commits[commit.id] = (seq, commit)
+            commits[commit.id] = Acked(seq=seq, commit=commit, repeat=True)
             for event in commit.events:
                 touches = streams.get(event.stream)
                 if touches is None:
@@ -42,7 +41,7 @@ class Window:
         ):
             self._drop_oldest()
 
-    def find(self, commit: CommitId) -> tuple[Seq, Commit] | None:
+    def find(self, commit: CommitId) -> Acked | None:
         """Return a commit kept here and where it stands."""
         return self._commits.get(commit)
 
@@ -77,7 +76,8 @@ class Window:
         stored = self._entries.pop(self.floor)
         self._bytes -= len(stored.value)
         for commit in stored.entry.commits:
-            if self._commits.get(commit.id, (0,))[0] == self.floor:
+            known = self._commits.get(commit.id)
+            if known is not None and known.seq == self.floor:
                 del self._commits[commit.id]
             for event in commit.events:
                 touches = self._streams[event.stream]
