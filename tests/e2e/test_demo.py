@@ -49,7 +49,8 @@ class Demo:
     async def ended(self, within: float) -> int:
         """Return the exit code; fail when it takes too long, or leaves a file."""
         code = await anyio.to_thread.run_sync(self.process.wait, within)
-        assert "Traceback" not in self.printed
+        begun = "A region in" in self.printed  # before, the interpreter itself may be interrupted
+        assert "Traceback" not in self.printed or not begun
         assert list(self.folder.iterdir()) == [self._out]
         return code
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import anyio
 import pytest
-from grpclib import Status
+from grpclib import GRPCError, Status
 
 from mulligan.client import Client
 from mulligan.errors import FailedPrecondition, NotFound
@@ -208,6 +208,7 @@ async def test_a_reservation_that_has_not_begun_cannot_be_deployed(world: World)
     deploy = v1.DeployMachineRequest(claim="tomorrow", image=IMAGE)
     with pytest.raises(FailedPrecondition, match="begins at"):
         await world.red.control.deploy_machine(deploy)
+    await world.red.resource.release_claim(v1.ReleaseClaimRequest(claim="tomorrow"))
 
 
 async def test_what_one_service_answered_the_next_one_knows(world: World) -> None:
@@ -316,6 +317,7 @@ async def test_two_claims_race_for_one_machine_and_one_wins(
     world: World, edge: Edge, tokens: Tokens
 ) -> None:
     outcomes: list[str] = []
+    texts: list[str] = []
 
     async def take(token: str) -> None:
         asked = v1.ClaimExactRequest(
@@ -323,8 +325,9 @@ async def test_two_claims_race_for_one_machine_and_one_wins(
         )
         try:
             made = await edge.call("resource.claim_exact", asked, token)
-        except Exception as error:
-            outcomes.append(getattr(error, "status", Status.UNKNOWN).name)
+        except GRPCError as error:
+            outcomes.append(error.status.name)
+            texts.append(error.message or "")
         else:
             outcomes.append("taken")
             winners.append((token, made.claim.uuid))
@@ -333,6 +336,6 @@ async def test_two_claims_race_for_one_machine_and_one_wins(
     async with anyio.create_task_group() as tasks:
         for token in [tokens.red, tokens.blue] * 4:
             tasks.start_soon(take, token)
-    assert sorted(outcomes) == ["RESOURCE_EXHAUSTED"] * 7 + ["taken"]
+    assert sorted(outcomes) == ["RESOURCE_EXHAUSTED"] * 7 + ["taken"], texts
     (token, claim), *_ = winners
     await edge.call("resource.release_claim", v1.ReleaseClaimRequest(claim=claim), token)
