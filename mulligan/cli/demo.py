@@ -90,7 +90,9 @@ async def _walk_with_fleet(config: Config, paths: RegionPaths, machines: int, be
     say(f"All services serve, {time.monotonic() - began:.1f} s after the start.")
     save_context(config_path(), REGION, context_of(config, paths), make_current=True)
     certificate, key = _bmc_certificate(paths)
-    fleet = EmulatedFleet(paths.state_dir / "fleet", machines, certificate=certificate, key=key)
+    fleet = EmulatedFleet(
+        paths.state_dir / "fleet", machines, certificate=certificate, key=key, slowest=5
+    )
     async with fleet:
         say(f"sushy-emulator serves {machines} BMCs at {fleet.address}.")
         steps = Walk(config, paths, fleet, certificate)

@@ -40,6 +40,14 @@ WSGIRequestHandler.protocol_version = "HTTP/1.1"
 """
 
 
+_POWER = """
+# The one thing the emulator draws by chance is when power follows, of 1 to 11 seconds.
+import random
+_draw = random.randint
+random.randint = lambda low, high: _draw(low, min(high, {slowest}))
+"""
+
+
 class EmulatedSystem(msgspec.Struct, frozen=True, kw_only=True):
     """One machine of the fleet; ``uuid`` is its Redfish system id."""
 
@@ -73,7 +81,8 @@ def _mac(number: int, port: int) -> str:
 class EmulatedFleet:
     """Runs the emulator while it is open (async context manager); all systems share one address.
 
-    ``user`` and ``password`` None leave out authentication. ``certificate`` and ``key`` are PEM
+    A machine's power follows a reset after 1 to ``slowest`` seconds, at random, 11 being the
+    emulator's own. ``user`` and ``password`` None leave out authentication. ``certificate`` and ``key`` are PEM
     files and switch to TLS. Needs the ``demo`` extra.
     """
 
@@ -86,11 +95,13 @@ class EmulatedFleet:
         password: str | None = "password",
         certificate: Path | None = None,
         key: Path | None = None,
+        slowest: int = 11,
     ) -> None:
         self.systems = emulated_systems(count)
         self.user = user
         self.password = password
         self.address = ""
+        self._slowest = slowest
         self._folder = folder
         self._certificate = certificate
         self._key = key
@@ -168,7 +179,8 @@ class EmulatedFleet:
             config["SUSHY_EMULATOR_SSL_CERT"] = str(self._certificate)
             config["SUSHY_EMULATOR_SSL_KEY"] = str(self._key)
         path = self._folder / "emulator.py"
-        path.write_text("".join(f"{name} = {value!r}\n" for name, value in config.items()) + _DISKS)
+        lines = "".join(f"{name} = {value!r}\n" for name, value in config.items())
+        path.write_text(lines + _DISKS + _POWER.format(slowest=self._slowest))
         return path
 
     def _write_accounts(self) -> Path:

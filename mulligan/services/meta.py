@@ -1,6 +1,6 @@
 """mulligan-meta: names of objects, both ways."""
 
-from mulligan.errors import InvalidArgument
+from mulligan.errors import InvalidArgument, PermissionDenied
 from mulligan.handlers.names import REGION_SCOPE, NameState, name_stream
 from mulligan.model import is_uuid
 from mulligan.proto import v1
@@ -15,6 +15,9 @@ PROJECT_SCOPED = frozenset({"claim"})
 KINDS = frozenset(
     {"account", "claim", "credential", "group", "image", "machine", "project", "provider"}
 )
+TENANTS_SEE = frozenset({"claim", "group", "image", "provider"})
+"""Kinds whose names are not only for operators; of claims, a tenant sees its own project's."""
+
 MAX_BATCH = 1000
 
 
@@ -28,6 +31,9 @@ class Meta(v1.MetaBase):
         """Find UUIDs by name, exactly at the head."""
         _require_kind(message.kind)
         _require_few(message.names, "names")
+        if not _may_see_kind(message.kind):
+            position = render.position(self._rt.parts.commands.position())
+            return v1.ResolveResponse(position=position)
         scope = self._scope(message.kind, message.project)
         commands = self._rt.parts.commands
         streams = [name_stream(message.kind, name, scope) for name in message.names]
@@ -44,12 +50,14 @@ class Meta(v1.MetaBase):
                 raise InvalidArgument(f"uuids[{index}]", f"{uuid!r} is not a UUID in lower case")
         position = await wait_for(self._rt, message.freshness, "names")
         rows = await queries.describe(self._rt.parts.database, list(message.uuids))
-        visible = [_row(r) for r in rows if self._may_see(r.scope)]
+        visible = [_row(r) for r in rows if _may_see_kind(r.kind) and self._may_see(r.scope)]
         return v1.DescribeResponse(names=visible, position=position)
 
     async def list_names(self, message: v1.ListNamesRequest) -> v1.ListNamesResponse:
         """List the names of a kind."""
         _require_kind(message.kind)
+        if not _may_see_kind(message.kind):
+            raise PermissionDenied(f"only operators may list the names of every {message.kind}")
         position = await wait_for(self._rt, message.freshness, "names")
         page = await queries.list_names(
             self._rt.parts.database,
@@ -78,6 +86,10 @@ class Meta(v1.MetaBase):
     def _may_see(self, scope: str) -> bool:
         who = caller()
         return scope == REGION_SCOPE or who.is_system or scope == who.project
+
+
+def _may_see_kind(kind: str) -> bool:
+    return kind in TENANTS_SEE or caller().is_system
 
 
 def _require_kind(kind: str) -> None:

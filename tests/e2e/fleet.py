@@ -34,7 +34,7 @@ class Fleet:
         self.certificate, key = folder / "bmc.pem", folder / "bmc.key"
         write_pair(pair, self.certificate, key)
         self.emulator = EmulatedFleet(
-            folder / "emulator", count, certificate=self.certificate, key=key
+            folder / "emulator", count, certificate=self.certificate, key=key, slowest=3
         )
         self.names = [f"node-{n:02d}" for n in range(count)]
 

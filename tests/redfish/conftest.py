@@ -63,7 +63,7 @@ def client(connect: Connect) -> BmcClient:
 
 @pytest.fixture(scope="session")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatedFleet]:
-    async with EmulatedFleet(tmp_path_factory.mktemp("fleet"), 12) as running:
+    async with EmulatedFleet(tmp_path_factory.mktemp("fleet"), 12, slowest=3) as running:
         yield running
 
 

@@ -287,3 +287,19 @@ async def test_secrets_are_in_no_answer_and_no_log(
     texts += [p.read_text(errors="replace") for p in region.paths.log("iam").parent.iterdir()]
     for secret in (password, SECRET, region.admin_secret):
         assert not [text for text in texts if secret in text]
+
+
+async def test_the_names_of_accounts_projects_and_machines_are_for_operators(
+    edge: Edge, tokens: Tokens
+) -> None:
+    for kind in ("account", "project", "machine", "credential"):
+        listing = v1.ListNamesRequest(kind=kind)
+        refused = await refusal(edge.call("meta.list_names", listing, tokens.red))
+        assert refused.status is Status.PERMISSION_DENIED
+        assert (await edge.call("meta.list_names", listing, tokens.admin)).names is not None
+    resolve = v1.ResolveRequest(kind="account", names=["admin"])
+    assert (await edge.call("meta.resolve", resolve, tokens.red)).names == []
+    found = (await edge.call("meta.resolve", resolve, tokens.admin)).names
+    assert [name.name for name in found] == ["admin"]
+    described = v1.DescribeRequest(uuids=[found[0].uuid])
+    assert (await edge.call("meta.describe", described, tokens.red)).names == []
