@@ -89,11 +89,11 @@ def show_difference(out: Output, steps: "Iterable[Step]") -> None:
         if step.request is None:
             unchanged += 1
             continue
-        out.note(f"{SIGNS[step.action]} {step.kind} {step.name}")
+        out.tell(f"{SIGNS[step.action]} {step.kind} {step.name}")
         for detail in step.details:
-            out.note(f"    {detail}")
+            out.tell(f"    {detail}")
     if unchanged:
-        out.note(f"  {unchanged} unchanged")
+        out.tell(f"  {unchanged} unchanged")
 
 
 async def carry_out(session: Session, waves: "Waves") -> list[Result]:

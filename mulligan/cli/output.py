@@ -109,6 +109,13 @@ class Output:
         """Print one line of data."""
         print(text, file=self.out)
 
+    def tell(self, text: str) -> None:
+        """Print what a person asked for; beside data for programs it is only a note."""
+        if self.for_people:
+            self.line(text)
+        else:
+            self.note(text)
+
     def note(self, text: str) -> None:
         """Tell a person something that is not data; ``-q`` silences it."""
         if not self.quiet:

@@ -82,8 +82,8 @@ class EmulatedFleet:
     """Runs the emulator while it is open (async context manager); all systems share one address.
 
     A machine's power follows a reset after 1 to ``slowest`` seconds, at random, 11 being the
-    emulator's own. ``user`` and ``password`` None leave out authentication. ``certificate`` and ``key`` are PEM
-    files and switch to TLS. Needs the ``demo`` extra.
+    emulator's own. ``user`` and ``password`` None leave out authentication. ``certificate`` and
+    ``key`` are PEM files and switch to TLS. Needs the ``demo`` extra.
     """
 
     def __init__(

@@ -122,7 +122,9 @@ async def test_apply_again_changes_nothing_and_a_change_shows_first(
     world: World, applied: Page
 ) -> None:
     again = await world.region.cli("apply", "-f", written(world, applied), "--yes")
-    assert (again.returncode, again.stdout) == (0, "")
+    assert again.returncode == 0
+    assert again.stdout.strip().endswith("unchanged")
+    assert len(again.stdout.splitlines()) == 1
     more = {**applied, "groups": [*applied["groups"], {"name": "rack-2", "members": ["shelf"]}]}
     changed = written(world, more)
     shown = await world.region.cli("apply", "-f", changed, "--dry-run")
