@@ -14,20 +14,17 @@ SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Over every project of the region."""
 
+_READS = (
+    "resource.*.read", "control.machines.read", "control.images.read", "meta.names.read",
+    "log.read",
+)  # fmt: skip
+_USES = (*_READS, "resource.claims.*", "control.machines.use")
+
 PROJECT_ROLES: Mapping[str, tuple[str, ...]] = {
-    "owner": (
-        "resource.claims.*", "resource.*.read", "control.machines.use", "control.machines.read",
-        "control.images.read", "meta.names.read", "log.read",
-    ),
-    "member": (
-        "resource.claims.*", "resource.*.read", "control.machines.use", "control.machines.read",
-        "control.images.read", "meta.names.read", "log.read",
-    ),
-    "reader": (
-        "resource.*.read", "control.machines.read", "control.images.read", "meta.names.read",
-        "log.read",
-    ),
-}  # fmt: skip
+    "owner": _USES,
+    "member": _USES,
+    "reader": _READS,
+}
 """Over the objects of one project."""
 
 

@@ -31,6 +31,9 @@ CredentialId = NewType("CredentialId", str)
 ActionId = NewType("ActionId", str)
 ResourceClass = NewType("ResourceClass", str)
 
+POSITION_HEADER = "mulligan-position"
+"""Metadata of every call: the highest position its caller has seen, as ``region:seq``."""
+
 MAX_AMOUNT = 2**63 - 1
 """Amounts are signed 64-bit integers in base units."""
 

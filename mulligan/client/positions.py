@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from mulligan.model import POSITION_HEADER
 from mulligan.proto.v1 import Freshness, Position
 
 Message = TypeVar("Message")
-
-POSITION_HEADER = "mulligan-position"
-"""Metadata of every call: the highest position seen, as ``region:seq``."""
 
 
 class Positions:

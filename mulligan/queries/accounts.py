@@ -23,11 +23,3 @@ async def list_keys(database: Database) -> Sequence[Object[SigningKey]]:
         f"SELECT {OBJECT_COLUMNS} FROM rm_iam.signing_key t ORDER BY t.created_seq, t.key"
     )
     return [reader(SigningKey)(row) for row in rows]
-
-
-async def members_of(database: Database, project: str) -> Sequence[tuple[str, str]]:
-    """Return (account, role) of everyone who holds a role in the project."""
-    rows = await database.fetch(
-        "SELECT account, role FROM rm_iam.role_binding WHERE project = $1 ORDER BY 1, 2", project
-    )
-    return [(row["account"], row["role"]) for row in rows]

@@ -8,7 +8,7 @@ import msgspec
 from mulligan.events.machine import Exchange, Mode
 from mulligan.handlers.machine import Machine
 from mulligan.model import ActionId, CommitId, MachineId
-from mulligan.projections.actions import ActionRecord, ActionStatus, OperationRecord
+from mulligan.projections.actions import ActionRecord, ActionStatus
 from mulligan.queries.database import Database, Record
 from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
 from mulligan.queries.states import decoder
@@ -58,15 +58,6 @@ async def find_busy(database: Database) -> Sequence[MachineId]:
     return [MachineId(row["key"]) for row in rows]
 
 
-async def count_states(database: Database) -> dict[str, int]:
-    """Return how many machines are in each state."""
-    rows = await database.fetch(
-        "SELECT status, count(*) AS machines FROM rm_machines.machine"
-        " WHERE NOT deleted GROUP BY status ORDER BY status"
-    )
-    return {row["status"]: row["machines"] for row in rows}
-
-
 async def list_actions(database: Database, machine: str, request: PageRequest) -> Page[ActionRow]:
     """List what was tried on a machine's BMC, the newest first."""
     filters = Filters()
@@ -77,16 +68,6 @@ async def list_actions(database: Database, machine: str, request: PageRequest) -
     )
     listing = filters.listing("rm_actions.action", f"t.state, {verb}", newest_first=True)
     return await page(database, listing, request, _action)
-
-
-async def list_operations(
-    database: Database, machine: str, request: PageRequest
-) -> Page[Object[OperationRecord]]:
-    """List the operations on a machine, the newest first."""
-    filters = Filters()
-    filters.add("t.machine = $$", machine)
-    listing = filters.listing("rm_actions.operation", newest_first=True)
-    return await page(database, listing, request, reader(OperationRecord))
 
 
 def _action(row: Record) -> ActionRow:

@@ -7,7 +7,7 @@ import msgspec
 
 from mulligan.handlers.group import Group
 from mulligan.handlers.provider import Provider
-from mulligan.model import GroupId, ProviderId, ResourceClass
+from mulligan.model import GroupId, ResourceClass
 from mulligan.queries.database import Database, Record
 from mulligan.queries.paging import OBJECT_COLUMNS, Filters, Object, Page, PageRequest, page, reader
 
@@ -66,18 +66,6 @@ async def list_providers(
     )
     listing = filters.listing("rm_providers.provider", f"{OBJECT_COLUMNS}, {_GROUPS} AS groups")
     return await page(database, listing, request, _read)
-
-
-async def get_providers(
-    database: Database, providers: Sequence[ProviderId]
-) -> dict[ProviderId, ProviderRow]:
-    """Return providers by id; those that do not exist are left out."""
-    rows = await database.fetch(
-        f"SELECT t.key, {OBJECT_COLUMNS}, {_GROUPS} AS groups FROM rm_providers.provider t"
-        " WHERE t.key = ANY($1::text[]) AND NOT t.deleted",
-        list(providers),
-    )
-    return {ProviderId(row["key"]): _read(row) for row in rows}
 
 
 async def groups_of(database: Database, provider: str) -> Sequence[GroupId]:

@@ -18,7 +18,7 @@ from mulligan.errors import (
     Unavailable,
 )
 from mulligan.handlers import roles
-from mulligan.model import Position
+from mulligan.model import POSITION_HEADER, Position
 from mulligan.proto.v1 import PERMISSIONS
 from mulligan.services.caller import Caller, set_caller
 from mulligan.services.runtime import Runtime
@@ -36,9 +36,6 @@ class Method(Protocol):
 
 
 _OPEN_PACKAGES = ("/grpc.health.", "/grpc.reflection.")
-POSITION_HEADER = "mulligan-position"
-"""Metadata that carries the highest position the caller has seen, as ``region:seq``."""
-
 CATCH_UP_S = 3.0
 
 STREAMS = frozenset(

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from mulligan.commands.runner import Request
-from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.envelope import Actor
 from mulligan.handlers import roles
 from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id
@@ -46,11 +46,6 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Raise NotFound for an object of a project that the caller may not see."""
         if not self.is_system and project != self.project:
             raise NotFound(kind, key)
-
-    def require_system(self) -> None:
-        """Raise PermissionDenied for a caller without a system role."""
-        if not self.is_system:
-            raise PermissionDenied("only operators may do this")
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")
