@@ -17,6 +17,7 @@ from mulligan.events import (
     account,
     claim,
     credential,
+    distance,
     group,
     image,
     key,
@@ -24,6 +25,7 @@ from mulligan.events import (
     name,
     project,
     provider,
+    quota,
     region,
 )
 from mulligan.events.envelope import Commit, Entry, EventRecord
@@ -44,7 +46,8 @@ class UnreadableEvent(Exception):
 
 
 _MODULES = (
-    account, claim, credential, group, image, key, machine, name, project, provider, region,
+    account, claim, credential, distance, group, image, key, machine, name, project, provider,
+    quota, region,
 )  # fmt: skip
 
 KIND_OF_MODULE = {m.__name__.rpartition(".")[2]: m for m in _MODULES}

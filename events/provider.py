@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from mulligan.model import ClaimId, ProviderId, ResourceClass
+from mulligan.model import ClaimId, GroupId, ProviderId, ResourceClass
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider joined the tree under ``parent``; empty at a root. ``type`` as in the docs."""
+    """A provider joined the tree under ``parent``; empty at a root. ``type`` as in the docs.
+
+    ``ancestors`` go from the root to the parent.
+    """
 
     TYPE: ClassVar = "provider.created"
     provider: ProviderId
@@ -36,6 +39,15 @@ class ProviderCreated(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     parent: ProviderId = ProviderId("")
     attributes: dict[str, str] = {}
+    ancestors: tuple[ProviderId, ...] = ()
+
+
+class ProviderMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider, or one above it, was put under another parent."""
+
+    TYPE: ClassVar = "provider.moved"
+    parent: ProviderId
+    ancestors: tuple[ProviderId, ...]
 
 
 class ChildAdded(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +83,27 @@ class CapabilitiesSet(msgspec.Struct, frozen=True, kw_only=True):
 
     TYPE: ClassVar = "provider.capabilities_set"
     capabilities: tuple[str, ...]
+
+
+class SharesSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The groups whose members may use this provider's inventories were replaced; sorted."""
+
+    TYPE: ClassVar = "provider.shares_set"
+    groups: tuple[GroupId, ...]
+
+
+class DistancesSet(msgspec.Struct, frozen=True, kw_only=True):
+    """How far it is to groups was replaced: a position by distance type and group."""
+
+    TYPE: ClassVar = "provider.distances_set"
+    distances: dict[str, dict[GroupId, str]]
+
+
+class TurnaroundSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What is claimed from now on counts as used for so many ``seconds`` after its end."""
+
+    TYPE: ClassVar = "provider.turnaround_set"
+    seconds: int
 
 
 class ProviderCordoned(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +154,10 @@ Event = (
     | AttributesSet
     | InventoriesSet
     | CapabilitiesSet
+    | SharesSet
+    | DistancesSet
+    | TurnaroundSet
+    | ProviderMoved
     | ProviderCordoned
     | ProviderUncordoned
     | CapacityTaken

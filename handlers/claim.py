@@ -5,7 +5,7 @@ machines it held.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal, assert_never
 
 import msgspec
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events import claim as ev
 from mulligan.events.claim import Allocation, Search
-from mulligan.handlers import machine_release, names, provider
+from mulligan.handlers import machine_release, names, provider, quota
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.provider import Provider
 from mulligan.model import (
@@ -30,32 +30,80 @@ from mulligan.model import (
 
 State = Literal["reserved", "active", "ended", "released", "cancelled"]
 LIVE: frozenset[State] = frozenset({"reserved", "active"})
+ON_END = ("release", "keep_power_off")
+MAX_NOTICE = 365 * 24 * 3600
+SKEW = timedelta(minutes=1)
+"""A start this long ago still means now: clocks differ, and requests travel."""
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An allocation with its time, where that is not the claim's.
+
+    ``since`` is when it joined a running claim, ``until`` when it was given back, None while held.
+    """
+
+    provider: ProviderId
+    amounts: dict[ResourceClass, int]
+    group: str = ""
+    turnaround: int = 0
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Stranded(msgspec.Struct, frozen=True, kw_only=True):
+    """A reservation whose provider failed, while no equal of it has room."""
+
+    provider: ProviderId
+    reason: str
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A claim; ``allocations`` keeps all that was taken, ``returned`` what was given back early."""
+    """A claim; ``allocations`` keeps all that was taken, with what was given back early.
+
+    ``warned`` is the end that its ending was announced for.
+    """
 
     id: ClaimId
     project: ProjectId
     account: AccountId
     consumer: str
     start: datetime
-    allocations: tuple[Allocation, ...]
+    allocations: tuple[Hold, ...]
     state: State
     end: datetime | None = None
     closed_at: datetime | None = None
     name: str = ""
-    returned: tuple[ProviderId, ...] = ()
     search: Search | None = None
+    on_end: str = "release"
+    ending_notice: int = 3600
+    warned: datetime | None = None
+    stranded: tuple[Stranded, ...] = ()
 
     @property
-    def held(self) -> tuple[Allocation, ...]:
+    def held(self) -> tuple[Hold, ...]:
         """The allocations not given back yet."""
-        return tuple(a for a in self.allocations if a.provider not in self.returned)
+        return tuple(a for a in self.allocations if a.until is None)
+
+    @property
+    def notice_at(self) -> datetime | None:
+        """When its ending is to be announced; None when that is done, or has no time."""
+        if self.end is None or self.warned == self.end or not self.ending_notice:
+            return None
+        return max(self.start, self.end - timedelta(seconds=self.ending_notice))
 
     def usable(self, now: datetime) -> bool:
         """Whether its window is open at ``now``."""
         return self.state in LIVE and self.start <= now and (self.end is None or now < self.end)
+
+    def span(self, hold: Hold) -> tuple[datetime, datetime | None]:
+        """Return over which window the capacity of ``hold`` is taken, its turnaround included."""
+        start = self.start if hold.since is None else max(self.start, hold.since)
+        return start, after(self.end, hold.turnaround)
+
+
+def after(time: datetime | None, seconds: int) -> datetime | None:
+    """Return a time so many seconds later; an open end stays open."""
+    return None if time is None else time + timedelta(seconds=seconds)
 
 
 def evolve(state: Claim | None, event: ev.Event, at: datetime) -> Claim:
@@ -68,19 +116,40 @@ def evolve(state: Claim | None, event: ev.Event, at: datetime) -> Claim:
             consumer=event.consumer,
             start=event.start,
             end=event.end,
-            allocations=event.allocations,
+            allocations=_holds(event.allocations),
             state="active" if event.start <= at else "reserved",
             name=event.name,
             search=event.search,
+            on_end=event.on_end,
+            ending_notice=event.ending_notice,
         )
     assert state is not None, "the first event of a claim makes it"
     match event:
         case ev.ClaimStarted():
             return replace(state, state="active")
+        case ev.ClaimEnding():
+            return replace(state, warned=event.end)
         case ev.ClaimEnded():
             return replace(state, state="ended", closed_at=event.planned)
+        case ev.ClaimRescheduled():
+            return replace(state, start=event.start, end=event.end)
+        case ev.ClaimMoved():
+            return _moved(state, event)
+        case ev.ClaimReshaped():
+            past = [_given_back(state, hold, event.at) for hold in state.allocations]
+            return replace(state, allocations=(*past, *_holds(event.allocations, event.at)))
+        case ev.ClaimStranded():
+            flag = Stranded(provider=event.provider, reason=event.reason)
+            others = [s for s in state.stranded if s.provider != event.provider]
+            return replace(state, stranded=(*others, flag))
         case ev.AllocationReleased():
-            return replace(state, returned=(*state.returned, event.provider))
+            return replace(
+                state,
+                allocations=tuple(
+                    _given_back(state, hold, event.at) if hold.provider == event.provider else hold
+                    for hold in state.allocations
+                ),
+            )
         case ev.ClaimReleased():
             return replace(state, state="released", closed_at=event.at)
         case ev.ClaimCancelled():
@@ -89,12 +158,51 @@ def evolve(state: Claim | None, event: ev.Event, at: datetime) -> Claim:
             assert_never(event)
 
 
+def _holds(allocations: Iterable[Allocation], since: datetime | None = None) -> tuple[Hold, ...]:
+    return tuple(
+        Hold(
+            provider=a.provider,
+            amounts=a.amounts,
+            group=a.group,
+            turnaround=a.turnaround,
+            since=since,
+        )
+        for a in allocations
+    )
+
+
+def _given_back(state: Claim, hold: Hold, at: datetime) -> Hold:
+    return hold if hold.until is not None else replace(hold, until=max(state.start, at))
+
+
+def _moved(state: Claim, event: ev.ClaimMoved) -> Claim:
+    stays = [
+        _given_back(state, hold, event.at) if hold.provider == event.source else hold
+        for hold in state.allocations
+    ]
+    return replace(
+        state,
+        allocations=(*stays, *_holds(event.targets, max(state.start, event.at))),
+        stranded=tuple(s for s in state.stranded if s.provider != event.source),
+    )
+
+
 def check_window(start: datetime, end: datetime | None, now: datetime) -> None:
     """Raise InvalidArgument unless [start, end) is a window that has not passed."""
     if end is not None and end <= start:
         raise InvalidArgument("window.end", "the end is not after the start")
     if end is not None and end <= now:
         raise InvalidArgument("window.end", "the window lies in the past")
+    if start < now - SKEW:
+        raise InvalidArgument("window.start", "the start lies in the past; leave it out for now")
+
+
+def check_ending(on_end: str, ending_notice: int) -> None:
+    """Raise InvalidArgument unless these say what happens ahead of the end and at it."""
+    if on_end not in ON_END:
+        raise InvalidArgument("on_end", f"{on_end!r} is not one of {', '.join(ON_END)}")
+    if not 0 <= ending_notice <= MAX_NOTICE:
+        raise InvalidArgument("ending_notice", "give 0 (none) to 365 days")
 
 
 class MakeClaim(Command, frozen=True, kw_only=True):
@@ -110,26 +218,31 @@ class MakeClaim(Command, frozen=True, kw_only=True):
     name: str = ""
     consumer: str = ""
     search: Search | None = None
+    on_end: str = "release"
+    ending_notice: int = 3600
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the claim, its name and every provider."""
-        streams = [stream_id("claim", self.claim)]
-        streams += [stream_id("provider", a.provider) for a in self.allocations]
+        """Read the claim, its name, the project's quotas, and every provider with those above."""
+        streams = [stream_id("claim", self.claim), *quota.streams(states, self.project)]
+        streams += provider.with_ancestors(states, (a.provider for a in self.allocations))
         if self.name:
             streams.append(names.name_stream("claim", self.name, self.project))
         return streams
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Check every provider on exact state; raise DoesNotFit naming the first that cannot."""
+        """Check quotas and providers on exact state.
+
+        Raise OverQuota, or DoesNotFit naming the first provider that has no room.
+        """
         require_new(states, "claim", self.claim)
-        start = max(self.start, now) if self.start is not None else now
+        check_ending(self.on_end, self.ending_notice)
+        start = self.start if self.start is not None else now
         check_window(start, self.end, now)
+        start = max(start, now)
         if not self.allocations:
             raise InvalidArgument("allocations", "a claim needs at least one allocation")
-        totals = _totals(self.allocations)
-        for provider_id, amounts in totals.items():
-            state = provider.claimable(states, provider_id)
-            provider.check_fit(state, amounts, start, self.end)
+        quota.check_lease(states, self.project, start, self.end)
+        taking, allocations = take(states, self.claim, self.allocations, start, self.end)
         made = ev.ClaimMade(
             claim=self.claim,
             project=self.project,
@@ -137,44 +250,85 @@ class MakeClaim(Command, frozen=True, kw_only=True):
             consumer=self.consumer or self.claim,
             start=start,
             end=self.end,
-            allocations=self.allocations,
+            allocations=allocations,
             name=self.name,
             search=self.search,
+            on_end=self.on_end,
+            ending_notice=self.ending_notice,
         )
         changes = [Change(stream_id("claim", self.claim), made)]
         if self.name:
             changes += names.assign(states, "claim", self.name, self.claim, self.project)
-        for provider_id, amounts in totals.items():
-            changes.append(provider.taken(provider_id, self.claim, amounts, start, self.end))
-        return changes
+        changes += quota.taken(
+            states, self.project, self.claim, amounts_of(self.allocations), start, self.end
+        )
+        return changes + taking
 
 
-def _totals(
+def take(
+    states: States,
+    claim: ClaimId,
+    allocations: Iterable[Allocation],
+    start: datetime,
+    end: datetime | None,
+) -> tuple[list[Change], tuple[Allocation, ...]]:
+    """Take capacity; return the changes, and the allocations with their providers' turnarounds.
+
+    Raise DoesNotFit naming the first provider that has no room, InvalidArgument for bad amounts.
+    """
+    changes: list[Change] = []
+    turnarounds: dict[ProviderId, int] = {}
+    given = tuple(allocations)
+    for provider_id, amounts in totals(given).items():
+        state = provider.claimable(states, provider_id)
+        provider.check_open(states, state)
+        until = after(end, state.turnaround)
+        provider.check_fit(state, amounts, start, until)
+        turnarounds[provider_id] = state.turnaround
+        changes.append(provider.taken(provider_id, claim, amounts, start, until))
+    return changes, tuple(replace(a, turnaround=turnarounds[a.provider]) for a in given)
+
+
+def amounts_of(allocations: Iterable[Allocation | Hold]) -> dict[ResourceClass, int]:
+    """Return what the allocations are together, by class."""
+    total: dict[ResourceClass, int] = {}
+    for allocation in allocations:
+        for class_, amount in allocation.amounts.items():
+            total[class_] = total.get(class_, 0) + amount
+    return total
+
+
+def totals(
     allocations: Iterable[Allocation],
 ) -> dict[ProviderId, dict[ResourceClass, int]]:
-    totals: dict[ProviderId, dict[ResourceClass, int]] = {}
+    """Return what is taken of each provider; raise InvalidArgument for bad classes and amounts."""
+    total: dict[ProviderId, dict[ResourceClass, int]] = {}
     for index, allocation in enumerate(allocations):
         if not allocation.amounts:
             raise InvalidArgument(
                 f"allocations[{index}].amounts", "take at least one resource class"
             )
-        amounts = totals.setdefault(allocation.provider, {})
+        amounts = total.setdefault(allocation.provider, {})
         for class_, amount in allocation.amounts.items():
             field = f"allocations[{index}].amounts[{class_}]"
             provider.check_class(class_, field)
             if not 0 < amount <= MAX_AMOUNT:
                 raise InvalidArgument(field, f"{amount} is not between 1 and {MAX_AMOUNT}")
             amounts[class_] = amounts.get(class_, 0) + amount
-    return totals
+            if amounts[class_] > MAX_AMOUNT:
+                raise InvalidArgument(field, "what is asked of this provider overflows 64 bits")
+    return total
 
 
-def _claim_streams(claim: ClaimId, states: States) -> list[StreamId]:
+def claim_streams(claim: ClaimId, states: States) -> list[StreamId]:
+    """Name a claim, all that it holds, and the quotas that count it."""
     stream = stream_id("claim", claim)
     state: Claim | None = states.get(stream)
     streams = [stream]
     if state is not None:
         streams += [stream_id("provider", a.provider) for a in state.held]
         streams += [stream_id("machine", a.provider) for a in state.held]
+        streams += quota.streams(states, state.project)
         if state.name:
             streams.append(names.name_stream("claim", state.name, state.project))
     return streams
@@ -182,9 +336,13 @@ def _claim_streams(claim: ClaimId, states: States) -> list[StreamId]:
 
 def _closing(states: States, claim: Claim, until: datetime, now: datetime) -> list[Change]:
     changes: list[Change] = []
+    keep = claim.on_end == "keep_power_off" and claim.end is not None and until >= claim.end
     for provider_id in dict.fromkeys(a.provider for a in claim.held):
         changes += returning(states, claim, provider_id, until)
-        changes += machine_release.released(states, provider_id, claim.id, now)
+        if keep:
+            changes += machine_release.kept(states, provider_id, claim.id, now)
+        else:
+            changes += machine_release.released(states, provider_id, claim.id, now)
     return changes + name_freed(states, claim)
 
 
@@ -198,16 +356,24 @@ def name_freed(states: States, claim: Claim) -> list[Change]:
 def returning(
     states: States, claim: Claim, provider_id: ProviderId, until: datetime
 ) -> list[Change]:
-    """Give back, from ``until`` on, what the claim takes of one provider."""
-    start = max(claim.start, until)
+    """Give back, from ``until`` on, what the claim takes of one provider, and the quota of it.
+
+    What was in use stays taken for its turnaround; a reservation that had not begun leaves at once.
+    """
     held: Provider | None = states.get(stream_id("provider", provider_id))
-    if held is None or held.deleted or (claim.end is not None and claim.end <= start):
-        return []
-    return [
-        provider.freed(provider_id, claim.id, a.amounts, start, claim.end)
-        for a in claim.held
-        if a.provider == provider_id
-    ]
+    changes: list[Change] = []
+    for hold in claim.held:
+        if hold.provider != provider_id:
+            continue
+        start, end = claim.span(hold)
+        begun = until > start
+        changes += quota.freed(
+            states, claim.project, claim.id, hold.amounts, max(start, until), claim.end
+        )
+        free = until + timedelta(seconds=hold.turnaround) if begun else start
+        if held is not None and not held.deleted and (end is None or free < end):
+            changes.append(provider.freed(provider_id, claim.id, hold.amounts, free, end))
+    return changes
 
 
 class ReleaseClaim(Command, frozen=True, kw_only=True):
@@ -218,7 +384,7 @@ class ReleaseClaim(Command, frozen=True, kw_only=True):
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the claim, then all that it holds."""
-        return _claim_streams(self.claim, states)
+        return claim_streams(self.claim, states)
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Release, or cancel what has not begun; nothing when that is already so."""
@@ -253,6 +419,29 @@ class StartClaim(Command, frozen=True, kw_only=True):
         return [Change(stream_id("claim", self.claim), event)]
 
 
+class WarnClaim(Command, frozen=True, kw_only=True):
+    """Announce that a claim's window is about to close."""
+
+    NAME: ClassVar = "claim.warn"
+    claim: ClaimId
+
+    def reads(self, states: States) -> list[StreamId]:
+        """Read the claim."""
+        return [stream_id("claim", self.claim)]
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Emit it once for each end, not before its time and not after the end."""
+        claim = existing(states, "claim", self.claim, Claim)
+        planned = claim.notice_at
+        if claim.state != "active" or planned is None or now < planned:
+            return []
+        assert claim.end is not None
+        if now >= claim.end:
+            return []
+        event = ev.ClaimEnding(planned=planned, actual=now, end=claim.end)
+        return [Change(stream_id("claim", self.claim), event)]
+
+
 class EndClaim(Command, frozen=True, kw_only=True):
     """Note that a claim's window has closed, and take its machines back."""
 
@@ -261,7 +450,7 @@ class EndClaim(Command, frozen=True, kw_only=True):
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the claim, then all that it holds."""
-        return _claim_streams(self.claim, states)
+        return claim_streams(self.claim, states)
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Emit it once, not before its time; the capacity is free by the window itself."""

@@ -12,7 +12,7 @@ from mulligan.events import machine as ev
 from mulligan.events import name as name_events
 from mulligan.events import provider as provider_events
 from mulligan.events.machine import Bmc
-from mulligan.handlers import names, provider
+from mulligan.handlers import names, provider, quota
 from mulligan.handlers.claim import LIVE, Claim, name_freed, returning
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.image import Credential
@@ -108,13 +108,16 @@ class EnrolMachine(Command, frozen=True, kw_only=True):
             Change(
                 stream,
                 provider_events.ProviderCreated(
-                    provider=provider_id, type="machine", name=self.name, parent=self.parent
+                    provider=provider_id,
+                    type="machine",
+                    name=self.name,
+                    parent=self.parent,
+                    ancestors=provider.above(states, self.parent),
                 ),
             ),
             Change(stream, provider_events.ProviderCordoned(cause=NOT_PROVIDED_CORDON)),
         ]
         if self.parent:
-            existing(states, "provider", self.parent, Provider)
             child = provider_events.ChildAdded(child=provider_id)
             changes.append(Change(stream_id("provider", self.parent), child))
         return changes
@@ -142,6 +145,8 @@ class DeleteMachine(Command, frozen=True, kw_only=True):
             if held.parent:
                 streams.append(stream_id("provider", held.parent))
         claim: Claim | None = states.get(stream_id("claim", machine.claim)) if machine else None
+        if claim is not None:
+            streams += quota.streams(states, claim.project)
         if claim is not None and claim.name:
             streams.append(names.name_stream("claim", claim.name, claim.project))
         return streams

@@ -4,7 +4,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mulligan.handlers import account, claim, group, image, machine, names, provider, region
+from mulligan.handlers import (
+    account,
+    claim,
+    distance,
+    group,
+    image,
+    machine,
+    names,
+    provider,
+    quota,
+    region,
+)
 
 
 class StreamKind(NamedTuple):
@@ -18,6 +29,7 @@ KINDS: Mapping[str, StreamKind] = {
     "account": StreamKind(account.Account, account.evolve),
     "claim": StreamKind(claim.Claim, claim.evolve),
     "credential": StreamKind(image.Credential, image.evolve_credential),
+    "distance": StreamKind(distance.DistanceType, distance.evolve),
     "group": StreamKind(group.Group, group.evolve),
     "image": StreamKind(image.Image, image.evolve),
     "key": StreamKind(account.SigningKey, account.evolve_key),
@@ -25,5 +37,6 @@ KINDS: Mapping[str, StreamKind] = {
     "name": StreamKind(names.NameState, names.evolve),
     "project": StreamKind(account.Project, account.evolve_project),
     "provider": StreamKind(provider.Provider, provider.evolve),
+    "quota": StreamKind(quota.Quota, quota.evolve),
     "region": StreamKind(region.Region, region.evolve),
 }

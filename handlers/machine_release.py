@@ -10,6 +10,7 @@ from mulligan.handlers.provider import Provider
 from mulligan.model import ClaimId, CommitId, ProviderId, stream_id
 
 CLEANING_CORDON = "cleaning"
+KEPT_CORDON = "kept"
 
 
 def released(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> list[Change]:
@@ -21,23 +22,51 @@ def released(states: States, machine: ProviderId, claim: ClaimId, now: datetime)
     if state is None or state.deleted or state.claim != claim:
         return []
     stream = stream_id("machine", state.id)
-    changes: list[Change] = []
-    if state.operation is not None:
-        given_up = ev.OperationFailed(
-            operation=state.operation.id,
-            step=state.operation.step,
-            fault="released",
-            message="the claim was given back",
-            at=now,
-        )
-        changes.append(Change(stream, given_up))
+    changes = _given_up(state, "the claim was given back", now)
     changes.append(Change(stream, ev.ClaimDetached(claim=claim)))
     operation = CommitId(f"clean-{claim}")
     changes.append(Change(stream, clean_started(operation, now)))
     held: Provider | None = states.get(stream_id("provider", machine))
     if held is not None:
         changes += provider.cordoned(held, CLEANING_CORDON)
+        changes += provider.uncordoned(held, KEPT_CORDON)
     return changes
+
+
+def kept(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> list[Change]:
+    """Switch a machine off and keep all that is on it, until its holder releases it.
+
+    Nothing when the claim does not hold it. Nobody else can claim it meanwhile.
+    """
+    state: Machine | None = states.get(stream_id("machine", machine))
+    if state is None or state.deleted or state.claim != claim:
+        return []
+    stream = stream_id("machine", state.id)
+    changes = _given_up(state, "the claim has ended", now)
+    off = ev.OperationStarted(
+        operation=CommitId(f"keep-{claim}"),
+        verb="power",
+        steps=plans.POWER["off"],
+        deadline=now + plans.DEADLINES["power"],
+        then="active",
+        target="off",
+    )
+    changes.append(Change(stream, off))
+    held: Provider | None = states.get(stream_id("provider", machine))
+    return changes + (provider.cordoned(held, KEPT_CORDON) if held is not None else [])
+
+
+def _given_up(state: Machine, message: str, now: datetime) -> list[Change]:
+    if state.operation is None:
+        return []
+    given_up = ev.OperationFailed(
+        operation=state.operation.id,
+        step=state.operation.step,
+        fault="released",
+        message=message,
+        at=now,
+    )
+    return [Change(stream_id("machine", state.id), given_up)]
 
 
 def clean_started(operation: CommitId, now: datetime) -> ev.OperationStarted:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events import machine as ev
 from mulligan.events.machine import Verb
-from mulligan.handlers import plans, provider
+from mulligan.handlers import plans, provider, quota
 from mulligan.handlers.claim import LIVE, Claim
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.enrolment import NOT_PROVIDED_CORDON, allocation_released
@@ -197,6 +197,8 @@ class ReleaseMachine(Command, frozen=True, kw_only=True):
             return streams
         claim_stream = stream_id("claim", machine.claim)
         claim: Claim | None = states.get(claim_stream)
+        if claim is not None:
+            streams += quota.streams(states, claim.project)
         if claim is not None and claim.name:
             streams.append(name_stream("claim", claim.name, claim.project))
         return [*streams, claim_stream]

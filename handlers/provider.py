@@ -1,9 +1,9 @@
 """Stream ``provider/…``: capacity, and who has taken how much of it when."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fractions import Fraction
-from typing import ClassVar, assert_never
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -12,8 +12,16 @@ from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument, NotF
 from mulligan.events import provider as ev
 from mulligan.events.provider import Inventory
 from mulligan.handlers import names, usage
-from mulligan.handlers.decision import Change, Command, States, existing, require_new
-from mulligan.model import MAX_AMOUNT, ClaimId, ProviderId, ResourceClass, StreamId, stream_id
+from mulligan.handlers.decision import Change, States, existing
+from mulligan.model import (
+    MAX_AMOUNT,
+    ClaimId,
+    GroupId,
+    ProviderId,
+    ResourceClass,
+    StreamId,
+    stream_id,
+)
 
 TYPES = frozenset({"machine", "compute", "storage", "network", "component"})
 CLASSES = frozenset(
@@ -23,22 +31,40 @@ CLASSES = frozenset(
     }
 )  # fmt: skip
 OPERATOR_CORDON = "operator"
+FAILED_CORDON = "failed"
+MAX_DEPTH = 64
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A provider; ``cordons`` maps each cause that keeps new claims away to its note."""
+    """A provider; ``cordons`` maps each cause that keeps new claims away to its note.
+
+    ``ancestors`` go from the root to the parent. Members of the groups in ``shares`` may use its
+    inventories. ``distances`` has a position by distance type and group. What is claimed counts as
+    used for ``turnaround`` seconds after its end. ``use`` is right from ``used_at`` on, when it
+    changed last.
+    """
 
     id: ProviderId
     type: str
     name: str
     parent: ProviderId = ProviderId("")
+    ancestors: tuple[ProviderId, ...] = ()
     attributes: dict[str, str] = {}
     children: tuple[ProviderId, ...] = ()
     inventories: dict[ResourceClass, Inventory] = {}
     capabilities: tuple[str, ...] = ()
+    shares: tuple[GroupId, ...] = ()
+    distances: dict[str, dict[GroupId, str]] = {}
+    turnaround: int = 0
     cordons: dict[str, str] = {}
     use: dict[ResourceClass, usage.Use] = {}
+    used_at: datetime | None = None
     deleted: bool = False
+
+    @property
+    def root(self) -> ProviderId:
+        """The top of its tree."""
+        return self.ancestors[0] if self.ancestors else self.id
 
     @property
     def over_committed(self) -> bool:
@@ -75,20 +101,31 @@ def evolve(state: Provider | None, event: ev.Event, at: datetime) -> Provider:
             type=event.type,
             name=event.name,
             parent=event.parent,
+            ancestors=event.ancestors or ((event.parent,) if event.parent else ()),
             attributes=event.attributes,
         )
     assert state is not None, "the first event of a provider creates it"
     match event:
         case ev.CapacityTaken():
-            return _changed(state, event.amounts, event.start, event.end, 1, at)
+            use = usage.changed(state.use, event.amounts, event.start, event.end, 1, at)
+            return replace(state, use=use, used_at=at)
         case ev.CapacityFreed():
-            return _changed(state, event.amounts, event.start, event.end, -1, at)
+            use = usage.changed(state.use, event.amounts, event.start, event.end, -1, at)
+            return replace(state, use=use, used_at=at)
         case ev.InventoriesSet():
             return replace(state, inventories=event.inventories)
         case ev.CapabilitiesSet():
             return replace(state, capabilities=event.capabilities)
         case ev.AttributesSet():
             return replace(state, attributes=event.attributes)
+        case ev.SharesSet():
+            return replace(state, shares=event.groups)
+        case ev.DistancesSet():
+            return replace(state, distances=event.distances)
+        case ev.TurnaroundSet():
+            return replace(state, turnaround=event.seconds)
+        case ev.ProviderMoved():
+            return replace(state, parent=event.parent, ancestors=event.ancestors)
         case ev.ProviderCordoned():
             return replace(state, cordons={**state.cordons, event.cause: event.note})
         case ev.ProviderUncordoned():
@@ -104,33 +141,20 @@ def evolve(state: Provider | None, event: ev.Event, at: datetime) -> Provider:
             assert_never(event)
 
 
-def _changed(
-    state: Provider,
-    amounts: Mapping[ResourceClass, int],
-    start: datetime,
-    end: datetime | None,
-    sign: int,
-    at: datetime,
-) -> Provider:
-    use = dict(state.use)
-    for class_, amount in amounts.items():
-        now = usage.forget(use.get(class_, ()), at)
-        changed = usage.forget(usage.add(now, start, end, sign * amount), at)
-        if changed:
-            use[class_] = changed
-        else:
-            use.pop(class_, None)
-    return replace(state, use=use)
+def check_open(states: States, state: Provider) -> None:
+    """Raise DoesNotFit when it, or a provider above it, is cordoned."""
+    for one in (state, *(states.get(stream_id("provider", a)) for a in state.ancestors)):
+        if one is not None and one.cordons:
+            under = "" if one is state else f"stands under {one.name}, which "
+            raise DoesNotFit(
+                state.id, f"provider {state.name} {under}takes no claims: {', '.join(one.cordons)}"
+            )
 
 
 def check_fit(
     state: Provider, amounts: Mapping[ResourceClass, int], start: datetime, end: datetime | None
 ) -> None:
     """Raise DoesNotFit unless the amounts fit at every instant of [start, end)."""
-    if state.cordons:
-        raise DoesNotFit(
-            state.id, f"provider {state.name} takes no claims: {', '.join(state.cordons)}"
-        )
     for class_, amount in amounts.items():
         inventory = state.inventories.get(class_)
         if inventory is None:
@@ -141,12 +165,21 @@ def check_fit(
                 f"provider {state.name} gives {class_} in amounts of {inventory.min_unit} to"
                 f" {inventory.max_unit} by steps of {inventory.step_size}, not {amount}",
             )
+    check_room(state, amounts, start, end)
+
+
+def check_room(
+    state: Provider, amounts: Mapping[ResourceClass, int], start: datetime, end: datetime | None
+) -> None:
+    """Raise DoesNotFit unless so much is left at every instant of [start, end)."""
+    for class_, amount in amounts.items():
+        offered = capacity(state.inventories.get(class_))
         used = usage.peak(state.use.get(class_, ()), start, end)
-        if used + amount > capacity(inventory):
+        if used + amount > offered:
             raise DoesNotFit(
                 state.id,
-                f"provider {state.name} has {max(capacity(inventory) - used, 0)} {class_} left"
-                f" in the window, {amount} asked",
+                f"provider {state.name} has {max(offered - used, 0)} {class_} left in the window,"
+                f" {amount} asked",
             )
 
 
@@ -210,106 +243,18 @@ def check_inventory(inventory: Inventory, field: str) -> None:
         raise InvalidArgument(f"{field}.allocation_ratio", "the capacity overflows 64 bits")
 
 
-class CreateProvider(Command, frozen=True, kw_only=True):
-    """Add a provider to the tree."""
-
-    NAME: ClassVar = "provider.create"
-    provider: ProviderId
-    name: str
-    type: str
-    parent: ProviderId = ProviderId("")
-    attributes: dict[str, str] = {}
-    inventories: dict[ResourceClass, Inventory] = {}
-    capabilities: tuple[str, ...] = ()
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the provider, its name and its parent."""
-        streams = [stream_id("provider", self.provider), names.name_stream("provider", self.name)]
-        return streams + ([stream_id("provider", self.parent)] if self.parent else [])
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Create it with its inventories and capabilities, and tell its parent."""
-        require_new(states, "provider", self.provider)
-        if self.type not in TYPES:
-            raise InvalidArgument("type", f"{self.type!r} is not one of {', '.join(sorted(TYPES))}")
-        stream = stream_id("provider", self.provider)
-        event = ev.ProviderCreated(
-            provider=self.provider,
-            type=self.type,
-            name=self.name,
-            parent=self.parent,
-            attributes=self.attributes,
+def above(states: States, parent: ProviderId) -> tuple[ProviderId, ...]:
+    """Return the ancestors of what is put under ``parent``, none at the top."""
+    if not parent:
+        return ()
+    state: Provider | None = states.get(stream_id("provider", parent))
+    if state is None or state.deleted:
+        raise InvalidArgument(
+            "parent", f"there is no provider {parent} in this region; a parent is in the same one"
         )
-        changes = [
-            *names.assign(states, "provider", self.name, self.provider),
-            Change(stream, event),
-        ]
-        if self.parent:
-            existing(states, "provider", self.parent, Provider)
-            changes.append(
-                Change(stream_id("provider", self.parent), ev.ChildAdded(child=self.provider))
-            )
-        if self.inventories:
-            changes.append(Change(stream, ev.InventoriesSet(inventories=self.inventories)))
-        if self.capabilities:
-            changes.append(Change(stream, ev.CapabilitiesSet(capabilities=self.capabilities)))
-        return changes
-
-
-class UpdateProvider(Command, frozen=True, kw_only=True):
-    """Replace what is given; None leaves it."""
-
-    NAME: ClassVar = "provider.update"
-    provider: ProviderId
-    attributes: dict[str, str] | None = None
-    inventories: dict[ResourceClass, Inventory] | None = None
-    capabilities: tuple[str, ...] | None = None
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the provider."""
-        return [stream_id("provider", self.provider)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Emit only what differs; shrinking below what is in use is allowed and shows."""
-        state = existing(states, "provider", self.provider, Provider)
-        stream = stream_id("provider", self.provider)
-        changes: list[Change] = []
-        if self.attributes is not None and self.attributes != state.attributes:
-            changes.append(Change(stream, ev.AttributesSet(attributes=self.attributes)))
-        if self.inventories is not None and self.inventories != state.inventories:
-            changes.append(Change(stream, ev.InventoriesSet(inventories=self.inventories)))
-        if self.capabilities is not None and self.capabilities != state.capabilities:
-            changes.append(Change(stream, ev.CapabilitiesSet(capabilities=self.capabilities)))
-        return changes
-
-
-class DeleteProvider(Command, frozen=True, kw_only=True):
-    """Remove a provider that nothing depends on."""
-
-    NAME: ClassVar = "provider.delete"
-    provider: ProviderId
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the provider, then its name and parent, and the machine that may own it."""
-        stream = stream_id("provider", self.provider)
-        state: Provider | None = states.get(stream)
-        if state is None:
-            return [stream]
-        streams = [
-            stream,
-            names.name_stream("provider", state.name),
-            stream_id("machine", self.provider),
-        ]
-        return streams + ([stream_id("provider", state.parent)] if state.parent else [])
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Refuse while it has children, claims or a machine."""
-        machine = states.get(stream_id("machine", self.provider))
-        if machine is not None and not machine.deleted:
-            raise FailedPrecondition(
-                "this provider belongs to a machine; delete the machine instead"
-            )
-        return deleted(states, self.provider, now)
+    if len(state.ancestors) + 1 >= MAX_DEPTH:
+        raise InvalidArgument("parent", f"a tree is at most {MAX_DEPTH} deep")
+    return (*state.ancestors, parent)
 
 
 def deleted(states: States, provider: ProviderId, now: datetime) -> list[Change]:
@@ -328,42 +273,6 @@ def deleted(states: States, provider: ProviderId, now: datetime) -> list[Change]
     return changes
 
 
-class CordonProvider(Command, frozen=True, kw_only=True):
-    """Keep new claims away by an operator's wish."""
-
-    NAME: ClassVar = "provider.cordon"
-    provider: ProviderId
-    note: str = ""
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the provider."""
-        return [stream_id("provider", self.provider)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Cordon it, unless it is cordoned with the same note."""
-        state = existing(states, "provider", self.provider, Provider)
-        if state.cordons.get(OPERATOR_CORDON) == self.note:
-            return []
-        event = ev.ProviderCordoned(cause=OPERATOR_CORDON, note=self.note)
-        return [Change(stream_id("provider", self.provider), event)]
-
-
-class UncordonProvider(Command, frozen=True, kw_only=True):
-    """Take the operator's cordon back; other causes stay."""
-
-    NAME: ClassVar = "provider.uncordon"
-    provider: ProviderId
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the provider."""
-        return [stream_id("provider", self.provider)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Uncordon it if it is cordoned by an operator."""
-        state = existing(states, "provider", self.provider, Provider)
-        return uncordoned(state, OPERATOR_CORDON)
-
-
 def cordoned(state: Provider, cause: str, note: str = "") -> list[Change]:
     """Cordon for ``cause``; nothing when it is so already."""
     if cause in state.cordons:
@@ -376,6 +285,18 @@ def uncordoned(state: Provider, cause: str) -> list[Change]:
     if cause not in state.cordons:
         return []
     return [Change(stream_id("provider", state.id), ev.ProviderUncordoned(cause=cause))]
+
+
+def with_ancestors(states: States, providers: Iterable[ProviderId]) -> list[StreamId]:
+    """Name the providers, and those above them as far as they are known."""
+    streams: dict[StreamId, None] = {}
+    for one in providers:
+        stream = stream_id("provider", one)
+        streams[stream] = None
+        state: Provider | None = states.get(stream)
+        if state is not None:
+            streams.update((stream_id("provider", a), None) for a in state.ancestors)
+    return list(streams)
 
 
 def claimable(states: States, provider: ProviderId) -> Provider:

@@ -4,9 +4,12 @@ A ``Use`` is a tuple of segments, sorted, not overlapping, none of them zero, an
 with the same amount: equal use is equal data, however it came about.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
+
+from mulligan.model import ResourceClass
 
 Time = datetime
 
@@ -61,3 +64,26 @@ def peak(use: Use, start: Time, end: Time | None) -> int:
         ),
         default=0,
     )
+
+
+def changed(
+    use: Mapping[ResourceClass, Use],
+    amounts: Mapping[ResourceClass, int],
+    start: Time,
+    end: Time | None,
+    sign: int,
+    at: Time,
+) -> dict[ResourceClass, Use]:
+    """Return the use by class with the amounts added (1) or freed (-1).
+
+    What ended at or before ``at`` is left out.
+    """
+    result = dict(use)
+    for class_, amount in amounts.items():
+        now = forget(result.get(class_, ()), at)
+        after = forget(add(now, start, end, sign * amount), at)
+        if after:
+            result[class_] = after
+        else:
+            result.pop(class_, None)
+    return result

@@ -1,17 +1,19 @@
-"""Read model ``claims``: claims, and what each takes of which provider over which time."""
+"""Read model ``claims``: claims, what each takes of which provider over which time, and quotas."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from mulligan.handlers.claim import LIVE, Claim
+from mulligan.handlers.claim import LIVE, Claim, Hold
 from mulligan.projections.schema import ChildTable, ReadModel, Row, columns, stream_table
 
 
 def due_at(claim: Claim) -> datetime | None:
-    """Return when the claim's next timer fires: its start while reserved, then its end."""
+    """Return when the claim's next timer fires: its start, then its notice, then its end."""
     if claim.state == "reserved":
         return claim.start
-    return claim.end if claim.state == "active" else None
+    if claim.state != "active":
+        return None
+    return claim.notice_at or claim.end
 
 
 def _claim(key: str, claim: Claim) -> Row:
@@ -19,29 +21,36 @@ def _claim(key: str, claim: Claim) -> Row:
 
 
 def _allocations(key: str, claim: Claim) -> Iterable[Row]:
-    """Give the effective window: up to the close of what was closed early."""
-    end = claim.end
-    if claim.closed_at is not None:
-        end = max(claim.start, claim.closed_at)
+    """Give the effective windows: up to the close of what was closed early."""
     return [
         (
             key,
             ordinal,
             class_,
-            allocation.provider,
+            hold.provider,
             claim.project,
+            claim.account,
             amount,
-            claim.start,
-            end,
-            claim.state in LIVE and allocation.provider not in claim.returned,
+            *_window(claim, hold),
+            claim.state in LIVE and hold.until is None,
         )
-        for ordinal, allocation in enumerate(claim.allocations)
-        for class_, amount in allocation.amounts.items()
+        for ordinal, hold in enumerate(claim.allocations)
+        for class_, amount in hold.amounts.items()
     ]
+
+
+def _window(claim: Claim, hold: Hold) -> tuple[datetime, datetime | None]:
+    start = claim.start if hold.since is None else max(claim.start, hold.since)
+    end = claim.end
+    for close in (claim.closed_at, hold.until):
+        if close is not None and (end is None or close < end):
+            end = close
+    return start, end if end is None else max(start, end)
 
 
 MODEL = ReadModel(
     name="claims",
+    version=2,
     tables=(
         stream_table(
             "claim",
@@ -63,6 +72,7 @@ MODEL = ReadModel(
                         class_="text",
                         provider="text",
                         project="text",
+                        account="text",
                         amount="bigint",
                         from_="timestamptz",
                         to_="timestamptz",
@@ -79,5 +89,6 @@ MODEL = ReadModel(
                 "(due_at, key) WHERE due_at IS NOT NULL",
             ),
         ),
+        stream_table("quota", "quota"),
     ),
 )

@@ -5,8 +5,10 @@ over the fleet without sorting it.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from hashlib import blake2b
 
+from mulligan.handlers import usage
 from mulligan.handlers.group import Group
 from mulligan.handlers.provider import Provider, capacity
 from mulligan.projections.schema import ChildTable, ReadModel, Row, columns, stream_table
@@ -21,7 +23,9 @@ def _provider(key: str, provider: Provider) -> Row:
     return (
         provider.type,
         provider.parent,
+        provider.root,
         bool(provider.cordons),
+        bool(provider.children),
         provider.over_committed,
         shuffle(key),
     )
@@ -31,19 +35,61 @@ def _inventories(key: str, provider: Provider) -> Iterable[Row]:
     if provider.deleted:
         return []
     place, is_open = shuffle(key), not provider.cordons
-    return [
-        (
+    rows: list[Row] = []
+    for class_, inventory in provider.inventories.items():
+        offered = capacity(inventory)
+        use = provider.use.get(class_, ())
+        row = (
             key,
             class_,
             place,
+            provider.root,
             is_open,
             inventory.min_unit,
             inventory.max_unit,
             inventory.step_size,
-            capacity(inventory),
+            offered,
+            *bounds(use, offered, provider.used_at),
         )
-        for class_, inventory in provider.inventories.items()
-    ]
+        rows.append(row)
+    return rows
+
+
+def bounds(
+    use: usage.Use, offered: int, since: datetime | None
+) -> tuple[int, int, datetime | None]:
+    """Return (sure, room, opens_at): what spares a look at the use over time.
+
+    At every instant from ``since`` on at least ``sure`` is free, and at no instant more than
+    ``room``. Nothing is free before ``opens_at``; None says nothing.
+    """
+    if not use or since is None:
+        return offered, offered, None
+    sure = offered - max(segment.used for segment in use)
+    least, full_until, covered = offered, since, since
+    open_end = False
+    for segment in use:
+        if segment.end is not None and segment.end <= since:
+            continue
+        if segment.start > covered:
+            break
+        least = min(least, segment.used)
+        if full_until == covered and segment.used >= offered and segment.end is not None:
+            full_until = segment.end
+        if segment.end is None:
+            open_end = True
+            break
+        covered = segment.end
+    room = offered - least if open_end else offered
+    return sure, room, full_until if full_until > since else None
+
+
+def _shares(key: str, provider: Provider) -> Iterable[Row]:
+    return [] if provider.deleted else [(key, group) for group in provider.shares]
+
+
+def _ancestors(key: str, provider: Provider) -> Iterable[Row]:
+    return [] if provider.deleted else [(key, one) for one in provider.ancestors]
 
 
 def _segments(key: str, provider: Provider) -> Iterable[Row]:
@@ -70,6 +116,7 @@ def _members(key: str, group: Group) -> Iterable[Row]:
 
 MODEL = ReadModel(
     name="providers",
+    version=2,
     tables=(
         stream_table(
             "provider",
@@ -77,7 +124,9 @@ MODEL = ReadModel(
             columns(
                 type="text",
                 parent="text",
+                root="text",
                 cordoned="boolean",
+                parental="boolean",
                 over_committed="boolean",
                 shuffle="bigint",
             ),
@@ -89,15 +138,23 @@ MODEL = ReadModel(
                         provider="text",
                         class_="text",
                         shuffle="bigint",
+                        root="text",
                         open="boolean",
                         min_unit="bigint",
                         max_unit="bigint",
                         step_size="bigint",
                         capacity="bigint",
+                        sure="bigint",
+                        room="bigint",
+                        opens_at="timestamptz",
                     ),
                     key=2,
                     rows=_inventories,
-                    indices=("(class_, shuffle) WHERE open",),
+                    indices=(
+                        "(class_, shuffle) WHERE open AND room > 0",
+                        "(class_, opens_at, provider) WHERE open AND room > 0",
+                        "(root)",
+                    ),
                 ),
                 ChildTable(
                     name="usage_segment",
@@ -119,13 +176,32 @@ MODEL = ReadModel(
                     indices=("(capability, provider)",),
                 ),
                 ChildTable(
+                    name="share",
+                    columns=columns(provider="text", group_="text"),
+                    key=2,
+                    rows=_shares,
+                    indices=("(group_, provider)",),
+                ),
+                ChildTable(
+                    name="ancestor",
+                    columns=columns(provider="text", ancestor="text"),
+                    key=2,
+                    rows=_ancestors,
+                    indices=("(ancestor, provider)",),
+                ),
+                ChildTable(
                     name="cordon",
                     columns=columns(provider="text", cause="text"),
                     key=2,
                     rows=_cordons,
                 ),
             ),
-            indices=("(parent, created_seq, key)", "(type, created_seq, key)"),
+            indices=(
+                "(parent, created_seq, key)",
+                "(type, created_seq, key)",
+                "(root, shuffle)",
+                "(key) WHERE cordoned AND parental",
+            ),
         ),
         stream_table(
             "provider_group",
@@ -140,5 +216,6 @@ MODEL = ReadModel(
                 ),
             ),
         ),
+        stream_table("distance_type", "distance"),
     ),
 )

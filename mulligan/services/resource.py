@@ -6,6 +6,7 @@ from mulligan.commands.runner import Commands
 from mulligan.errors import InvalidArgument
 from mulligan.handlers import group as groups
 from mulligan.handlers import provider as providers
+from mulligan.handlers import provider_commands
 from mulligan.handlers.decision import Command
 from mulligan.handlers.group import Group
 from mulligan.model import GroupId, ProviderId, stream_id, utc_now
@@ -39,7 +40,7 @@ class Resource(Placing, v1.ResourceBase):
         parent = ""
         if message.parent:
             parent = await identify(self._commands, "provider", message.parent, "parent")
-        command = providers.CreateProvider(
+        command = provider_commands.CreateProvider(
             provider=ProviderId(request.id),
             name=message.name,
             type=message.type,
@@ -86,7 +87,7 @@ class Resource(Placing, v1.ResourceBase):
         mask = set(message.update_mask)
         if not mask or mask - UPDATABLE:
             raise InvalidArgument("update_mask", f"name some of {', '.join(sorted(UPDATABLE))}")
-        command = providers.UpdateProvider(
+        command = provider_commands.UpdateProvider(
             provider=ProviderId(uuid),
             attributes=parse.attributes(message.attributes) if "attributes" in mask else None,
             inventories=parse.inventories(message.inventories) if "inventories" in mask else None,
@@ -102,7 +103,7 @@ class Resource(Placing, v1.ResourceBase):
         """Remove a provider that nothing depends on."""
         request = request_of(message)
         uuid = await self._provider(message.provider)
-        command = providers.DeleteProvider(provider=ProviderId(uuid))
+        command = provider_commands.DeleteProvider(provider=ProviderId(uuid))
         versions = {stream_id("provider", uuid): parse.version(message.etag)}
         outcome = await self._commands.execute(command, request, versions=versions)
         return v1.PositionResponse(position=render.position(outcome.position))
@@ -110,13 +111,15 @@ class Resource(Placing, v1.ResourceBase):
     async def cordon_provider(self, message: v1.CordonProviderRequest) -> v1.ProviderResponse:
         """Keep new claims away."""
         uuid = await self._provider(message.provider)
-        command = providers.CordonProvider(provider=ProviderId(uuid), note=message.note[:1024])
+        command = provider_commands.CordonProvider(
+            provider=ProviderId(uuid), note=message.note[:1024]
+        )
         return await self._change_provider(message, command, uuid)
 
     async def uncordon_provider(self, message: v1.UncordonProviderRequest) -> v1.ProviderResponse:
         """Let claims come again."""
         uuid = await self._provider(message.provider)
-        command = providers.UncordonProvider(provider=ProviderId(uuid))
+        command = provider_commands.UncordonProvider(provider=ProviderId(uuid))
         return await self._change_provider(message, command, uuid)
 
     async def _change_provider(

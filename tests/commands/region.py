@@ -17,7 +17,8 @@ from mulligan.events.envelope import Actor
 from mulligan.events.provider import Inventory
 from mulligan.handlers.claim import MakeClaim
 from mulligan.handlers.kinds import KINDS
-from mulligan.handlers.provider import CreateProvider, Provider
+from mulligan.handlers.provider import Provider
+from mulligan.handlers.provider_commands import CreateProvider
 from mulligan.log.appender import AppendLimits
 from mulligan.log.follower import Pace
 from mulligan.log.memory import MemoryDisk, MemoryLog

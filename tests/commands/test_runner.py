@@ -8,7 +8,8 @@ import pytest
 from mulligan.commands.runner import StaleEtag
 from mulligan.errors import AlreadyExists, Corrupt, NotFound, Unavailable
 from mulligan.handlers.claim import Claim, ReleaseClaim
-from mulligan.handlers.provider import CordonProvider, DoesNotFit, Provider
+from mulligan.handlers.provider import DoesNotFit, Provider
+from mulligan.handlers.provider_commands import CordonProvider
 from mulligan.log.memory import MemoryDisk
 from mulligan.log.protocol import Fenced
 from mulligan.log.regionlog import LogSettings

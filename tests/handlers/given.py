@@ -8,7 +8,7 @@ from mulligan.events import machine as machine_events
 from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Event
 from mulligan.events.provider import Inventory
-from mulligan.handlers import actions, enrolment, image, operations, provider
+from mulligan.handlers import actions, enrolment, image, operations, provider_commands
 from mulligan.handlers.claim import Claim, MakeClaim
 from mulligan.handlers.decision import Change, Command
 from mulligan.handlers.kinds import KINDS
@@ -107,7 +107,7 @@ class Given:
             for c, n in amounts.items()
         }
         self.do(
-            provider.CreateProvider(
+            provider_commands.CreateProvider(
                 provider=ProviderId(key), name=key, type="compute", inventories=inventories
             )
         )

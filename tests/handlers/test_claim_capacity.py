@@ -12,7 +12,8 @@ from mulligan.events.claim import Allocation
 from mulligan.events.provider import Inventory
 from mulligan.handlers import usage
 from mulligan.handlers.claim import EndClaim, MakeClaim, ReleaseClaim, StartClaim
-from mulligan.handlers.provider import DoesNotFit, UpdateProvider
+from mulligan.handlers.provider import DoesNotFit
+from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.model import AccountId, ClaimId, ProviderId
 
 from .given import HOUR, MEMORY, NOON, WEB, Given

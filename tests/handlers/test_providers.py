@@ -5,7 +5,14 @@ from mulligan.events.provider import Inventory
 from mulligan.handlers import group, provider
 from mulligan.handlers.claim import ReleaseClaim
 from mulligan.handlers.operations import InspectMachine, ManageMachine
-from mulligan.handlers.provider import CreateProvider, DeleteProvider, DoesNotFit, UpdateProvider
+from mulligan.handlers.provider import DoesNotFit
+from mulligan.handlers.provider_commands import (
+    CordonProvider,
+    CreateProvider,
+    DeleteProvider,
+    UncordonProvider,
+    UpdateProvider,
+)
 from mulligan.model import MAX_AMOUNT, CommitId, GroupId, ProviderId, ResourceClass, stream_id
 
 from .given import HOUR, MEMORY, NOON, Given, claim_of, types
@@ -115,15 +122,15 @@ def test_a_machines_provider_goes_only_with_its_machine() -> None:
 def test_a_cordon_keeps_claims_away_until_every_cause_is_lifted() -> None:
     given = Given()
     given.offers("p", {"memory": 10})
-    assert types(given.do(provider.CordonProvider(provider=P, note="fan"))) == ["provider.cordoned"]
-    assert given.do(provider.CordonProvider(provider=P, note="fan")) == []
-    assert len(given.do(provider.CordonProvider(provider=P, note="two fans"))) == 1
+    assert types(given.do(CordonProvider(provider=P, note="fan"))) == ["provider.cordoned"]
+    assert given.do(CordonProvider(provider=P, note="fan")) == []
+    assert len(given.do(CordonProvider(provider=P, note="two fans"))) == 1
     with pytest.raises(DoesNotFit, match="operator"):
         given.do(claim_of({"p": {MEMORY: 1}}))
     for change in provider.cordoned(given.provider("p"), "cleaning"):
         given.happened("provider", "p", change.event)
-    given.do(provider.UncordonProvider(provider=P))
-    assert given.do(provider.UncordonProvider(provider=P)) == []
+    given.do(UncordonProvider(provider=P))
+    assert given.do(UncordonProvider(provider=P)) == []
     with pytest.raises(DoesNotFit, match="cleaning"):
         given.do(claim_of({"p": {MEMORY: 1}}))
 

@@ -13,7 +13,16 @@ from mulligan.events.claim import Allocation
 from mulligan.events.codec import GENESIS_HASH, Codec, encode_commit, encode_entry
 from mulligan.events.envelope import Actor, Commit
 from mulligan.events.provider import Inventory
-from mulligan.handlers import account, actions, claim, enrolment, group, image, operations
+from mulligan.handlers import (
+    account,
+    actions,
+    claim,
+    enrolment,
+    group,
+    image,
+    operations,
+    provider_commands,
+)
 from mulligan.handlers import provider as providers
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
@@ -155,7 +164,7 @@ def history(seed: int, steps: int = 300, per_entry: int = 3) -> World:
     for n, one in enumerate(groups):
         world.do(group.CreateGroup(group=one, name=f"g{n}"))
     rack = ProviderId(world.id())
-    world.do(providers.CreateProvider(provider=rack, name="rack", type="component"))
+    world.do(provider_commands.CreateProvider(provider=rack, name="rack", type="component"))
     world.flush()
     step = _Steps(world, projects, groups, credential, picture, rack)
     for _ in range(steps):
@@ -207,7 +216,7 @@ class _Steps:
                 total=1000, reserved=self.rng.choice((0, 100)), step_size=10, allocation_ratio=1.5
             ),
         }
-        command = providers.CreateProvider(
+        command = provider_commands.CreateProvider(
             provider=provider,
             name=f"p-{provider[:8]}",
             type="compute",
@@ -350,9 +359,9 @@ class _Steps:
     def cordon(self) -> None:
         if self.providers:
             one = self.rng.choice(self.providers)
-            command: Command = providers.CordonProvider(provider=one, note='a"b')
+            command: Command = provider_commands.CordonProvider(provider=one, note='a"b')
             if self.rng.random() < 0.6:
-                command = providers.UncordonProvider(provider=one)
+                command = provider_commands.UncordonProvider(provider=one)
             self.world.attempt(command)
 
     def delete(self) -> None:
@@ -362,7 +371,9 @@ class _Steps:
                 enrolment.DeleteMachine(machine=machine, force=True, reason="broken")
             )
         elif self.rng.random() < 0.2 and self.providers:
-            self.world.attempt(providers.DeleteProvider(provider=self.rng.choice(self.providers)))
+            self.world.attempt(
+                provider_commands.DeleteProvider(provider=self.rng.choice(self.providers))
+            )
 
 
 def poison(world: World, stream: str) -> Stored:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from mulligan.events.claim import Allocation
 from mulligan.events.provider import Inventory
-from mulligan.handlers import claim, group, provider, usage
+from mulligan.handlers import claim, group, provider_commands, usage
 from mulligan.handlers.group import Group
 from mulligan.handlers.provider import Provider, capacity
 from mulligan.model import AccountId, ClaimId, GroupId, ProjectId, ProviderId, ResourceClass
@@ -38,7 +38,7 @@ def fleet(seed: int, size: int = 40, claims: int = 60) -> World:
         if rng.random() < 0.2:
             inventories.popitem()
         world.do(
-            provider.CreateProvider(
+            provider_commands.CreateProvider(
                 provider=one,
                 name=f"p-{one[:8]}",
                 type="compute",
@@ -65,9 +65,9 @@ def fleet(seed: int, size: int = 40, claims: int = 60) -> World:
             )
         )
     for one in rng.sample(ids, size // 8):
-        world.do(provider.CordonProvider(provider=one))
+        world.do(provider_commands.CordonProvider(provider=one))
     for one in rng.sample(ids, size // 10):
-        world.attempt(provider.DeleteProvider(provider=one))
+        world.attempt(provider_commands.DeleteProvider(provider=one))
     world.flush()
     return world
 
