@@ -70,12 +70,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: datetime
     allocations: tuple[Hold, ...]
     state: State
+    on_end: str
+    ending_notice: int
     end: datetime | None = None
     closed_at: datetime | None = None
     name: str = ""
     search: Search | None = None
-    on_end: str = "release"
-    ending_notice: int = 3600
     warned: datetime | None = None
     stranded: tuple[Stranded, ...] = ()
 
