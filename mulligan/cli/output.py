@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, TextIO
 
@@ -31,7 +31,8 @@ class Output:
     """Where and how a command prints. Data goes to ``out``, notes to ``err``.
 
     Keys of JSON and YAML are the field names of the ``.proto`` files, always all of them; enums
-    are in lower case without their prefix, times in ISO 8601, 64-bit integers are numbers.
+    are in lower case without their prefix, times in ISO 8601, spans in seconds (``3600s``), and
+    64-bit integers are numbers.
     """
 
     def __init__(
@@ -153,6 +154,8 @@ def plain(value: Any) -> Any:
             return value.name.lower() if value.name else int(value)
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
         case _:
             return value
 

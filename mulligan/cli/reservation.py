@@ -4,24 +4,30 @@ from datetime import UTC, datetime
 
 import typer
 
-from mulligan.cli.claim import (
-    COLUMNS,
+from mulligan.cli.claim import ProviderOption, find_claims, send_claim
+from mulligan.cli.claim_options import (
+    Asked,
     ClassOption,
+    ConsumerOption,
     CountOption,
     EndOption,
     FileOption,
     ForbidOption,
     ForOption,
     GroupOption,
+    IsolateOption,
     NameOption,
+    NotAfterOption,
+    NotBeforeOption,
+    NoticeOption,
+    OnEndOption,
     PolicyOption,
-    ProviderOption,
     RequireOption,
     StartOption,
-    find_claims,
-    make_claim,
 )
+from mulligan.cli.claim_view import COLUMNS
 from mulligan.cli.quantities import parse_time
+from mulligan.cli.span import When
 from mulligan.cli.verbs import QuietOption, Session, verb
 from mulligan.errors import InvalidArgument
 
@@ -36,36 +42,50 @@ async def make_reservation(
     require: RequireOption = None,
     forbid: ForbidOption = None,
     group: GroupOption = None,
+    isolate: IsolateOption = False,
     policy: PolicyOption = "",
     name: NameOption = "",
+    consumer: ConsumerOption = "",
     start: StartOption = "",
     end: EndOption = "",
     duration: ForOption = "",
+    not_before: NotBeforeOption = "",
+    not_after: NotAfterOption = "",
+    on_end: OnEndOption = "",
+    ending_notice: NoticeOption = "",
     file: FileOption = "",
     quiet: QuietOption = False,
 ) -> None:
     """Reserve resources: a claim with a start ahead of now, and an end."""
-    now = datetime.now(UTC)
+    when = When(start, end, duration, not_before, not_after)
     if not file:
-        if not start or parse_time(start, now, "--start") <= now:
-            raise InvalidArgument("--start", "a reservation starts later, such as --start +2h")
-        if not end and not duration:
-            raise InvalidArgument("--for", "a reservation ends: give --for 4h or --end")
-    await make_claim(
-        session,
-        classes=classes,
+        refuse_present(when, datetime.now(UTC))
+    asked = Asked(
+        classes=classes or [],
         count=count,
-        require=require,
-        forbid=forbid,
-        group=group,
+        require=require or [],
+        forbid=forbid or [],
+        groups=group or [],
+        isolate=isolate,
         policy=policy,
         name=name,
-        start=start,
-        end=end,
-        duration=duration,
+        consumer=consumer,
+        when=when,
+        on_end=on_end,
+        notice=ending_notice,
         file=file,
-        quiet=quiet,
     )
+    await send_claim(session, asked)
+
+
+def refuse_present(when: When, now: datetime) -> None:
+    """Raise InvalidArgument if a claim over this time would be no reservation."""
+    if when.not_before or when.not_after:
+        return
+    if not when.start or parse_time(when.start, now, "--start") <= now:
+        raise InvalidArgument("--start", "a reservation starts later, such as --start +2h")
+    if not when.end and not when.duration:
+        raise InvalidArgument("--for", "a reservation ends: give --for 4h or --end")
 
 
 @verb(app, "list")

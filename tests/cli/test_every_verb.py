@@ -5,7 +5,7 @@ import sys
 import types
 import typing
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,8 @@ def filled(kind: Any, depth: int = 0) -> Any:
         return {"memory": 1024} if inner[1] is int else {"k": "v"}
     if kind is datetime:
         return datetime.now(UTC)
+    if kind is timedelta:
+        return timedelta(hours=1)
     if issubclass(kind, betterproto2.Message):
         hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
         fields = {name: hint for name, hint in hints.items() if name in kind.__dataclass_fields__}

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.cli.request import make_window, read_request
+from mulligan.cli.request import read_request
+from mulligan.cli.span import When, make_window
 from mulligan.errors import InvalidArgument
 from mulligan.proto import v1
 
@@ -28,7 +29,8 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_a_request_file_becomes_a_message(tmp_path: Path) -> None:
-    request = read_request(write(tmp_path, REQUEST), NOW)
+    request = read_request(write(tmp_path, REQUEST), NOW).request
+    assert request is not None
     (group,) = request.groups
     assert group.resources == {"machine": 1, "memory": 64 * 2**30}
     assert group.count == 4
@@ -37,15 +39,15 @@ def test_a_request_file_becomes_a_message(tmp_path: Path) -> None:
     assert group.groups is not None
     assert group.groups.forbid == ["rack-7"]
     start = datetime(2027, 2, 1, tzinfo=UTC)
-    assert request.window == v1.Window(start=start, end=start + timedelta(hours=4))
+    assert request.window == v1.Span(start=start, end=start + timedelta(hours=4))
     assert request.policy == "pack"
 
 
 @pytest.mark.parametrize(
     ("change", "where", "problem"),
     [
-        (("policy: pack", "isolate: [[server]]"), ":8: isolate", "not a key that is known"),
-        (("count: 4", "single_provider: true"), ":3: groups[0].single_provider", "not a key"),
+        (("policy: pack", "spread: [[server]]"), ":8: spread", "not a key that is known"),
+        (("count: 4", "in_forest: true"), ":3: groups[0].in_forest", "not a key"),
         (("count: 4", "count: many"), ":3: groups[0].count", "Expected `int`"),
         (("count: 4", "count: 0"), ":3: groups[0].count", "at least 1"),
         (("64GiB", "lots"), ":4: groups[0].resources.memory", "not an amount"),
@@ -65,8 +67,8 @@ def test_a_mistake_is_named_with_its_line(
 
 def test_a_window_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="--end"):
-        make_window("+2h", "+1h", "", NOW)
+        make_window(When("+2h", "+1h"), NOW)
 
 
 def test_a_window_without_a_start_counts_from_now() -> None:
-    assert make_window("", "", "4h", NOW) == v1.Window(end=NOW + timedelta(hours=4))
+    assert make_window(When(duration="4h"), NOW) == v1.Window(end=NOW + timedelta(hours=4))
