@@ -219,8 +219,8 @@ async def test_without_postgres_what_is_cached_goes_on_and_the_rest_fails_at_onc
     one: Process, disk: MemoryDisk
 ) -> None:
     await one.commands.execute(provide("p", 5), request())
-    claim = StreamId("claim/c")
-    await one.commands.state(claim)
+    read = ("claim/c", "project/web", "quota/web")
+    await one.commands.states([StreamId(stream) for stream in read])
     one.model.away = True
     await one.commands.execute(take("c", "p"), request())
     with anyio.fail_after(0.5), pytest.raises(Unavailable, match="Postgres"):

@@ -1,7 +1,7 @@
 """A log as version 1 of every event wrote it. It is never edited: what is new is appended."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -41,6 +41,15 @@ def test_the_recorded_chain_is_sound() -> None:
 
 def test_every_event_type_is_recorded_as_it_was_first() -> None:
     assert {r.type for r in records() if r.v == 1} >= set(EVENT_TYPES)
+
+
+def test_every_field_of_every_type_is_recorded() -> None:
+    seen: dict[str, set[str]] = {}
+    for record in records():
+        seen.setdefault(record.type, set()).update(msgspec.json.decode(record.data))
+    for name, event in EVENT_TYPES.items():
+        fields = msgspec.structs.fields(cast("type[msgspec.Struct]", event))
+        assert {field.encode_name for field in fields} <= seen[name], name
 
 
 def test_nothing_recorded_is_lost_when_read() -> None:

@@ -32,6 +32,7 @@ from mulligan.model import (
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 MEMORY = ResourceClass("memory")
 MACHINE = ResourceClass("machine")
 M1 = MachineId("m1")

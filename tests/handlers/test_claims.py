@@ -11,7 +11,7 @@ from mulligan.handlers.operations import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import MAX_AMOUNT, AccountId, ClaimId, CommitId, ProviderId, ResourceClass
 
-from .given import C1, HOUR, MEMORY, NOON, OS, WEB, Given, claim_of, types
+from .given import C1, HOUR, MEMORY, MINUTE, NOON, OS, WEB, Given, claim_of, types
 
 ANN = AccountId("ann")
 START = StartClaim(claim=C1)
@@ -89,9 +89,16 @@ def test_a_window_that_is_empty_or_over_is_refused(
         given.do(claim_of({"p": {MEMORY: 1}}, start=start, end=end))
 
 
-def test_a_start_in_the_past_is_now(given: Given) -> None:
-    given.do(claim_of({"p": {MEMORY: 1}}, start=NOON - HOUR, end=NOON + HOUR))
+def test_a_start_a_moment_ago_is_now(given: Given) -> None:
+    given.do(claim_of({"p": {MEMORY: 1}}, start=NOON - MINUTE, end=NOON + HOUR))
     assert (given.claim(C1).start, given.claim(C1).state) == (NOON, "active")
+
+
+def test_a_start_more_than_a_minute_ago_is_refused(given: Given) -> None:
+    late = NOON - MINUTE - timedelta(microseconds=1)
+    with pytest.raises(InvalidArgument) as refused:
+        given.do(claim_of({"p": {MEMORY: 1}}, start=late, end=NOON + HOUR))
+    assert refused.value.violations[0].field == "window.start"
 
 
 def test_a_claim_without_allocations_or_amounts_is_refused(given: Given) -> None:
@@ -107,11 +114,12 @@ def test_an_amount_out_of_range_is_refused(given: Given, amount: int) -> None:
         given.do(claim_of({"p": {MEMORY: amount}}))
 
 
-def test_amounts_that_overflow_together_do_not_fit(given: Given) -> None:
+def test_amounts_that_overflow_together_are_refused_with_their_field(given: Given) -> None:
     p = ProviderId("p")
     parts = tuple(Allocation(provider=p, amounts={MEMORY: MAX_AMOUNT}) for _ in range(2))
-    with pytest.raises(DoesNotFit):
+    with pytest.raises(InvalidArgument) as refused:
         given.do(MakeClaim(claim=C1, project=WEB, account=ANN, allocations=parts))
+    assert refused.value.violations[0].field == "allocations[1].amounts[memory]"
 
 
 def test_an_unknown_class_is_refused(given: Given) -> None:

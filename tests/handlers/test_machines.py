@@ -75,8 +75,9 @@ def test_enrolment_needs_its_credential_and_its_parent() -> None:
         Given().do(enrol("m1", bmc()))
     given = Given()
     given.enrolled("other")
-    with pytest.raises(NotFound, match="provider"):
+    with pytest.raises(InvalidArgument) as refused:
         given.do(EnrolMachine(machine=M1, name="m1", bmc=bmc(), parent=ProviderId("rack")))
+    assert refused.value.violations[0].field == "parent"
 
 
 @pytest.mark.parametrize(

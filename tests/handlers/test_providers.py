@@ -65,11 +65,11 @@ def test_a_child_is_told_to_its_parent_and_keeps_it_from_being_deleted() -> None
 def test_a_child_needs_a_living_parent() -> None:
     given = Given()
     child = CreateProvider(provider=P, name="p", type="compute", parent=ProviderId("rack"))
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidArgument, match="parent: there is no provider"):
         given.do(child)
     given.offers("rack", {})
     given.do(DeleteProvider(provider=ProviderId("rack")))
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidArgument, match="parent: there is no provider"):
         given.do(child)
 
 
