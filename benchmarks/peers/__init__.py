@@ -1,0 +1,1 @@
+"""Other systems that do the same, as recipes: how to install, load and ask them."""
