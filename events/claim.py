@@ -24,8 +24,9 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
 class Search(msgspec.Struct, frozen=True, kw_only=True):
     """How the allocations were found, so that the decision can be run again.
 
-    The read model stood at entry ``at``, and ``now`` was the time. ``rejected`` are the providers
-    that others had taken meanwhile, ``conflicts`` how often that happened.
+    The read model stood at entry ``at``, ``now`` was the time, and the search looked at the first
+    ``breadth`` providers or trees that could do. ``rejected`` are the providers that others had
+    taken meanwhile, ``conflicts`` how often that happened.
     """
 
     at: int
@@ -33,6 +34,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     considered: int
     conflicts: int = 0
+    breadth: int = 0
     now: datetime | None = None
     request: ClaimRequest | None = None
     rejected: tuple[ProviderId, ...] = ()

@@ -17,6 +17,7 @@
 Each maps to one gRPC status, once, in ``mulligan.services.status``.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -65,11 +66,17 @@ class Conflict(MulliganError):
 
 
 class Exhausted(MulliganError):
-    """No capacity, quota or storage is left for this."""
+    """No capacity, quota or storage is left for this; ``facts`` say why to a program."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.facts = dict(facts or {})
 
 
 class Unauthenticated(MulliganError):

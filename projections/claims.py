@@ -17,7 +17,8 @@ def due_at(claim: Claim) -> datetime | None:
 
 
 def _claim(key: str, claim: Claim) -> Row:
-    return (claim.project, claim.state, claim.start, claim.end, due_at(claim))
+    due = due_at(claim)
+    return (claim.project, claim.state, claim.start, claim.end, due, bool(claim.stranded))
 
 
 def _allocations(key: str, claim: Claim) -> Iterable[Row]:
@@ -61,6 +62,7 @@ MODEL = ReadModel(
                 start_at="timestamptz",
                 end_at="timestamptz",
                 due_at="timestamptz",
+                stranded="boolean",
             ),
             _claim,
             children=(
@@ -87,6 +89,7 @@ MODEL = ReadModel(
                 "(project, created_seq, key)",
                 "(status, created_seq, key)",
                 "(due_at, key) WHERE due_at IS NOT NULL",
+                "(created_seq, key) WHERE stranded",
             ),
         ),
         stream_table("quota", "quota"),

@@ -48,6 +48,7 @@ def _inventories(key: str, provider: Provider) -> Iterable[Row]:
             inventory.min_unit,
             inventory.max_unit,
             inventory.step_size,
+            provider.turnaround,
             offered,
             *bounds(use, offered, provider.used_at),
         )
@@ -143,6 +144,7 @@ MODEL = ReadModel(
                         min_unit="bigint",
                         max_unit="bigint",
                         step_size="bigint",
+                        turnaround="bigint",
                         capacity="bigint",
                         sure="bigint",
                         room="bigint",
@@ -152,8 +154,7 @@ MODEL = ReadModel(
                     rows=_inventories,
                     indices=(
                         "(class_, shuffle) WHERE open AND room > 0",
-                        "(class_, opens_at, provider) WHERE open AND room > 0",
-                        "(root)",
+                        "(root, class_, shuffle)",
                     ),
                 ),
                 ChildTable(
@@ -194,6 +195,7 @@ MODEL = ReadModel(
                     columns=columns(provider="text", cause="text"),
                     key=2,
                     rows=_cordons,
+                    indices=("(cause, provider)",),
                 ),
             ),
             indices=(
@@ -201,6 +203,8 @@ MODEL = ReadModel(
                 "(type, created_seq, key)",
                 "(root, shuffle)",
                 "(key) WHERE cordoned AND parental",
+                "(shuffle) WHERE NOT deleted",
+                "(shuffle) WHERE parent = '' AND NOT deleted",
             ),
         ),
         stream_table(

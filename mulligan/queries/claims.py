@@ -6,7 +6,8 @@ from datetime import datetime
 import msgspec
 
 from mulligan.handlers.claim import Claim
-from mulligan.model import ClaimId
+from mulligan.handlers.provider import FAILED_CORDON
+from mulligan.model import ClaimId, ProviderId
 from mulligan.queries.database import Database
 from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
 
@@ -18,43 +19,66 @@ async def list_claims(
     project: str | None = None,
     states: Sequence[str] | None = None,
     provider: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    stranded: bool = False,
 ) -> Page[Object[Claim]]:
-    """List claims by age."""
+    """List claims by age; with a window, those that overlap it."""
     filters = Filters()
     filters.add("t.project = $$", project)
     filters.add("t.status = ANY($$::text[])", list(states) if states else None)
     filters.add(
         "t.key IN (SELECT a.claim FROM rm_claims.allocation a WHERE a.provider = $$)", provider
     )
+    filters.add("(t.end_at IS NULL OR t.end_at > $$)", start)
+    filters.add("t.start_at < $$", end)
+    filters.add("t.stranded = $$", True if stranded else None)
     return await page(database, filters.listing("rm_claims.claim"), request, reader(Claim))
 
 
 class DueClaims(msgspec.Struct, frozen=True, kw_only=True):
-    """Claims whose start or end has come, the earliest first, and when the next one comes."""
+    """Claims with something due, the earliest first, and when the next one comes."""
 
-    starts: tuple[ClaimId, ...]
-    ends: tuple[ClaimId, ...]
+    claims: tuple[ClaimId, ...]
     next_at: datetime | None
 
 
 async def find_due(database: Database, now: datetime, limit: int = 1000) -> DueClaims:
-    """Return at most ``limit`` claims due at ``now``; ``next_at`` is the first time after it.
-
-    A reservation that was never started is due to start first, even when its end has come too.
-    """
+    """Return at most ``limit`` claims due at ``now``; ``next_at`` is the first time after it."""
     rows = await database.fetch(
         """
-        (SELECT key, status, due_at FROM rm_claims.claim
+        (SELECT key, due_at FROM rm_claims.claim
          WHERE due_at <= $1 ORDER BY due_at, key LIMIT $2)
         UNION ALL
-        (SELECT '', '', min(due_at) FROM rm_claims.claim WHERE due_at > $1)
+        (SELECT '', min(due_at) FROM rm_claims.claim WHERE due_at > $1)
         """,
         now,
         limit,
     )
-    due = [row for row in rows if row["key"]]
     return DueClaims(
-        starts=tuple(ClaimId(row["key"]) for row in due if row["status"] == "reserved"),
-        ends=tuple(ClaimId(row["key"]) for row in due if row["status"] == "active"),
+        claims=tuple(ClaimId(row["key"]) for row in rows if row["key"]),
         next_at=next(row["due_at"] for row in rows if not row["key"]),
     )
+
+
+class Afflicted(msgspec.Struct, frozen=True, kw_only=True):
+    """A reservation that holds something at a provider that has failed."""
+
+    claim: ClaimId
+    provider: ProviderId
+
+
+async def find_afflicted(database: Database, limit: int = 1000) -> Sequence[Afflicted]:
+    """Return reservations at failed providers, those that begin first ahead."""
+    rows = await database.fetch(
+        """
+        SELECT t.key, a.provider FROM rm_providers.cordon c
+        JOIN rm_claims.allocation a ON a.provider = c.provider AND a.live
+        JOIN rm_claims.claim t ON t.key = a.claim AND t.status = 'reserved'
+        WHERE c.cause = $1
+        GROUP BY t.start_at, t.key, a.provider ORDER BY t.start_at, t.key LIMIT $2
+        """,
+        FAILED_CORDON,
+        limit,
+    )
+    return [Afflicted(claim=ClaimId(r["key"]), provider=ProviderId(r["provider"])) for r in rows]

@@ -5,9 +5,10 @@ from datetime import datetime
 
 import msgspec
 
+from mulligan.handlers.distance import DistanceType
 from mulligan.handlers.group import Group
 from mulligan.handlers.provider import Provider
-from mulligan.model import GroupId, ResourceClass
+from mulligan.model import GroupId, ProviderId, ResourceClass
 from mulligan.queries.database import Database, Record
 from mulligan.queries.paging import OBJECT_COLUMNS, Filters, Object, Page, PageRequest, page, reader
 
@@ -76,10 +77,30 @@ async def groups_of(database: Database, provider: str) -> Sequence[GroupId]:
     return [GroupId(row["group_"]) for row in rows]
 
 
+async def groups_of_each(
+    database: Database, providers: Sequence[str]
+) -> dict[ProviderId, frozenset[GroupId]]:
+    """Return the groups of several providers; those in none are left out."""
+    rows = await database.fetch(
+        "SELECT provider, array_agg(group_) AS groups FROM rm_providers.group_member"
+        " WHERE provider = ANY($1::text[]) GROUP BY provider",
+        list(providers),
+    )
+    return {ProviderId(row["provider"]): frozenset(map(GroupId, row["groups"])) for row in rows}
+
+
 async def list_groups(database: Database, request: PageRequest) -> Page[Object[Group]]:
     """List groups by age."""
     listing = Filters("NOT t.deleted").listing("rm_providers.provider_group")
     return await page(database, listing, request, reader(Group))
+
+
+async def list_distance_types(
+    database: Database, request: PageRequest
+) -> Page[Object[DistanceType]]:
+    """List the kinds of distance by age."""
+    listing = Filters().listing("rm_providers.distance_type")
+    return await page(database, listing, request, reader(DistanceType))
 
 
 async def list_usage(

@@ -1,4 +1,4 @@
-"""Opens and closes the windows of claims in time: each start and end is noted once.
+"""Opens and closes the windows of claims in time: starts, notices and ends are noted once each.
 
 Capacity does not wait for this, it follows the windows themselves; what does is the state a tenant
 sees, and machines whose claim is over.
@@ -11,44 +11,42 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import anyio
-import msgspec
 
 from mulligan.commands.runner import Commands, Request
 from mulligan.errors import MulliganError
-from mulligan.events.claim import ClaimMade
+from mulligan.events.claim import ClaimMade, ClaimRescheduled
 from mulligan.events.codec import Codec, UnreadableEvent
 from mulligan.events.envelope import Actor, EventRecord
-from mulligan.handlers.claim import LIVE, Claim, EndClaim, StartClaim
+from mulligan.handlers.claim import LIVE, Claim, EndClaim, StartClaim, WarnClaim
+from mulligan.handlers.decision import Command
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import ClaimId, CommitId, new_id, stream_id
+from mulligan.model import ClaimId, CommitId, new_id, stream_id, stream_key
+from mulligan.queries.claims import DueClaims
 
 log = logging.getLogger(__name__)
 
 ACTOR = Actor(account="service:resource")
+_TIMED = frozenset({ClaimMade.TYPE, ClaimRescheduled.TYPE})
 _RETRY_S = 1.0
 _LONGEST_WAIT_S = 60.0
 _SHORTEST_WAIT_S = 0.01
 _LOOK_AGAIN_S = 0.05
 
 
-class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """What is due at a time, from the read model, and when something is due next."""
-
-    starts: tuple[ClaimId, ...]
-    ends: tuple[ClaimId, ...]
-    next_at: datetime | None
-
-
-FindDue = Callable[[datetime], Awaitable[Due]]
+FindDue = Callable[[datetime], Awaitable[DueClaims]]
 """Return the claims that are due at a time, the earliest of them; it may lag behind the log."""
 
 
 class _Timer(NamedTuple):
-    """A start or an end; at one instant the ends come first, as [a, b) and [b, c) do."""
+    """Something due; at one instant the ends come first, as [a, b) and [b, c) do."""
 
     at: datetime
-    starts: bool
+    rank: int
     claim: ClaimId
+    command: Command
+
+
+_END, _START, _NOTICE = range(3)
 
 
 class ClaimTimers:
@@ -98,12 +96,11 @@ class ClaimTimers:
             return _RETRY_S
         due = await self._find_due(now)
         heard = {claim for at, claim in self._soon if at <= now}
-        timers = await self._timers({*due.starts, *due.ends, *heard}, now)
+        timers = await self._timers({*due.claims, *heard}, now)
         for timer in timers:
-            command = StartClaim(claim=timer.claim) if timer.starts else EndClaim(claim=timer.claim)
             request = Request(id=CommitId(new_id()), actor=ACTOR)
-            await self._commands.execute(command, request, fence=self._fence())
-        if timers or due.starts or due.ends:
+            await self._commands.execute(timer.command, request, fence=self._fence())
+        if timers or due.claims:
             return _LOOK_AGAIN_S  # there may be more, and the read model needs a moment to know
         self._forget(now)
         times = [at for at, _ in self._soon[:1]] + ([due.next_at] if due.next_at else [])
@@ -121,7 +118,8 @@ class ClaimTimers:
         states = await self._commands.states(list(streams))
         due = [_due(states[stream].state, now) for stream in streams]
         horizon = max((timers[0].at for timers in due if timers), default=now)
-        return sorted(t for timers in due for t in timers if t.at <= horizon)
+        found = [t for timers in due for t in timers if t.at <= horizon]
+        return sorted(found, key=lambda t: (t.at, t.rank, t.claim))
 
     def _forget(self, now: datetime) -> None:
         while self._soon and self._soon[0][0] <= now:
@@ -130,20 +128,25 @@ class ClaimTimers:
     def _on_entry(self, stored: Stored) -> None:
         for commit in stored.entry.commits:
             for record in commit.events:
-                if record.type == ClaimMade.TYPE:
+                if record.type in _TIMED:
                     self._hear(record, commit.at)
 
     def _hear(self, record: EventRecord, at: datetime) -> None:
         try:
-            made = self._codec.event(record)
+            event = self._codec.event(record)
         except UnreadableEvent:
             return  # whoever needs its state is told what is wrong
-        assert isinstance(made, ClaimMade)
+        assert isinstance(event, ClaimMade | ClaimRescheduled)
+        claim = ClaimId(stream_key(record.stream))
+        times = [event.start, event.end]
+        if event.end is not None and isinstance(event, ClaimMade) and event.ending_notice:
+            notice = event.end - timedelta(seconds=event.ending_notice)
+            times.append(max(event.start, notice))
         horizon = at + timedelta(seconds=2 * _LONGEST_WAIT_S)
-        for time in (made.start, made.end):
-            if time is not None and at < time <= horizon:
-                heapq.heappush(self._soon, (time, made.claim))
-                if self._soon[0] == (time, made.claim):
+        for time in times:
+            if time is not None and at <= time <= horizon:
+                heapq.heappush(self._soon, (time, claim))
+                if self._soon[0] == (time, claim):
                     self._changed.set()
 
 
@@ -152,7 +155,9 @@ def _due(claim: Claim | None, now: datetime) -> list[_Timer]:
         return []
     timers = []
     if claim.state == "reserved" and claim.start <= now:
-        timers.append(_Timer(claim.start, True, claim.id))
+        timers.append(_Timer(claim.start, _START, claim.id, StartClaim(claim=claim.id)))
     if claim.end is not None and claim.end <= now:
-        timers.append(_Timer(claim.end, False, claim.id))
+        timers.append(_Timer(claim.end, _END, claim.id, EndClaim(claim=claim.id)))
+    elif claim.notice_at is not None and claim.notice_at <= now:
+        timers.append(_Timer(claim.notice_at, _NOTICE, claim.id, WarnClaim(claim=claim.id)))
     return timers

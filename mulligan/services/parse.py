@@ -1,6 +1,6 @@
 """Messages as the arguments of commands; what is malformed is refused with the field named."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mulligan.errors import InvalidArgument
 from mulligan.events.claim import Allocation
@@ -81,6 +81,15 @@ def amounts(values: dict[str, int], field: str) -> dict[ResourceClass, int]:
         if not 0 < amount <= MAX_AMOUNT:
             raise InvalidArgument(f"{field}[{class_}]", f"{amount} is not above 0")
     return {ResourceClass(c): n for c, n in sorted(values.items())}
+
+
+def seconds(value: timedelta | None, field: str) -> int:
+    """Read a span of time in whole seconds; 0 when it is left out."""
+    if value is None:
+        return 0
+    if value < timedelta(0) or value % timedelta(seconds=1):
+        raise InvalidArgument(field, "give whole seconds, not below 0")
+    return int(value.total_seconds())
 
 
 def window(message: v1.Window | None) -> tuple[datetime | None, datetime | None]:

@@ -1,231 +1,158 @@
-"""The claims half of mulligan-resource: find capacity and take it.
+"""The claims half of mulligan-resource: find capacity, and take it.
 
 The read model proposes, the log disposes: candidates come from Postgres, and each is taken on exact
 state. A candidate that somebody else took is passed over for the next one at once.
 """
 
 import random
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import NoReturn
 
 import msgspec
 
-from mulligan.commands.runner import Commands, Request
+from mulligan.commands.runner import Request
 from mulligan.errors import Exhausted, InvalidArgument
-from mulligan.events.claim import Allocation, Search
+from mulligan.events.claim import Search
+from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
-from mulligan.handlers.claim import Claim
+from mulligan.handlers.claim import amounts_of
 from mulligan.handlers.names import slug_of
-from mulligan.handlers.provider import DoesNotFit, Provider
-from mulligan.model import ClaimId, ProviderId, ResourceClass, Seq, is_uuid, stream_id
+from mulligan.handlers.provider import DoesNotFit
+from mulligan.model import ClaimId, ProviderId, Seq
+from mulligan.placement.solver import Candidate, solve
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
-from mulligan.queries.candidates import Filter, find_candidates, why_not
 from mulligan.queries.freshness import wait_until
+from mulligan.queries.search import Proposal, find, reasons
 from mulligan.services import parse, render
 from mulligan.services.caller import caller, request_of
-from mulligan.services.objects import fetch, identify, identify_all
+from mulligan.services.claim_views import ClaimViews, require_consumer
+from mulligan.services.form import MAX_ALLOCATIONS, read_request
+from mulligan.services.objects import identify, identify_all
 from mulligan.services.reading import page_of, wait_for
-from mulligan.services.runtime import Runtime
+from mulligan.services.showing import candidate_shown, summaries, why_not_shown
 
-POLICIES = ("random", "pack", "spread")
-MAX_ALLOCATIONS = 1000
-_SPARE = 8
+MAX_CANDIDATES = 10_000
+DEFAULT_CANDIDATES = 10
 _ROUNDS = 20
+_NOTICE = 3600
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """One request group, read: ``count`` providers that each give all of ``amounts``."""
-
-    name: str
-    count: int
-    amounts: dict[ResourceClass, int]
-    filter: Filter
-
-
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What the search proposes; ``short`` is the group for which only ``fitting`` were found."""
-
-    considered: int
-    allocations: tuple[Allocation, ...] = ()
-    short: Wanted | None = None
-    fitting: int = 0
-
-
-class Placing:
+class Placing(ClaimViews):
     """Claims and reservations."""
 
-    _rt: Runtime
-
-    @property
-    def _commands(self) -> Commands:
-        return self._rt.parts.commands
+    async def list_candidates(
+        self, message: v1.ListCandidatesRequest
+    ) -> v1.ListCandidatesResponse:
+        """Answer ranked ways to meet a request, or why there is none."""
+        if not 0 <= message.limit <= MAX_CANDIDATES:
+            raise InvalidArgument("limit", f"{message.limit} is not between 0 and {MAX_CANDIDATES}")
+        request = await read_request(self._commands, message.request)
+        position = await wait_for(self._rt, message.freshness, "providers")
+        database = self._rt.parts.database
+        limit = message.limit or DEFAULT_CANDIDATES
+        found = await find(
+            database, request, self._commands.now(), seed=message.seed, limit=limit
+        )
+        answer = v1.ListCandidatesResponse(
+            position=position,
+            candidates=[candidate_shown(c, found.start, found.end) for c in found.candidates],
+            truncated=len(found.candidates) >= limit,
+        )
+        if found.candidates:
+            answer.providers = summaries(found)
+            names = {p.uuid: p.name for p in answer.providers}
+            for candidate in answer.candidates:
+                for allocation in candidate.allocations:
+                    allocation.provider_name = names.get(allocation.provider, "")
+        else:
+            why = await reasons(database, request, found.start, found.end)
+            answer.why_not = why_not_shown(why)
+        return answer
 
     async def make_claim(self, message: v1.MakeClaimRequest) -> v1.ClaimResponse:
         """Find providers that fit and take them."""
         who = caller()
         project = who.require_project()
         request = request_of(message)
-        start, end = self._window(message.window)
-        policy = message.policy or "random"
-        if policy not in POLICIES:
-            raise InvalidArgument("policy", f"{policy!r} is not one of {', '.join(POLICIES)}")
         if message.name:
             slug_of(message.name)
-        wanted = await self._wanted(message.groups)
-        _require_consumer(message.consumer)
+        require_consumer(message.consumer)
         draft = claims.MakeClaim(
             claim=ClaimId(request.id),
             project=project,
             account=who.account,
             allocations=(),
-            start=start,
-            end=end,
             name=message.name,
             consumer=message.consumer,
+            on_end=message.on_end or "release",
+            ending_notice=read_notice(message.ending_notice),
         )
+        claims.check_ending(draft.on_end, draft.ending_notice)
+        wanted = await read_request(self._commands, message.request)
         if await self._commands.earlier(request) is None:
-            await self._place(draft, wanted, policy, request)
+            await self._place(draft, wanted, request)
         return await self._claim_response(request.id)
 
     async def _place(
-        self, draft: claims.MakeClaim, wanted: list[Wanted], policy: str, request: Request
+        self, draft: claims.MakeClaim, wanted: ClaimRequest, request: Request
     ) -> None:
+        """Take the first candidate that is still free; look again while others take them first."""
         seed = random.getrandbits(31)
-        rejected: set[ProviderId] = set()
-        considered = 0
+        rejected: dict[ProviderId, None] = {}
+        considered = conflicts = 0
         seen = Seq(0)
-        for attempt in range(_ROUNDS):
-            now = self._commands.now()
-            start = max(draft.start, now) if draft.start is not None else now
-            claims.check_window(start, draft.end, now)
+        found: Proposal | None = None
+        for _ in range(_ROUNDS):
             head = self._commands.position().seq
-            choice = await self._choose(wanted, start, draft.end, policy, seed + attempt, rejected)
-            considered += choice.considered
-            if choice.short is not None:
+            now = self._commands.now()
+            if found is None:
+                database = self._rt.parts.database
+                found = await find(database, wanted, now, seed=seed, rejected=rejected)
+                considered += found.considered
+            if not found.candidates:
                 if seen < head:  # the read model may not have what would fit yet
                     seen = await wait_until(self._rt.parts.database, ("providers",), head)
+                    rejected.clear()  # what they had lost by then is in the read model now
+                    found = None
                     continue
-                await self._refuse(choice, start, draft.end, rejected)
+                await self._refuse(wanted, found)
             search = Search(
-                at=head, policy=policy, seed=seed, considered=considered, conflicts=len(rejected)
+                at=found.loaded.seq,
+                policy=wanted.policy,
+                seed=seed,
+                considered=considered,
+                conflicts=conflicts,
+                breadth=found.breadth,
+                now=now,
+                request=wanted,
+                rejected=tuple(rejected),
             )
-            command = msgspec.structs.replace(draft, allocations=choice.allocations, search=search)
             try:
-                await self._commands.execute(command, request)
+                await self._commands.execute(taking(draft, wanted, found, search), request)
                 return
             except DoesNotFit as lost:
-                rejected.add(lost.provider)
+                rejected[lost.provider] = None
+                conflicts += 1
+            found = _next(wanted, found, rejected)
         raise Exhausted(f"others took each of {_ROUNDS} choices first; try again", retry_after=0.5)
 
-    async def _choose(
-        self,
-        wanted: list[Wanted],
-        start: datetime,
-        end: datetime | None,
-        policy: str,
-        seed: int,
-        rejected: Collection[ProviderId],
-    ) -> Choice:
-        allocations: list[Allocation] = []
-        used = set(rejected)
-        considered = 0
-        for group in wanted:
-            found = await find_candidates(
-                self._rt.parts.database,
-                group.amounts,
-                start,
-                end,
-                group.filter,
-                policy=policy,
-                limit=group.count + _SPARE,
-                seed=seed,
-                exclude=used,
-            )
-            considered += len(found)
-            chosen = [c.provider for c in found][: group.count]
-            if len(chosen) < group.count:
-                return Choice(considered=considered, short=group, fitting=len(chosen))
-            used.update(chosen)
-            allocations += [
-                Allocation(provider=p, amounts=group.amounts, group=group.name) for p in chosen
-            ]
-        return Choice(considered=considered, allocations=tuple(allocations))
-
-    async def _refuse(
-        self,
-        choice: Choice,
-        start: datetime,
-        end: datetime | None,
-        rejected: Collection[ProviderId],
-    ) -> NoReturn:
-        group = choice.short
-        assert group is not None
-        why = await why_not(self._rt.parts.database, group.amounts, start, end, group.filter)
-        taken = f"; {len(rejected)} were taken by others meanwhile" if rejected else ""
-        raise Exhausted(
-            f"group {group.name or '(unnamed)'} asks for"
-            f" {group.count} provider{'s' if group.count > 1 else ''} and {choice.fitting}"
-            f" fit: {why.text()}{taken}"
-        )
-
-    async def _wanted(self, messages: list[v1.RequestGroup]) -> list[Wanted]:
-        if not messages:
-            raise InvalidArgument("groups", "ask for at least one group of resources")
-        wanted: list[Wanted] = []
-        for index, message in enumerate(messages):
-            field = f"groups[{index}]"
-            if any(w.name == message.name for w in wanted):
-                raise InvalidArgument(f"{field}.name", f"{message.name!r} is given twice")
-            wanted.append(
-                Wanted(
-                    name=parse.group_name(message.name, f"{field}.name"),
-                    count=parse.count(message.count, f"{field}.count"),
-                    amounts=parse.amounts(message.resources, f"{field}.resources"),
-                    filter=await self._filter(message, field),
-                )
-            )
-        if sum(w.count for w in wanted) > MAX_ALLOCATIONS:
-            raise InvalidArgument("groups", f"a claim holds at most {MAX_ALLOCATIONS} allocations")
-        return wanted
-
-    async def _filter(self, message: v1.RequestGroup, field: str) -> Filter:
-        tags = message.capabilities or v1.CapabilityFilter()
-        sets = message.groups or v1.GroupFilter()
-        require = parse.capabilities(tags.require, f"{field}.capabilities.require")
-        forbid = parse.capabilities(tags.forbid, f"{field}.capabilities.forbid")
-        both = set(require) & set(forbid)
-        if both:
-            raise InvalidArgument(
-                f"{field}.capabilities", f"{min(both)} is both required and forbidden"
-            )
-        return Filter(
-            require=require,
-            forbid=forbid,
-            any_of=tuple(
-                parse.capabilities(a.values, f"{field}.capabilities.any_of") for a in tags.any_of
-            ),
-            groups_any_of=tuple(
-                [tuple(await self._groups(a.values, f"{field}.groups.any_of")) for a in sets.any_of]
-            ),
-            groups_forbid=tuple(await self._groups(sets.forbid, f"{field}.groups.forbid")),
-        )
-
-    async def _groups(self, names: list[str], field: str) -> list[str]:
-        return await identify_all(self._commands, "group", names, field)
+    async def _refuse(self, wanted: ClaimRequest, found: Proposal) -> NoReturn:
+        why = await reasons(self._rt.parts.database, wanted, found.start, found.end)
+        raise Exhausted(why.text, facts=why.facts())
 
     async def claim_exact(self, message: v1.ClaimExactRequest) -> v1.ClaimResponse:
         """Take the named amounts, all or nothing."""
         who = caller()
         project = who.require_project()
         request = request_of(message)
-        start, end = self._window(message.window)
+        start, end = parse.window(message.window)
         if not 0 < len(message.allocations) <= MAX_ALLOCATIONS:
             raise InvalidArgument("allocations", f"name 1 to {MAX_ALLOCATIONS}")
         names = [a.provider for a in message.allocations]
         uuids = await identify_all(self._commands, "provider", names, "allocations.provider")
-        _require_consumer(message.consumer)
+        require_consumer(message.consumer)
         command = claims.MakeClaim(
             claim=ClaimId(request.id),
             project=project,
@@ -238,6 +165,8 @@ class Placing:
             end=end,
             name=message.name,
             consumer=message.consumer,
+            on_end=message.on_end or "release",
+            ending_notice=read_notice(message.ending_notice),
         )
         await self._commands.execute(command, request)
         return await self._claim_response(request.id)
@@ -255,14 +184,18 @@ class Placing:
             provider = await identify(self._commands, "provider", message.provider, "provider")
         states = [_state_name(s) for s in message.states] or sorted(claims.LIVE)
         project = who.project if who.project or not who.is_system else None
+        start, end = parse.window(message.window)
         page = await queries.list_claims(
             self._rt.parts.database,
             page_of(self._rt, message.page),
             project=project,
             states=states,
             provider=provider,
+            start=start,
+            end=end,
+            stranded=message.stranded,
         )
-        names = await self._provider_names([row.state for row in page.items])
+        names = await self._names_of(row.state for row in page.items)
         found = [render.claim(row, self._rt.region, names) for row in page.items]
         return v1.ListClaimsResponse(
             claims=found, next_page_token=page.next_token, position=position
@@ -276,44 +209,36 @@ class Placing:
         await self._commands.execute(claims.ReleaseClaim(claim=ClaimId(uuid)), request)
         return await self._claim_response(uuid)
 
-    def _window(self, message: v1.Window | None) -> tuple[datetime | None, datetime | None]:
-        start, end = parse.window(message)
-        now = self._commands.now()
-        if end is not None and end <= now:
-            raise InvalidArgument("window.end", "the window lies in the past")
-        return start, end
 
-    async def _claim(self, text: str) -> str:
-        who = caller()
-        if is_uuid(text) or not text:
-            return await identify(self._commands, "claim", text, "claim")
-        return await identify(self._commands, "claim", text, "claim", who.require_project())
-
-    async def _visible(self, uuid: str) -> Claim:
-        state: Claim = (await fetch(self._commands, "claim", uuid)).state
-        caller().require_own("claim", uuid, state.project)
-        return state
-
-    async def _claim_response(self, uuid: str) -> v1.ClaimResponse:
-        known = await fetch(self._commands, "claim", uuid)
-        state: Claim = known.state
-        caller().require_own("claim", uuid, state.project)
-        claim = render.claim(known, self._rt.region, await self._provider_names([state]))
-        return v1.ClaimResponse(claim=claim, position=render.position(self._commands.position()))
-
-    async def _provider_names(self, found: list[Claim]) -> dict[str, str]:
-        uuids = list(dict.fromkeys(a.provider for c in found for a in c.allocations))
-        known = await self._commands.states([stream_id("provider", p) for p in uuids])
-        names: dict[str, str] = {}
-        for uuid in uuids:
-            state: Provider | None = known[stream_id("provider", uuid)].state
-            names[uuid] = state.name if state is not None else ""
-        return names
+def _next(
+    wanted: ClaimRequest, found: Proposal, rejected: Mapping[ProviderId, None]
+) -> Proposal | None:
+    """Return the next candidate of the same space, if it has one: no need to ask Postgres again."""
+    again = solve(wanted, found.loaded.space, found.start, found.end, rejected=rejected)
+    if not again.candidates:
+        return None
+    return msgspec.structs.replace(found, candidates=again.candidates)
 
 
-def _require_consumer(text: str) -> None:
-    if text and not is_uuid(text):
-        raise InvalidArgument("consumer", f"{text!r} is not a UUID in lower case")
+def taking(
+    draft: claims.MakeClaim, wanted: ClaimRequest, found: Proposal, search: Search
+) -> claims.MakeClaim:
+    """Return the command that takes the first candidate; a start that is now stays now."""
+    candidate: Candidate = found.candidates[0]
+    at_once = wanted.span.duration is None and wanted.span.start is None
+    end = found.end
+    start = None if at_once else found.start
+    if wanted.span.duration is not None and search.now is not None and found.start <= search.now:
+        start = None
+        end = search.now + timedelta(seconds=wanted.span.duration)
+    return msgspec.structs.replace(
+        draft, allocations=candidate.allocations, search=search, start=start, end=end
+    )
+
+
+def read_notice(message: timedelta | None) -> int:
+    """Read how long ahead of its end a claim announces it, in seconds; an hour by default."""
+    return _NOTICE if message is None else int(message.total_seconds())
 
 
 def _state_name(state: v1.ClaimState) -> str:

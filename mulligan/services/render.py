@@ -1,7 +1,7 @@
 """States as messages."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from mulligan.handlers import usage
@@ -107,6 +107,14 @@ def provider(
         created_at=row.created_at,
         etag=etag(row),
         region=region,
+        shares=list(state.shares),
+        distances=[
+            v1.Distance(type=type_, group=group, position=position)
+            for type_, to in sorted(state.distances.items())
+            for group, position in sorted(to.items())
+        ],
+        turnaround=timedelta(seconds=state.turnaround) if state.turnaround else None,
+        root=state.root,
     )
 
 
@@ -145,12 +153,18 @@ def claim(row: Versioned, region: RegionName, names: dict[str, str]) -> v1.Claim
                 provider_name=names.get(a.provider, ""),
                 amounts={str(c): n for c, n in a.amounts.items()},
                 group=a.group,
+                since=a.since,
+                until=a.until,
+                turnaround=timedelta(seconds=a.turnaround) if a.turnaround else None,
             )
             for a in state.allocations
         ],
         created_at=row.created_at,
         etag=etag(row),
         region=region,
+        on_end=state.on_end,
+        ending_notice=timedelta(seconds=state.ending_notice),
+        stranded=[v1.Stranding(provider=s.provider, reason=s.reason) for s in state.stranded],
     )
 
 

@@ -3,29 +3,38 @@
 from collections.abc import Sequence
 
 from mulligan.commands.runner import Commands
-from mulligan.errors import InvalidArgument
+from mulligan.errors import InvalidArgument, NotFound
+from mulligan.handlers import distance
 from mulligan.handlers import group as groups
 from mulligan.handlers import provider as providers
 from mulligan.handlers import provider_commands
+from mulligan.handlers.capabilities import STANDARD
 from mulligan.handlers.decision import Command
+from mulligan.handlers.distance import DistanceType
 from mulligan.handlers.group import Group
 from mulligan.model import GroupId, ProviderId, stream_id, utc_now
 from mulligan.proto import v1
 from mulligan.queries import providers as queries
+from mulligan.queries.capabilities import list_capabilities
 from mulligan.services import parse, render
 from mulligan.services.caller import request_of
+from mulligan.services.claim_changes import ClaimChanges
 from mulligan.services.configure import configure
 from mulligan.services.objects import fetch, identify, identify_all
 from mulligan.services.placing import Placing
+from mulligan.services.planning import Planning
+from mulligan.services.quotas import Quotas
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Runtime
 
-UPDATABLE = frozenset({"attributes", "inventories", "capabilities"})
+UPDATABLE = frozenset(
+    {"attributes", "inventories", "capabilities", "shares", "distances", "turnaround", "parent"}
+)
 MAX_MEMBERS_AT_ONCE = 10_000
 
 
-class Resource(Placing, v1.ResourceBase):
-    """``mulligan.v1.Resource``; claims are in ``placing``."""
+class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
+    """``mulligan.v1.Resource``; claims, what becomes of them, plans and quotas are elsewhere."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
@@ -37,17 +46,17 @@ class Resource(Placing, v1.ResourceBase):
     async def create_provider(self, message: v1.CreateProviderRequest) -> v1.ProviderResponse:
         """Add a provider to the tree."""
         request = request_of(message)
-        parent = ""
-        if message.parent:
-            parent = await identify(self._commands, "provider", message.parent, "parent")
         command = provider_commands.CreateProvider(
             provider=ProviderId(request.id),
             name=message.name,
             type=message.type,
-            parent=ProviderId(parent),
+            parent=await self._parent(message.parent),
             attributes=parse.attributes(message.attributes),
             inventories=parse.inventories(message.inventories),
             capabilities=parse.capabilities(message.capabilities),
+            shares=await self._shares(message.shares),
+            distances=await self._distances(message.distances),
+            turnaround=parse.seconds(message.turnaround, "turnaround"),
         )
         await self._commands.execute(command, request)
         return await self._provider_response(request.id)
@@ -94,6 +103,12 @@ class Resource(Placing, v1.ResourceBase):
             capabilities=(
                 parse.capabilities(message.capabilities) if "capabilities" in mask else None
             ),
+            shares=await self._shares(message.shares) if "shares" in mask else None,
+            distances=await self._distances(message.distances) if "distances" in mask else None,
+            turnaround=(
+                parse.seconds(message.turnaround, "turnaround") if "turnaround" in mask else None
+            ),
+            parent=await self._parent(message.parent) if "parent" in mask else None,
         )
         versions = {stream_id("provider", uuid): parse.version(message.etag)}
         await self._commands.execute(command, request, versions=versions)
@@ -112,7 +127,7 @@ class Resource(Placing, v1.ResourceBase):
         """Keep new claims away."""
         uuid = await self._provider(message.provider)
         command = provider_commands.CordonProvider(
-            provider=ProviderId(uuid), note=message.note[:1024]
+            provider=ProviderId(uuid), note=message.note[:1024], failed=message.failed
         )
         return await self._change_provider(message, command, uuid)
 
@@ -178,6 +193,70 @@ class Resource(Placing, v1.ResourceBase):
         outcome = await self._commands.execute(groups.DeleteGroup(group=GroupId(uuid)), request)
         return v1.PositionResponse(position=render.position(outcome.position))
 
+    async def create_distance_type(
+        self, message: v1.CreateDistanceTypeRequest
+    ) -> v1.DistanceTypeResponse:
+        """Define a kind of distance."""
+        positions = tuple(message.positions)
+        command = distance.CreateDistanceType(name=message.name, positions=positions)
+        return await self._change_distance_type(message, command, message.name)
+
+    async def extend_distance_type(
+        self, message: v1.ExtendDistanceTypeRequest
+    ) -> v1.DistanceTypeResponse:
+        """Add positions to a kind of distance."""
+        positions = tuple(message.positions)
+        command = distance.ExtendDistanceType(name=message.name, positions=positions)
+        return await self._change_distance_type(message, command, message.name)
+
+    async def _change_distance_type(
+        self,
+        message: v1.CreateDistanceTypeRequest | v1.ExtendDistanceTypeRequest,
+        command: Command,
+        name: str,
+    ) -> v1.DistanceTypeResponse:
+        distance.check_word(name, "name")
+        await self._commands.execute(command, request_of(message))
+        state: DistanceType = (await fetch(self._commands, "distance", name)).state
+        return v1.DistanceTypeResponse(
+            distance_type=_distance_type(state),
+            position=render.position(self._commands.position()),
+        )
+
+    async def list_distance_types(
+        self, message: v1.ListDistanceTypesRequest
+    ) -> v1.ListDistanceTypesResponse:
+        """List the kinds of distance."""
+        position = await wait_for(self._rt, message.freshness, "providers")
+        page = await queries.list_distance_types(
+            self._rt.parts.database, page_of(self._rt, message.page)
+        )
+        return v1.ListDistanceTypesResponse(
+            distance_types=[_distance_type(row.state) for row in page.items],
+            next_page_token=page.next_token,
+            position=position,
+        )
+
+    async def list_capabilities(
+        self, message: v1.ListCapabilitiesRequest
+    ) -> v1.ListCapabilitiesResponse:
+        """List the standard catalogue, and what providers have."""
+        position = await wait_for(self._rt, message.freshness, "providers")
+        found = dict(await list_capabilities(self._rt.parts.database, message.prefix))
+        known = {c for c in STANDARD if c.startswith(message.prefix) and not message.used}
+        return v1.ListCapabilitiesResponse(
+            capabilities=[
+                v1.Capability(
+                    name=name,
+                    description=STANDARD.get(name, ""),
+                    standard=name in STANDARD,
+                    providers=found.get(name, 0),
+                )
+                for name in sorted(known | found.keys())
+            ],
+            position=position,
+        )
+
     async def list_usage(self, message: v1.ListUsageRequest) -> v1.ListUsageResponse:
         """Return what is in use from now on, by class and time."""
         uuid = await self._provider(message.provider)
@@ -207,6 +286,36 @@ class Resource(Placing, v1.ResourceBase):
     async def _group(self, text: str) -> str:
         return await identify(self._commands, "group", text, "group")
 
+    async def _parent(self, text: str) -> ProviderId:
+        """Find a parent; one of another region is unknown here and named as the field."""
+        if not text:
+            return ProviderId("")
+        try:
+            return ProviderId(await identify(self._commands, "provider", text, "parent"))
+        except NotFound as error:
+            raise InvalidArgument(
+                "parent",
+                f"there is no provider {text!r} in this region; a parent is in the same one",
+            ) from error
+
+    async def _shares(self, names: list[str]) -> tuple[GroupId, ...]:
+        found = await identify_all(self._commands, "group", names, "shares")
+        return tuple(sorted({GroupId(group) for group in found}))
+
+    async def _distances(self, messages: list[v1.Distance]) -> dict[str, dict[GroupId, str]]:
+        names = [message.group for message in messages]
+        groups = await identify_all(self._commands, "group", names, "distances.group")
+        found: dict[str, dict[GroupId, str]] = {}
+        for number, (message, group) in enumerate(zip(messages, groups, strict=True)):
+            distance.check_word(message.type, f"distances[{number}].type")
+            to = found.setdefault(message.type, {})
+            if GroupId(group) in to:
+                raise InvalidArgument(
+                    f"distances[{number}].group", f"{message.group!r} is given twice"
+                )
+            to[GroupId(group)] = message.position
+        return {type_: dict(sorted(to.items())) for type_, to in sorted(found.items())}
+
     async def _provider_response(
         self, uuid: str, groups: Sequence[str] = ()
     ) -> v1.ProviderResponse:
@@ -221,3 +330,7 @@ class Resource(Placing, v1.ResourceBase):
         assert state.id == uuid
         group = render.group(known, self._rt.region)
         return v1.GroupResponse(group=group, position=render.position(self._commands.position()))
+
+
+def _distance_type(state: DistanceType) -> v1.DistanceType:
+    return v1.DistanceType(name=state.name, positions=list(state.positions))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
@@ -44,11 +44,15 @@ def _details(error: Exception) -> list[Any] | None:
             for v in error.violations
         ]
         return [BadRequest(field_violations=violations)]
+    found: list[Any] = []
+    facts = getattr(error, "facts", None)
+    if facts:
+        found.append(ErrorInfo(reason="NO_FIT", domain="mulligan", metadata=facts))
     retry_after = getattr(error, "retry_after", None)
     if retry_after is None and isinstance(error, Fenced | TailTooShort):
         retry_after = 1.0
     if retry_after is not None:
         delay = Duration()
         delay.FromMilliseconds(int(retry_after * 1000))
-        return [RetryInfo(retry_delay=delay)]
-    return None
+        found.append(RetryInfo(retry_delay=delay))
+    return found or None

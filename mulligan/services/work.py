@@ -14,8 +14,9 @@ from mulligan.model import Seq
 from mulligan.queries import claims as claim_queries
 from mulligan.queries import machines as machine_queries
 from mulligan.queries.freshness import wait_until
-from mulligan.reconcile.claims import ClaimTimers, Due
+from mulligan.reconcile.claims import ClaimTimers
 from mulligan.reconcile.machines import MachineReconciler
+from mulligan.reconcile.migration import ClaimMigration
 from mulligan.redfish.auth import Login
 from mulligan.redfish.executor import Executor
 from mulligan.redfish.image_cache import Limits
@@ -92,12 +93,11 @@ async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | N
 
 
 async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
-    """Keep the time of claims; one instance of the region does."""
+    """Keep the time of claims, and move those off failed providers; one instance each does."""
     share = Share(runtime, parts)
 
-    async def find_due(at: datetime) -> Due:
-        due = await claim_queries.find_due(parts.database, at, limit=DUE_AT_ONCE)
-        return Due(starts=due.starts, ends=due.ends, next_at=due.next_at)
+    async def find_due(at: datetime) -> claim_queries.DueClaims:
+        return await claim_queries.find_due(parts.database, at, limit=DUE_AT_ONCE)
 
     timers = ClaimTimers(
         parts.commands,
@@ -105,7 +105,14 @@ async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         fence=parts.registration.fence,
         find_due=find_due,
     )
+    migration = ClaimMigration(
+        parts.commands,
+        parts.database,
+        mine=lambda: share.mine("claim-migration"),
+        fence=parts.registration.fence,
+    )
     tasks.start_soon(timers.run)
+    tasks.start_soon(migration.run)
     return None
 
 

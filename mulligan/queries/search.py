@@ -1,0 +1,283 @@
+"""The whole search for a request: fetch a part of the fleet, solve, and look further if need be.
+
+What it finds is a proposal, from the read model; whoever takes it does so on exact state.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+import msgspec
+
+from mulligan.errors import Exhausted
+from mulligan.events.request import ClaimRequest, RequestGroup
+from mulligan.model import ProviderId, Seq
+from mulligan.placement.earliest import When, earliest
+from mulligan.placement.nearest import Miss, nearest_misses
+from mulligan.placement.solver import Candidate, Found, solve
+from mulligan.queries.database import Database
+from mulligan.queries.fleet import Fork, Loaded, load_space
+from mulligan.queries.why_not import WhyNot, why_not
+
+RANKED = 256
+"""pack and spread rank the first so many that could do, found at a random place, not the fleet."""
+
+_SPARE = 8
+_WIDER = 8
+_TIMED = 256
+_MOST_TIMED = 20_000
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidates over [start, end), and the space they were found in.
+
+    ``breadth`` is how much of the fleet was fetched; ``considered`` counts providers looked at.
+    ``certain`` when no candidate beyond these could exist at that position.
+    """
+
+    candidates: tuple[Candidate, ...]
+    start: datetime
+    end: datetime | None
+    loaded: Loaded
+    breadth: int
+    considered: int
+    certain: bool
+
+
+class Reasons(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request cannot be met: the first group that fails, by stage, and what is nearest."""
+
+    group: str
+    text: str
+    counts: WhyNot
+    nearest: tuple[Miss, ...]
+    when: When | None
+
+    def facts(self) -> dict[str, str]:
+        """Return them for a program."""
+        found = {"group": self.group, "considered": str(self.counts.considered)}
+        found |= {stage: str(number) for stage, number in self.counts.stages().items()}
+        found |= {f"nearest.{n}": f"{m.name}: {m.detail}" for n, m in enumerate(self.nearest)}
+        if self.when is not None:
+            found["earliest"] = self.when.start.isoformat()
+            found["earliest_exact"] = str(self.when.exact).lower()
+        return found
+
+
+async def find(
+    database: Database,
+    request: ClaimRequest,
+    now: datetime,
+    *,
+    seed: int,
+    limit: int = 1,
+    rejected: Collection[ProviderId] = (),
+    fork: Fork | None = None,
+) -> Proposal:
+    """Return candidates over the window asked for; for a duration, over the earliest that fits.
+
+    Raise Exhausted when the search was given up before it could tell, InvalidArgument for a
+    distance that the region does not know.
+    """
+    start, end = window_of(request, now)
+    proposal = await find_at(
+        database, request, start, end, seed=seed, limit=limit, rejected=rejected, fork=fork
+    )
+    if proposal.candidates or request.span.duration is None:
+        return proposal
+    when = await when_fits(database, request, start, seed=seed, fork=fork, exactly=True)
+    if when is None or when.start == start:
+        return proposal
+    return await find_at(
+        database, request, when.start, when.end, seed=seed, limit=limit, rejected=rejected, fork=fork
+    )
+
+
+def window_of(request: ClaimRequest, now: datetime) -> tuple[datetime, datetime | None]:
+    """Return the window to try first."""
+    span = request.span
+    if span.duration is None:
+        return max(span.start or now, now), span.end
+    start = max(span.not_before or now, now)
+    return start, start + timedelta(seconds=span.duration)
+
+
+async def find_at(
+    database: Database,
+    request: ClaimRequest,
+    start: datetime,
+    end: datetime | None,
+    *,
+    seed: int,
+    limit: int = 1,
+    rejected: Collection[ProviderId] = (),
+    fork: Fork | None = None,
+    breadth: int = 0,
+) -> Proposal:
+    """Return candidates over [start, end); with a ``breadth``, among so much of the fleet only."""
+    considered = 0
+    wanted = breadth or first_breadth(request, limit)
+    while True:
+        loaded = await load_space(
+            database, request, start, end, seed=seed, breadth=wanted, fork=fork
+        )
+        considered += loaded.considered
+        found = solve(request, loaded.space, start, end, rejected=rejected, limit=limit)
+        enough = len(found.candidates) >= limit or loaded.complete or bool(breadth)
+        if enough or not found.complete:
+            break
+        wanted *= _WIDER
+    require_finished(found)
+    return Proposal(
+        candidates=found.candidates,
+        start=start,
+        end=end,
+        loaded=loaded,
+        breadth=wanted,
+        considered=considered,
+        certain=loaded.complete and len(found.candidates) < limit,
+    )
+
+
+def require_finished(found: Found) -> None:
+    """Raise Exhausted when a search ended without an answer."""
+    if not found.candidates and not found.complete:
+        raise Exhausted(
+            f"the search was given up after {found.steps} steps without an answer; ask for less at"
+            " once, or loosen isolate, same_subtree or distances"
+        )
+
+
+def first_breadth(request: ClaimRequest, limit: int) -> int:
+    """Return how much of the fleet to fetch first."""
+    least = sum(group.count for group in request.groups) + _SPARE + limit - 1
+    return max(least, RANKED) if request.policy in {"pack", "spread"} else least
+
+
+async def when_fits(
+    database: Database,
+    request: ClaimRequest,
+    not_before: datetime,
+    *,
+    seed: int = 0,
+    fork: Fork | None = None,
+    exactly: bool = False,
+) -> When | None:
+    """Return the earliest window that fits, as far as is known now; None when none was found.
+
+    Unless ``exactly``, only the part of the fleet that is free soonest is looked at.
+    """
+    span = request.span
+    if span.duration is not None:
+        duration: timedelta | None = timedelta(seconds=span.duration)
+    else:
+        start, end = window_of(request, not_before)
+        duration = None if end is None else end - start
+        not_before = start
+    breadth = _TIMED
+    while True:
+        loaded = await load_space(
+            database,
+            request,
+            not_before,
+            None if duration is None else not_before + duration,
+            seed=seed,
+            breadth=breadth,
+            fork=fork,
+            any_time=True,
+        )
+        when = earliest(
+            request,
+            loaded.space,
+            duration=duration,
+            not_before=not_before,
+            not_after=span.not_after,
+        )
+        if loaded.complete or breadth >= _MOST_TIMED or (when is not None and not exactly):
+            break
+        breadth *= _WIDER
+    if when is not None and not loaded.complete:
+        return msgspec.structs.replace(when, exact=False)
+    return when
+
+
+async def reasons(
+    database: Database,
+    request: ClaimRequest,
+    start: datetime,
+    end: datetime | None,
+    *,
+    fork: Fork | None = None,
+) -> Reasons:
+    """Return why nothing fits, looking at the whole fleet."""
+    group, counts = await _failing(database, request, start, end, fork)
+    near = await _nearest(database, group, start, end, fork)
+    when = await when_fits(database, request, start, fork=fork)
+    if when is not None and when.start <= start:
+        when = None
+    text = _said(request, group, counts, near, when)
+    return Reasons(group=group.name, text=text, counts=counts, nearest=near, when=when)
+
+
+async def _failing(
+    database: Database,
+    request: ClaimRequest,
+    start: datetime,
+    end: datetime | None,
+    fork: Fork | None,
+) -> tuple[RequestGroup, WhyNot]:
+    """Return the group for which the fewest providers do, with the counts."""
+    counted = [
+        (group, await why_not(database, group, start, end, fork=fork))
+        for group in request.groups
+        if group.resources or len(request.groups) == 1
+    ]
+    return min(counted, key=lambda found: found[1].fit)
+
+
+async def _nearest(
+    database: Database,
+    group: RequestGroup,
+    start: datetime,
+    end: datetime | None,
+    fork: Fork | None,
+) -> tuple[Miss, ...]:
+    """Look among those that lack only time; if there is none, among all that offer the classes."""
+    alone = msgspec.structs.replace(group, count=1)
+    bare = RequestGroup(name=group.name, resources=group.resources)
+    for looked_for in (alone, bare):
+        loaded = await load_space(
+            database,
+            ClaimRequest(groups=(looked_for,)),
+            start,
+            end,
+            seed=0,
+            breadth=64,
+            fork=fork,
+            any_time=True,
+        )
+        found = nearest_misses(alone, loaded.space, start, end)
+        if found:
+            return found
+    return ()
+
+
+def _said(
+    request: ClaimRequest,
+    group: RequestGroup,
+    counts: WhyNot,
+    near: tuple[Miss, ...],
+    when: When | None,
+) -> str:
+    name = f"group {group.name!r}" if group.name else "the request"
+    providers = f"{group.count} instance{'s' if group.count > 1 else ''}"
+    said = f"{name} asks for {providers} and "
+    if counts.fit and (len(request.groups) > 1 or group.count > 1 or counts.fit >= group.count):
+        said += f"{counts.fit} could do alone, but not all together: {counts.text()}"
+    else:
+        said += f"none fits: {counts.text()}" if not counts.fit else counts.text()
+    if near:
+        said += "; nearest: " + ", ".join(f"{miss.name} ({miss.detail})" for miss in near)
+    if when is not None:
+        by = "from" if when.exact else "at the latest from"
+        said += f"; it would fit {by} {when.start.isoformat(timespec='seconds')}"
+    return said

@@ -1,0 +1,115 @@
+"""Moves reservations off providers that have failed, to equals that have room.
+
+What fits nowhere is flagged once, and tried again now and then: room may come.
+"""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from mulligan.commands.runner import Commands, Request
+from mulligan.errors import MulliganError, NotFound
+from mulligan.events.envelope import Actor
+from mulligan.events.provider import ProviderCordoned
+from mulligan.handlers.claim import Claim
+from mulligan.handlers.claim_changes import FlagStranded, MoveClaim
+from mulligan.handlers.provider import DoesNotFit, Provider
+from mulligan.log.protocol import Fence, Fenced, Stored
+from mulligan.model import CommitId, ProviderId, new_id, stream_id
+from mulligan.queries.claims import Afflicted, find_afflicted
+from mulligan.queries.database import Database
+from mulligan.queries.equals import find_equal
+from mulligan.queries.freshness import wait_until
+
+log = logging.getLogger(__name__)
+
+ACTOR = Actor(account="service:resource")
+_AGAIN_S = 30.0
+_RETRY_S = 1.0
+_CHOICES = 8
+
+
+class ClaimMigration:
+    """Looks after failed providers' reservations; only the instance for which ``mine`` holds."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        database: Database,
+        *,
+        mine: Callable[[], bool],
+        fence: Callable[[], Fence],
+    ) -> None:
+        self._commands = commands
+        self._database = database
+        self._mine = mine
+        self._fence = fence
+        self._cordoned = anyio.Event()
+
+    async def run(self) -> None:
+        """Go on for ever: at every failure, and now and then."""
+        stop = self._commands.log.listen(self._on_entry)
+        try:
+            while True:
+                self._cordoned = anyio.Event()
+                delay = _RETRY_S
+                try:
+                    if self._mine():
+                        await self.settle()
+                        delay = _AGAIN_S
+                except (MulliganError, Fenced) as error:
+                    log.info("will look at failed providers again", extra={"reason": str(error)})
+                with anyio.move_on_after(delay):
+                    await self._cordoned.wait()
+        finally:
+            stop()
+
+    def _on_entry(self, stored: Stored) -> None:
+        for commit in stored.entry.commits:
+            if any(record.type == ProviderCordoned.TYPE for record in commit.events):
+                self._cordoned.set()
+
+    async def settle(self) -> None:
+        """Move or flag each reservation at a failed provider, once."""
+        head = self._commands.position().seq
+        await wait_until(self._database, ("claims", "providers"), head)
+        for one in await find_afflicted(self._database):
+            try:
+                await self._settle(one)
+            except NotFound:
+                continue
+
+    async def _settle(self, one: Afflicted) -> None:
+        streams = [stream_id("claim", one.claim), stream_id("provider", one.provider)]
+        states = await self._commands.states(streams)
+        claim: Claim | None = states[streams[0]].state
+        failed: Provider | None = states[streams[1]].state
+        if claim is None or claim.state != "reserved":
+            return
+        name = failed.name if failed is not None else one.provider
+        rejected: set[ProviderId] = set()
+        reason = "others took each place first"
+        for _ in range(_CHOICES):
+            now = self._commands.now()
+            found = await find_equal(self._database, claim, failed, now, rejected=rejected)
+            if found.target is None:
+                reason = found.reason
+                break
+            move = MoveClaim(
+                claim=claim.id,
+                source=one.provider,
+                target=found.target,
+                reason=f"provider {name} failed",
+            )
+            try:
+                await self._commands.execute(move, _request(), fence=self._fence())
+                return
+            except DoesNotFit as lost:
+                rejected.add(lost.provider)
+        flag = FlagStranded(claim=claim.id, provider=one.provider, reason=reason)
+        await self._commands.execute(flag, _request(), fence=self._fence())
+
+
+def _request() -> Request:
+    return Request(id=CommitId(new_id()), actor=ACTOR)

@@ -1,0 +1,130 @@
+"""What tenants and operators do to a claim that exists: another window, another place, a reshape."""
+
+from mulligan.commands.runner import Request
+from mulligan.errors import Exhausted, InvalidArgument
+from mulligan.events.claim import Allocation
+from mulligan.handlers import claim_changes as changes
+from mulligan.handlers.claim import Claim
+from mulligan.handlers.provider import DoesNotFit
+from mulligan.model import ClaimId, ProviderId, stream_id
+from mulligan.proto import v1
+from mulligan.queries.equals import find_equal
+from mulligan.queries.freshness import wait_until
+from mulligan.services import parse, render
+from mulligan.services.caller import request_of
+from mulligan.services.claim_views import ClaimViews
+from mulligan.services.objects import identify, identify_all
+
+MAX_REASON = 1024
+_ROUNDS = 8
+
+
+class ClaimChanges(ClaimViews):
+    """Reschedule, move, reshape."""
+
+    async def reschedule_claim(self, message: v1.RescheduleClaimRequest) -> v1.ClaimResponse:
+        """Give a claim another window."""
+        request = request_of(message)
+        uuid = await self._claim(message.claim)
+        await self._visible(uuid)
+        if message.start is None and message.end is None and not message.open_end:
+            raise InvalidArgument("end", "say what to change: start, end or open_end")
+        if message.end is not None and message.open_end:
+            raise InvalidArgument("open_end", "give an end or an open end, not both")
+        command = changes.RescheduleClaim(
+            claim=ClaimId(uuid), start=message.start, end=message.end, open_end=message.open_end
+        )
+        versions = {stream_id("claim", uuid): parse.version(message.etag)}
+        await self._commands.execute(command, request, versions=versions)
+        return await self._claim_response(uuid)
+
+    async def move_claim(self, message: v1.MoveClaimRequest) -> v1.ClaimResponse:
+        """Move what a claim holds at one provider to another, or to an equal one that fits."""
+        request = request_of(message)
+        uuid = await self._claim(message.claim)
+        claim = await self._visible(uuid)
+        source = await self._source(message.source, claim)
+        if await self._commands.earlier(request) is not None:
+            return await self._claim_response(uuid)
+        if message.target:
+            target = await identify(self._commands, "provider", message.target, "target")
+            await self._move(claim, source, ProviderId(target), message.reason, request)
+        else:
+            await self._move_to_equal(claim, source, message.reason, request)
+        return await self._claim_response(uuid)
+
+    async def _source(self, text: str, claim: Claim) -> ProviderId:
+        if text:
+            return ProviderId(await identify(self._commands, "provider", text, "source"))
+        held = {hold.provider for hold in claim.held}
+        if len(held) != 1:
+            raise InvalidArgument(
+                "source", f"the claim holds something at {len(held)} providers; name the one"
+            )
+        return held.pop()
+
+    async def _move(
+        self,
+        claim: Claim,
+        source: ProviderId,
+        target: ProviderId,
+        reason: str,
+        request: Request,
+    ) -> None:
+        command = changes.MoveClaim(
+            claim=claim.id, source=source, target=target, reason=reason[:MAX_REASON]
+        )
+        await self._commands.execute(command, request)
+
+    async def _move_to_equal(
+        self, claim: Claim, source: ProviderId, reason: str, request: Request
+    ) -> None:
+        database = self._rt.parts.database
+        await wait_until(database, ("providers",), self._commands.position().seq)
+        left = (await self._commands.state(stream_id("provider", source))).state
+        rejected: set[ProviderId] = set()
+        for _ in range(_ROUNDS):
+            found = await find_equal(
+                database, claim, left, self._commands.now(), rejected=rejected
+            )
+            if found.target is None:
+                raise Exhausted(found.reason)
+            try:
+                await self._move(claim, source, found.target, reason, request)
+                return
+            except DoesNotFit as lost:
+                rejected.add(lost.provider)
+        raise Exhausted("others took each place first; try again", retry_after=0.5)
+
+    async def reshape(self, message: v1.ReshapeRequest) -> v1.PositionResponse:
+        """Change inventories and allocations together."""
+        request = request_of(message)
+        names = [one.provider for one in message.providers]
+        providers = await identify_all(self._commands, "provider", names, "providers.provider")
+        inventories = {
+            ProviderId(uuid): parse.inventories(one.inventories)
+            for uuid, one in zip(providers, message.providers, strict=True)
+        }
+        if len(inventories) < len(message.providers):
+            raise InvalidArgument("providers", "a provider is given twice")
+        allocations: dict[ClaimId, tuple[Allocation, ...]] = {}
+        for number, one in enumerate(message.claims):
+            field = f"claims[{number}]"
+            claim = ClaimId(await self._claim(one.claim, f"{field}.claim"))
+            if claim in allocations:
+                raise InvalidArgument(f"{field}.claim", "is given twice")
+            allocations[claim] = await self._allocations(one.allocations, field)
+        command = changes.Reshape(inventories=inventories, claims=allocations)
+        outcome = await self._commands.execute(command, request)
+        return v1.PositionResponse(position=render.position(outcome.position))
+
+    async def _allocations(
+        self, messages: list[v1.Allocation], field: str
+    ) -> tuple[Allocation, ...]:
+        names = [a.provider for a in messages]
+        where = f"{field}.allocations"
+        uuids = await identify_all(self._commands, "provider", names, f"{where}.provider")
+        return tuple(
+            parse.allocation(a, uuid, f"{where}[{n}]")
+            for n, (a, uuid) in enumerate(zip(messages, uuids, strict=True))
+        )
