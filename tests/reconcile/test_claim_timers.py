@@ -1,23 +1,37 @@
 """Starts and ends are noted once, in order, with the time that was planned and the time it was."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import anyio
+from freezegun import freeze_time
+from msgspec.structs import replace
 
 from mulligan.errors import Unavailable
-from mulligan.events.claim import ClaimEnded, ClaimStarted
+from mulligan.events.claim import ClaimEnded, ClaimEnding, ClaimStarted
 from mulligan.events.codec import Codec
-from mulligan.handlers.claim import Claim, MakeClaim, ReleaseClaim
+from mulligan.handlers.claim import MakeClaim, ReleaseClaim
+from mulligan.handlers.claim_changes import RescheduleClaim
 from mulligan.log.memory import MemoryDisk
 from mulligan.model import ClaimId, Seq, utc_now
-from mulligan.reconcile.claims import ClaimTimers, Due
+from mulligan.projections.claims import due_at
+from mulligan.queries.claims import DueClaims
+from mulligan.reconcile.claims import ClaimTimers
 from tests.commands.region import GPU, Process, ReadModel, process, provide, request
 from tests.handlers.given import claim_of
 
 BEGAN = utc_now().replace(microsecond=0)
 HOUR = timedelta(hours=1)
+
+
+WORDS: dict[type, str] = {ClaimStarted: "start", ClaimEnding: "notice", ClaimEnded: "end"}
+
+
+def wall_time() -> datetime:
+    """What the wall clock says, frozen or not, as a datetime that can be encoded."""
+    return type(BEGAN).fromtimestamp(time.time(), UTC)
 
 
 class Clock:
@@ -39,35 +53,28 @@ class DueSource:
         self.away = 0
         self.asked = 0
 
-    async def __call__(self, now: datetime) -> Due:
+    async def __call__(self, now: datetime) -> DueClaims:
         self.asked += 1
         if self.away:
             self.away -= 1
             raise Unavailable("Postgres is away", 0.0)
         claims = [k.state for s, k in self.model.fold().items() if s.startswith("claim/")]
-        timed = sorted((at, c.id, c.state) for c in claims if (at := due_at(c)) is not None)
-        due = [(claim, state) for at, claim, state in timed if at <= now][: self.limit]
-        return Due(
-            starts=tuple(claim for claim, state in due if state == "reserved"),
-            ends=tuple(claim for claim, state in due if state == "active"),
-            next_at=next((at for at, _, _ in timed if at > now), None),
+        timed = sorted((at, c.id) for c in claims if (at := due_at(c)) is not None)
+        return DueClaims(
+            claims=tuple([claim for at, claim in timed if at <= now][: self.limit]),
+            next_at=next((at for at, _ in timed if at > now), None),
         )
 
 
-def due_at(claim: Claim) -> datetime | None:
-    if claim.state == "reserved":
-        return claim.start
-    return claim.end if claim.state == "active" else None
-
-
-def reserve(claim: str, start: float, end: float | None) -> MakeClaim:
+def reserve(claim: str, start: float, end: float | None, notice: float = 0) -> MakeClaim:
     """Reserve a GPU from one hour to another, counted from the beginning."""
-    return claim_of(
+    made = claim_of(
         {"p": {GPU: 1}},
         claim=claim,
         start=BEGAN + start * HOUR,
         end=None if end is None else BEGAN + end * HOUR,
     )
+    return replace(made, ending_notice=int(notice * 3600))
 
 
 async def noted(p: Process) -> list[tuple[str, str, timedelta, timedelta]]:
@@ -76,8 +83,8 @@ async def noted(p: Process) -> list[tuple[str, str, timedelta, timedelta]]:
     async for batch in p.log.read(Seq(1), p.log.head.seq):
         for record in (r for s in batch for c in s.entry.commits for r in c.events):
             event = codec.event(record)
-            if isinstance(event, ClaimStarted | ClaimEnded):
-                what = "start" if isinstance(event, ClaimStarted) else "end"
+            if isinstance(event, ClaimStarted | ClaimEnding | ClaimEnded):
+                what = WORDS[type(event)]
                 claim = record.stream.partition("/")[2]
                 found.append((what, claim, event.planned - BEGAN, event.actual - event.planned))
     return found
@@ -236,3 +243,56 @@ async def test_the_keeper_outlives_an_outage_of_the_read_model() -> None:
         r.due.away = 1
         async with keeping(r.timers()):
             assert await short(r.p, 2) == every_two(["c"])
+
+
+async def test_an_end_is_announced_once_and_again_when_it_moves() -> None:
+    async with region() as r:
+        await r.make(reserve("c", 0, 4, notice=1))
+        r.clock.now = BEGAN + 3 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 1) == [("notice", "c")]
+        longer = RescheduleClaim(claim=ClaimId("c"), end=BEGAN + 8 * HOUR)
+        await r.p.commands.execute(longer, request())
+        r.clock.now = BEGAN + 7.5 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 2) == [("notice", "c"), ("notice", "c")]
+        noted_at = [(planned, late) for what, _, planned, late in await noted(r.p)]
+        assert noted_at == [(3 * HOUR, 0 * HOUR), (7 * HOUR, HOUR / 2)]
+
+
+async def test_an_end_that_has_come_is_not_announced_any_more() -> None:
+    async with region() as r:
+        await r.make(reserve("c", 1, 4, notice=1))
+        r.clock.now = BEGAN + 5 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 2) == every_two(["c"])
+
+
+async def test_a_lease_shorter_than_its_notice_is_announced_at_its_start() -> None:
+    async with region() as r:
+        await r.make(reserve("c", 1, 1.25, notice=1))
+        r.clock.now = BEGAN + 1.1 * HOUR
+        async with keeping(r.timers()):
+            assert await short(r.p, 2) == [("start", "c"), ("notice", "c")]
+
+
+async def test_after_a_week_with_nothing_running_each_timer_fires_once() -> None:
+    disk = MemoryDisk()
+    with freeze_time(BEGAN, real_asyncio=True) as wall:
+        async with process(disk, clock=wall_time) as p:
+            await p.commands.execute(provide("p", 100), request())
+            for claim in (reserve("a", 1, 30, notice=1), reserve("b", 24, 24 * 30, notice=1)):
+                await p.commands.execute(claim, request())
+        wall.tick(timedelta(days=7))
+        for _ in range(2):  # the keeper comes back twice
+            async with process(disk, clock=wall_time) as p:
+                fence = disk.grant("timers")
+                due = DueSource(disk)
+                keeper = ClaimTimers(
+                    p.commands, mine=lambda: True, fence=lambda f=fence: f, find_due=due
+                )
+                async with keeping(keeper):
+                    expected = [("start", "a"), ("start", "b"), ("end", "a")]
+                    assert await short(p, 3) == expected
+        late = {(what, claim): late for what, claim, _, late in await noted(p)}
+        assert late["end", "a"] == timedelta(days=7) - 30 * HOUR
