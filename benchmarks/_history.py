@@ -5,11 +5,18 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks._fleet import CPUS, MEMORY_MIB, NODE_CLAIMS, Fleet, Node
+from benchmarks._fleet import CPUS, MEMORY_MIB, NODE_CLAIMS, Ask, Fleet, Node
 from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Codec, Event
 from mulligan.events.envelope import Actor, Commit
 from mulligan.events.provider import CapacityTaken, Inventory
+from mulligan.events.request import (
+    CapabilityDemand,
+    ClaimRequest,
+    GroupDemand,
+    RequestGroup,
+    Span,
+)
 from mulligan.handlers import distance, group, provider_commands
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
@@ -32,6 +39,24 @@ CPU, MEMORY, MACHINE = map(ResourceClass, ("cpu.shared", "memory", "machine"))
 FAILURE = ("local", "rack", "row", "site")
 _MIB = 2**20
 _DAY_S = 86_400
+
+
+def demand_of(ask: Ask, now: datetime) -> ClaimRequest:
+    """Say as claims keep it what is asked."""
+    start = None if ask.starts_in is None else now + timedelta(seconds=ask.starts_in)
+    end = start + timedelta(seconds=ask.lasts) if start and ask.lasts else None
+    group = RequestGroup(
+        resources={CPU: ask.cpus, MEMORY: ask.memory_mib * _MIB},
+        capabilities=CapabilityDemand(require=ask.require, forbid=ask.forbid),
+        groups=GroupDemand(
+            any_of=tuple(tuple(map(GroupId, choice)) for choice in ask.member_of),
+            forbid=tuple(map(GroupId, ask.not_member_of)),
+        ),
+    )
+    span = Span(start=start, end=end)
+    if ask.earliest and ask.lasts is not None:
+        span = Span(duration=ask.lasts, not_before=start)
+    return ClaimRequest(groups=(group,), span=span)
 
 
 class History:

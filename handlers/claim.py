@@ -39,7 +39,8 @@ SKEW = timedelta(minutes=1)
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An allocation with its time, where that is not the claim's.
 
-    ``since`` is when it joined a running claim, ``until`` when it was given back, None while held.
+    ``since`` is when it joined a running claim, ``until`` when it was given back, None while held;
+    what was given back before the claim's start was never used.
     """
 
     provider: ProviderId
@@ -136,8 +137,7 @@ def evolve(state: Claim | None, event: ev.Event, at: datetime) -> Claim:
         case ev.ClaimMoved():
             return _moved(state, event)
         case ev.ClaimReshaped():
-            past = [_given_back(state, hold, event.at) for hold in state.allocations]
-            return replace(state, allocations=(*past, *_holds(event.allocations, event.at)))
+            return _reshaped(state, event)
         case ev.ClaimStranded():
             flag = Stranded(provider=event.provider, reason=event.reason)
             others = [s for s in state.stranded if s.provider != event.provider]
@@ -145,10 +145,8 @@ def evolve(state: Claim | None, event: ev.Event, at: datetime) -> Claim:
         case ev.AllocationReleased():
             return replace(
                 state,
-                allocations=tuple(
-                    _given_back(state, hold, event.at) if hold.provider == event.provider else hold
-                    for hold in state.allocations
-                ),
+                allocations=_left(state, event.provider, event.at),
+                stranded=tuple(s for s in state.stranded if s.provider != event.provider),
             )
         case ev.ClaimReleased():
             return replace(state, state="released", closed_at=event.at)
@@ -171,19 +169,39 @@ def _holds(allocations: Iterable[Allocation], since: datetime | None = None) -> 
     )
 
 
-def _given_back(state: Claim, hold: Hold, at: datetime) -> Hold:
-    return hold if hold.until is not None else replace(hold, until=max(state.start, at))
+def _left(state: Claim, provider_id: ProviderId, at: datetime) -> tuple[Hold, ...]:
+    """Return the holds, those at one provider given back at ``at``."""
+    return tuple(
+        replace(hold, until=at) if hold.provider == provider_id and hold.until is None else hold
+        for hold in state.allocations
+    )
+
+
+def _joined(state: Claim, at: datetime) -> datetime | None:
+    """Return when what is added at ``at`` is held from; None for the claim's own start."""
+    return at if at > state.start else None
 
 
 def _moved(state: Claim, event: ev.ClaimMoved) -> Claim:
-    stays = [
-        _given_back(state, hold, event.at) if hold.provider == event.source else hold
-        for hold in state.allocations
-    ]
+    stays = _left(state, event.source, event.at)
     return replace(
         state,
-        allocations=(*stays, *_holds(event.targets, max(state.start, event.at))),
+        allocations=(*stays, *_holds(event.targets, _joined(state, event.at))),
         stranded=tuple(s for s in state.stranded if s.provider != event.source),
+    )
+
+
+def _reshaped(state: Claim, event: ev.ClaimReshaped) -> Claim:
+    """What was held is given back without a turnaround: the use only changes its place."""
+    past = [
+        replace(hold, until=event.at, turnaround=0) if hold.until is None else hold
+        for hold in state.allocations
+    ]
+    kept = {a.provider for a in event.allocations}
+    return replace(
+        state,
+        allocations=(*past, *_holds(event.allocations, _joined(state, event.at))),
+        stranded=tuple(s for s in state.stranded if s.provider in kept),
     )
 
 
@@ -334,9 +352,10 @@ def claim_streams(claim: ClaimId, states: States) -> list[StreamId]:
     return streams
 
 
-def _closing(states: States, claim: Claim, until: datetime, now: datetime) -> list[Change]:
+def _closing(
+    states: States, claim: Claim, until: datetime, now: datetime, keep: bool = False
+) -> list[Change]:
     changes: list[Change] = []
-    keep = claim.on_end == "keep_power_off" and claim.end is not None and until >= claim.end
     for provider_id in dict.fromkeys(a.provider for a in claim.held):
         changes += returning(states, claim, provider_id, until)
         if keep:
@@ -458,7 +477,8 @@ class EndClaim(Command, frozen=True, kw_only=True):
         if claim.state not in LIVE or claim.end is None or now < claim.end:
             return []
         event = ev.ClaimEnded(planned=claim.end, actual=now)
+        keep = claim.on_end == "keep_power_off"
         return [
             Change(stream_id("claim", self.claim), event),
-            *_closing(states, claim, claim.end, now),
+            *_closing(states, claim, claim.end, now, keep),
         ]

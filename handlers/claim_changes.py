@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events import claim as ev
 from mulligan.events import provider as provider_events
 from mulligan.events.claim import Allocation
 from mulligan.events.provider import Inventory
-from mulligan.handlers import machine_release, provider, quota
+from mulligan.handlers import machine_release, provider, quota, usage
 from mulligan.handlers.claim import (
     LIVE,
     SKEW,
@@ -31,14 +33,17 @@ from mulligan.model import ClaimId, ProviderId, ResourceClass, StreamId, stream_
 MAX_RESHAPED = 100
 
 
-def _live(states: States, claim_id: ClaimId, verb: str) -> Claim:
+def _live(states: States, claim_id: ClaimId, verb: str, now: datetime) -> Claim:
+    """Return a claim that may still change: past its end, others may have had its capacity."""
     claim = existing(states, "claim", claim_id, Claim)
     if claim.state not in LIVE:
         raise FailedPrecondition(f"the claim is {claim.state}; only a live one can be {verb}")
+    if claim.end is not None and claim.end <= now:
+        raise FailedPrecondition(f"the claim is at its end and cannot be {verb}; make another")
     return claim
 
 
-def _applied(states: States, changes: Iterable[Change], now: datetime) -> dict[StreamId, object]:
+def _applied(states: States, changes: Iterable[Change], now: datetime) -> dict[StreamId, Any]:
     """Return the states as they are after the changes, for what is decided on top of them."""
     after_all = dict(states)
     for stream, event in changes:
@@ -69,26 +74,20 @@ class RescheduleClaim(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Free what is not needed any more, take what is, and note the new window."""
-        claim = _live(states, self.claim, "rescheduled")
+        claim = _live(states, self.claim, "rescheduled", now)
         start, end = self._window(claim, now)
         if (start, end) == (claim.start, claim.end):
             return []
         if end is not None and end <= start:
             raise InvalidArgument("window.end", "the end is not after the start")
-        quota.check_lease(states, claim.project, start, end)
-        changes: list[Change] = []
-        for begin, stop in _spans(claim.start, claim.end, start, end):  # given up
-            amounts = amounts_of(claim.held)
-            changes += quota.freed(states, claim.project, claim.id, amounts, begin, stop)
-        freed = _applied(states, changes, now)
-        for begin, stop in _spans(start, end, claim.start, claim.end):  # added
-            amounts = amounts_of(claim.held)
-            changes += quota.taken(freed, claim.project, claim.id, amounts, begin, stop)
-        for hold in claim.held:
-            changes += _rescheduled(states, claim, hold, start, end)
-        _require_room(states, claim, start, end)
+        if _longer(claim, start, end):
+            quota.check_lease(states, claim.project, start, end)
         event = ev.ClaimRescheduled(start=start, end=end)
-        return [Change(stream_id("claim", claim.id), event), *changes]
+        return [
+            Change(stream_id("claim", claim.id), event),
+            *_quota_moved(states, claim, start, end, now),
+            *_capacity_moved(states, claim, start, end, now),
+        ]
 
     def _window(self, claim: Claim, now: datetime) -> tuple[datetime, datetime | None]:
         start = claim.start
@@ -134,29 +133,49 @@ def _new_span(hold: Hold, start: datetime, end: datetime | None) -> Span:
     return (start if hold.since is None else max(start, hold.since)), after(end, hold.turnaround)
 
 
-def _rescheduled(
-    states: States, claim: Claim, hold: Hold, start: datetime, end: datetime | None
+def _longer(claim: Claim, start: datetime, end: datetime | None) -> bool:
+    if end is None or claim.end is None:
+        return claim.end is not None
+    return end - start > claim.end - claim.start
+
+
+def _quota_moved(
+    states: States, claim: Claim, start: datetime, end: datetime | None, now: datetime
 ) -> list[Change]:
-    """Free and take the difference of one hold's windows."""
-    old, new = claim.span(hold), _new_span(hold, start, end)
-    given_up, added = _spans(*old, *new), _spans(*new, *old)
-    changes = [provider.freed(hold.provider, claim.id, hold.amounts, *span) for span in given_up]
-    return changes + [
-        provider.taken(hold.provider, claim.id, hold.amounts, *span) for span in added
+    """Free what is given up, then take what is added: a window that only moves needs no more."""
+    amounts = amounts_of(claim.held)
+    changes: list[Change] = []
+    for begin, stop in _spans(claim.start, claim.end, start, end):
+        changes += quota.freed(states, claim.project, claim.id, amounts, begin, stop)
+    freed = _applied(states, changes, now)
+    for begin, stop in _spans(start, end, claim.start, claim.end):
+        changes += quota.taken(freed, claim.project, claim.id, amounts, begin, stop)
+    return changes
+
+
+def _capacity_moved(
+    states: States, claim: Claim, start: datetime, end: datetime | None, now: datetime
+) -> list[Change]:
+    """Free and take the difference of every hold's windows.
+
+    Raise DoesNotFit where what is added has no room. Holds at one provider may have different
+    windows, so each is checked with those before it in place.
+    """
+    moves = [(hold, claim.span(hold), _new_span(hold, start, end)) for hold in claim.held]
+    changes = [
+        provider.freed(hold.provider, claim.id, hold.amounts, *span)
+        for hold, old, new in moves
+        for span in _spans(*old, *new)
     ]
-
-
-def _require_room(states: States, claim: Claim, start: datetime, end: datetime | None) -> None:
-    """Raise DoesNotFit unless what every provider is to give more fits there."""
-    added: dict[tuple[ProviderId, Span], dict[ResourceClass, int]] = {}
-    for hold in claim.held:
-        for span in _spans(*_new_span(hold, start, end), *claim.span(hold)):
-            amounts = added.setdefault((hold.provider, span), {})
-            for class_, amount in hold.amounts.items():
-                amounts[class_] = amounts.get(class_, 0) + amount
-    for (provider_id, span), amounts in added.items():
-        state = provider.claimable(states, provider_id)
-        provider.check_room(state, amounts, *span)
+    current = _applied(states, changes, now)
+    for hold, old, new in moves:
+        for span in _spans(*new, *old):
+            state = provider.claimable(current, hold.provider)
+            provider.check_room(state, hold.amounts, *span)
+            taken = provider.taken(hold.provider, claim.id, hold.amounts, *span)
+            current = _applied(current, [taken], now)
+            changes.append(taken)
+    return changes
 
 
 class MoveClaim(Command, frozen=True, kw_only=True):
@@ -178,14 +197,12 @@ class MoveClaim(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Take first: what does not fit there moves nothing."""
-        claim = _live(states, self.claim, "moved")
+        claim = _live(states, self.claim, "moved", now)
         held = [h for h in claim.held if h.provider == self.source]
         if not held:
             raise FailedPrecondition("the claim holds nothing at the provider to move from")
         if self.source == self.target:
             raise InvalidArgument("target", "is where the claim is already")
-        if claim.end is not None and claim.end <= now:
-            raise FailedPrecondition("the claim is at its end")
         start = max(claim.start, now)
         wanted = [Allocation(provider=self.target, amounts=h.amounts, group=h.group) for h in held]
         taking, targets = take(states, claim.id, wanted, start, claim.end)
@@ -246,76 +263,108 @@ class Reshape(Command, frozen=True, kw_only=True):
         """Give all back, change the inventories, take all anew."""
         if not 0 < len(self.inventories) + len(self.claims) <= MAX_RESHAPED:
             raise InvalidArgument("inventories", f"change 1 to {MAX_RESHAPED} things at once")
+        claims = {c: _live(states, c, "reshaped", now) for c in self.claims}
         changes: list[Change] = []
-        for claim_id in self.claims:
-            claim = _live(states, claim_id, "reshaped")
-            for provider_id in dict.fromkeys(h.provider for h in claim.held):
-                changes += _left_at_once(states, claim, provider_id, now)
+        for claim in claims.values():
+            changes += _left_at_once(claim, now)
         for provider_id, inventories in self.inventories.items():
             state = existing(states, "provider", provider_id, Provider)
             if inventories != state.inventories:
                 event = provider_events.InventoriesSet(inventories=inventories)
                 changes.append(Change(stream_id("provider", provider_id), event))
+        offered = _applied(states, changes, now)
         for claim_id, allocations in self.claims.items():
-            current = _applied(states, changes, now)
-            changes += _reshaped(current, _live(states, claim_id, "reshaped"), allocations, now)
-        _require_not_worse(states, _applied(states, changes, now), self.inventories)
+            changes += _reshaped(offered, claims[claim_id], allocations, now)
+        changes += _quota_reshaped(states, claims, self.claims, now)
+        _require_not_worse(states, _applied(states, changes, now), now)
         return changes
 
 
-def _left_at_once(
-    states: States, claim: Claim, provider_id: ProviderId, now: datetime
-) -> list[Change]:
+def _left_at_once(claim: Claim, now: datetime) -> list[Change]:
     """Give back what is held from now on: the use only changes its place, no turnaround is due."""
     changes: list[Change] = []
     for hold in claim.held:
-        if hold.provider == provider_id:
-            start, end = claim.span(hold)
-            begin = max(start, now)
-            if end is None or begin < end:
-                change = provider.freed(provider_id, claim.id, hold.amounts, begin, end)
-                changes.append(change)
-            changes += quota.freed(
-                states, claim.project, claim.id, hold.amounts, max(claim.start, now), claim.end
-            )
+        start, end = claim.span(hold)
+        begin = max(start, now)
+        changes.append(provider.freed(hold.provider, claim.id, hold.amounts, begin, end))
     return changes
 
 
 def _reshaped(
     states: States, claim: Claim, allocations: tuple[Allocation, ...], now: datetime
 ) -> list[Change]:
+    """Take the allocations, whether or not there is room: that is judged when all is in place."""
     if not allocations:
         raise InvalidArgument("claims", "a claim keeps at least one allocation; release it instead")
     start = max(claim.start, now)
     changes: list[Change] = []
-    given: list[Allocation] = []
+    turnarounds: dict[ProviderId, int] = {}
     for provider_id, amounts in totals(allocations).items():
         state = provider.claimable(states, provider_id)
+        provider.check_form(state, amounts)
+        turnarounds[provider_id] = state.turnaround
         until = after(claim.end, state.turnaround)
-        provider.check_fit(state, amounts, start, until)
         changes.append(provider.taken(provider_id, claim.id, amounts, start, until))
-        given += [
-            Allocation(
-                provider=a.provider, amounts=a.amounts, group=a.group, turnaround=state.turnaround
-            )
-            for a in allocations
-            if a.provider == provider_id
-        ]
-    event = ev.ClaimReshaped(allocations=tuple(given), at=now)
-    changes += quota.taken(
-        states, claim.project, claim.id, amounts_of(allocations), start, claim.end
-    )
-    gone = {h.provider for h in claim.held} - {a.provider for a in allocations}
+    given = tuple(replace(a, turnaround=turnarounds[a.provider]) for a in allocations)
+    event = ev.ClaimReshaped(allocations=given, at=now)
+    gone = {h.provider for h in claim.held} - turnarounds.keys()
     for provider_id in sorted(gone):
         changes += machine_release.released(states, provider_id, claim.id, now)
     return [Change(stream_id("claim", claim.id), event), *changes]
 
 
-def _require_not_worse(before: States, after_all: States, providers: Iterable[ProviderId]) -> None:
-    for provider_id in providers:
-        stream = stream_id("provider", provider_id)
-        state: Provider = after_all[stream]
-        if state.over_committed and not before[stream].over_committed:
-            raise provider.DoesNotFit(
-                provider_id, f"provider {state.name} would be over-committed after the reshape"
-            )
+def _quota_reshaped(
+    states: States,
+    claims: Mapping[ClaimId, Claim],
+    reshaped: Mapping[ClaimId, tuple[Allocation, ...]],
+    now: datetime,
+) -> list[Change]:
+    """Free what the claims use less, then take what they use more; raise OverQuota."""
+    changes: list[Change] = []
+    more: list[tuple[Claim, datetime, dict[ResourceClass, int]]] = []
+    for claim_id, claim in claims.items():
+        old, new = amounts_of(claim.held), amounts_of(reshaped[claim_id])
+        start = max(claim.start, now)
+        less = {c: n - new.get(c, 0) for c, n in old.items() if n > new.get(c, 0)}
+        changes += quota.freed(states, claim.project, claim.id, less, start, claim.end)
+        added = {c: n - old.get(c, 0) for c, n in new.items() if n > old.get(c, 0)}
+        if added:
+            more.append((claim, start, added))
+    current = _applied(states, changes, now)
+    for claim, start, added in more:
+        taken = quota.taken(current, claim.project, claim.id, added, start, claim.end)
+        current = _applied(current, taken, now)
+        changes += taken
+    return changes
+
+
+def _require_not_worse(before: States, after_all: States, now: datetime) -> None:
+    """Raise DoesNotFit where a provider is over what it offers and was not so before.
+
+    Where it was, it may stay so, with no more in use than there was.
+    """
+    for stream, state in after_all.items():
+        if not isinstance(state, Provider) or state is before[stream]:
+            continue
+        for class_ in state.use:
+            worst = max(_worse(before[stream], state, class_, now), default=0)
+            if worst:
+                offered = provider.capacity(state.inventories.get(class_))
+                raise provider.DoesNotFit(
+                    state.id,
+                    f"provider {state.name} would be over-committed after the reshape:"
+                    f" {worst} {class_} in use, {offered} offered",
+                )
+
+
+def _worse(old: Provider, new: Provider, class_: ResourceClass, now: datetime) -> Iterable[int]:
+    """Yield the uses from now on that exceed what is offered, where that is new."""
+    offered = provider.capacity(new.inventories.get(class_))
+    offered_before = provider.capacity(old.inventories.get(class_))
+    for segment in usage.forget(new.use[class_], now):
+        begin = max(segment.start, now)
+        if segment.used > offered and (
+            segment.used <= offered_before
+            or segment.used > usage.least(old.use.get(class_, ()), begin, segment.end)
+        ):
+            yield segment.used

@@ -142,7 +142,10 @@ def _started(state: Machine, event: ev.OperationStarted, at: datetime) -> Machin
         target=event.target,
         before=state.state,
     )
-    state = replace(state, operation=operation, fault=None, failed="")
+    state = replace(state, operation=operation)
+    if event.verb == "power" and state.state == "failed":
+        return state  # what failed is still what is wrong with it
+    state = replace(state, fault=None, failed="")
     if event.verb == "deploy":
         state = replace(
             state, claim=event.claim, project=event.project, image=event.image, unwiped=True
@@ -204,6 +207,8 @@ def _completed(state: Machine, event: ev.OperationCompleted) -> Machine:
     operation = state.operation
     if operation is None or operation.id != event.operation:
         return state
+    if operation.then == "failed":
+        return replace(state, operation=None)
     return replace(
         state,
         state=operation.then,
@@ -220,6 +225,8 @@ def _failed(state: Machine, event: ev.OperationFailed) -> Machine:
     if operation is None or operation.id != event.operation:
         return state
     fault = Fault(fault=event.fault, message=event.message, step=event.step, since=event.at)
+    if operation.verb == "power" and state.state == "failed":
+        return replace(state, operation=None)
     if operation.verb == "power":
         return replace(state, operation=None, fault=fault)
     return replace(state, state="failed", failed=operation.verb, operation=None, fault=fault)

@@ -5,7 +5,7 @@ from datetime import datetime
 from mulligan.events import machine as ev
 from mulligan.handlers import plans, provider
 from mulligan.handlers.decision import Change, States
-from mulligan.handlers.machine import Machine
+from mulligan.handlers.machine import Machine, evolve
 from mulligan.handlers.provider import Provider
 from mulligan.model import ClaimId, CommitId, ProviderId, stream_id
 
@@ -22,7 +22,8 @@ def released(states: States, machine: ProviderId, claim: ClaimId, now: datetime)
     if state is None or state.deleted or state.claim != claim:
         return []
     stream = stream_id("machine", state.id)
-    changes = _given_up(state, "the claim was given back", now)
+    given_up = _given_up(state, "the claim was given back", now)
+    changes = [Change(stream, event) for event in given_up]
     changes.append(Change(stream, ev.ClaimDetached(claim=claim)))
     operation = CommitId(f"clean-{claim}")
     changes.append(Change(stream, clean_started(operation, now)))
@@ -42,13 +43,16 @@ def kept(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> 
     if state is None or state.deleted or state.claim != claim:
         return []
     stream = stream_id("machine", state.id)
-    changes = _given_up(state, "the claim has ended", now)
+    changes: list[Change] = []
+    for given_up in _given_up(state, "the claim has ended", now):
+        changes.append(Change(stream, given_up))
+        state = evolve(state, given_up, now)
     off = ev.OperationStarted(
         operation=CommitId(f"keep-{claim}"),
         verb="power",
         steps=plans.POWER["off"],
         deadline=now + plans.DEADLINES["power"],
-        then="active",
+        then=state.state,
         target="off",
     )
     changes.append(Change(stream, off))
@@ -56,7 +60,7 @@ def kept(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> 
     return changes + (provider.cordoned(held, KEPT_CORDON) if held is not None else [])
 
 
-def _given_up(state: Machine, message: str, now: datetime) -> list[Change]:
+def _given_up(state: Machine, message: str, now: datetime) -> list[ev.OperationFailed]:
     if state.operation is None:
         return []
     given_up = ev.OperationFailed(
@@ -66,7 +70,7 @@ def _given_up(state: Machine, message: str, now: datetime) -> list[Change]:
         message=message,
         at=now,
     )
-    return [Change(stream_id("machine", state.id), given_up)]
+    return [given_up]
 
 
 def clean_started(operation: CommitId, now: datetime) -> ev.OperationStarted:

@@ -218,7 +218,10 @@ class ReleaseMachine(Command, frozen=True, kw_only=True):
 
 
 class PowerMachine(Command, frozen=True, kw_only=True):
-    """Switch a resting machine on or off, or restart it."""
+    """Switch a resting machine on or off, or restart it.
+
+    One that was kept after its claim's end is only switched off by its holder (``project``).
+    """
 
     NAME: ClassVar = "machine.power"
     machine: MachineId
@@ -227,14 +230,22 @@ class PowerMachine(Command, frozen=True, kw_only=True):
     project: ProjectId = ProjectId("")
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the machine."""
-        return [stream_id("machine", self.machine)]
+        """Read the machine, then the claim that holds it."""
+        stream = stream_id("machine", self.machine)
+        machine: Machine | None = states.get(stream)
+        if machine is None or not machine.claim:
+            return [stream]
+        return [stream, stream_id("claim", machine.claim)]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Start a power operation that returns to the same state."""
         machine = existing(states, "machine", self.machine, Machine)
         if self.project and machine.project != self.project:
             raise NotFound("machine", self.machine)
+        if self.project and self.target not in {"off", "shutdown"}:
+            claim = existing(states, "claim", machine.claim, Claim)
+            if not claim.usable(now):
+                raise FailedPrecondition(_unusable(claim, now))
         state = _resting(states, self.machine, "power", "active", "manageable", "available")
         event = ev.OperationStarted(
             operation=self.operation,

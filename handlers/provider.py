@@ -155,6 +155,12 @@ def check_fit(
     state: Provider, amounts: Mapping[ResourceClass, int], start: datetime, end: datetime | None
 ) -> None:
     """Raise DoesNotFit unless the amounts fit at every instant of [start, end)."""
+    check_form(state, amounts)
+    check_room(state, amounts, start, end)
+
+
+def check_form(state: Provider, amounts: Mapping[ResourceClass, int]) -> None:
+    """Raise DoesNotFit unless the provider offers the classes in such amounts."""
     for class_, amount in amounts.items():
         inventory = state.inventories.get(class_)
         if inventory is None:
@@ -165,7 +171,6 @@ def check_fit(
                 f"provider {state.name} gives {class_} in amounts of {inventory.min_unit} to"
                 f" {inventory.max_unit} by steps of {inventory.step_size}, not {amount}",
             )
-    check_room(state, amounts, start, end)
 
 
 def check_room(

@@ -97,9 +97,7 @@ def taken(
     changes: list[Change] = []
     for name, quota in _chain(states, project):
         for class_, amount in amounts.items():
-            limit = quota.limits.get(class_)
-            if limit is None or not quota.baselined:
-                continue
+            limit = quota.limits.get(class_, MAX_AMOUNT) if quota.baselined else MAX_AMOUNT
             used = usage.peak(quota.use.get(class_, ()), start, end)
             if used + amount > limit:
                 raise OverQuota(

@@ -66,6 +66,22 @@ def peak(use: Use, start: Time, end: Time | None) -> int:
     )
 
 
+def least(use: Use, start: Time, end: Time | None) -> int:
+    """Return the lowest use at any instant of [start, end)."""
+    lowest: int | None = None
+    reached = start
+    for s in use:
+        if (s.end is not None and s.end <= reached) or (end is not None and s.start >= end):
+            continue
+        if s.start > reached:
+            return 0
+        lowest = s.used if lowest is None else min(lowest, s.used)
+        if s.end is None:
+            return lowest
+        reached = s.end
+    return lowest if lowest is not None and end is not None and reached >= end else 0
+
+
 def changed(
     use: Mapping[ResourceClass, Use],
     amounts: Mapping[ResourceClass, int],

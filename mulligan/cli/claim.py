@@ -1,10 +1,13 @@
 """``mulligan claim``: take and give back resources."""
 
-from datetime import UTC, datetime
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mulligan.cli import candidates, explain, plan, reshape
 from mulligan.cli.claim_options import (
     Asked,
     ClassOption,
@@ -26,21 +29,24 @@ from mulligan.cli.claim_options import (
     StartOption,
     parse_notice,
 )
-from mulligan.cli.claim_view import COLUMNS, WHOLE
+from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE
+from mulligan.cli.gantt import Rows, Shape, Signs, by_claim, by_provider, draw, signs_for
 from mulligan.cli.many import each, names_of
 from mulligan.cli.output import word
-from mulligan.cli.quantities import parse_pairs
+from mulligan.cli.quantities import parse_pairs, parse_time
 from mulligan.cli.span import When, make_window
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import Claim, ClaimState
+    from mulligan.proto.v1 import Claim, ListClaimsRequest, Window
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 ClaimArgument = Annotated[str, typer.Argument(metavar="CLAIM", help="Name or UUID.")]
 ProviderOption = Annotated[str, typer.Option("--provider", help="Only those at this provider.")]
+
+DAY = timedelta(days=1)
 
 
 @verb(app, "make")
@@ -139,24 +145,83 @@ async def list_claims(
         typer.Option("--state", help="reserved, active, ended, released, cancelled. Repeatable."),
     ] = None,
     provider: ProviderOption = "",
+    stranded: Annotated[
+        bool, typer.Option("--stranded", help="Only those whose provider failed for good.")
+    ] = False,
+    begin: Annotated[
+        str, typer.Option("--from", help="Only those over a time: its start, -6h or ISO.")
+    ] = "",
+    end: Annotated[str, typer.Option("--to", help="Its end: +2d or ISO.")] = "",
+    gantt: Annotated[
+        bool, typer.Option("--gantt", help="Draw time lines: from 6 hours ago on for a day.")
+    ] = False,
+    by: Annotated[str, typer.Option("--by", help="Rows of the drawing: claim or provider.")] = "",
+    width: Annotated[int, typer.Option("--width", min=0, help="Its width; 0: the terminal's.")] = 0,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw in plain ASCII.")] = False,
 ) -> None:
     """List claims: reserved and active ones, unless states are named."""
-    from mulligan.proto.v1 import ClaimState
+    from mulligan.proto.v1 import ClaimState, ListClaimsRequest
 
     known = {word(one): one for one in ClaimState if int(one)}
     unknown = [one for one in state or [] if one not in known]
     if unknown:
         raise InvalidArgument("--state", f"{unknown[0]!r} is none of {', '.join(known)}")
-    found = await find_claims(session, [known[one] for one in state or []], provider)
-    session.out.rows(found, COLUMNS, "no claims")
+    now, cancelled = datetime.now(UTC), ClaimState.CANCELLED
+    states = [known[one] for one in state or []]
+    request = ListClaimsRequest(states=states, provider=provider, stranded=stranded)
+    if gantt:
+        request.window = window_between(begin or "-6h", end, now, open_end=False)
+        request.states = states or [one for one in known.values() if one is not cancelled]
+    else:
+        request.window = window_between(begin, end, now)
+    found = await find_claims(session, request)
+    if gantt and session.out.for_people:
+        rows, signs = rows_by(by), signs_for(session.out.out, ascii_only=ascii_only)
+        shape = shape_of(request.window, width, signs)
+        for line in draw(rows(found, signs), shape, now) if found else ["no claims"]:
+            session.out.line(line)
+    else:
+        session.out.rows(found, STRANDED if stranded else COLUMNS, "no claims")
 
 
-async def find_claims(session: Session, states: "list[ClaimState]", provider: str) -> "list[Claim]":
-    """Return every claim in one of the states, at the provider if one is named."""
+def shape_of(window: "Window | None", width: int, signs: Signs) -> Shape:
+    """Return how to draw a window that has both ends; a width of 0 is the terminal's."""
+    assert window is not None and window.start is not None and window.end is not None
+    return Shape(window.start, window.end, width or shutil.get_terminal_size().columns, signs)
+
+
+def rows_by(by: str) -> "Callable[[Sequence[Claim], Signs], Rows]":
+    """Return what makes the rows of a drawing; raise InvalidArgument for an unknown word."""
+    makers = {"": by_claim, "claim": by_claim, "provider": by_provider}
+    if by not in makers:
+        raise InvalidArgument("--by", f"{by!r} is neither claim nor provider")
+    return makers[by]
+
+
+def window_between(
+    begin: str, end: str, now: datetime, *, open_end: bool = True
+) -> "Window | None":
+    """Return the window that ``--from`` and ``--to`` name, or None.
+
+    Without ``open_end``, one that has a start and no end is of a day.
+    """
+    from mulligan.proto.v1 import Window
+
+    if not begin and not end:
+        return None
+    first = parse_time(begin, now, "--from") if begin else None
+    last = parse_time(end, now, "--to") if end else None
+    if first and not last and not open_end:
+        last = first + DAY
+    if first and last and last <= first:
+        raise InvalidArgument("--to", "is not after --from")
+    return Window(start=first, end=last)
+
+
+async def find_claims(session: Session, request: "ListClaimsRequest") -> "list[Claim]":
+    """Return every claim that a request is about."""
     from mulligan.client.paging import every
-    from mulligan.proto.v1 import ListClaimsRequest
 
-    request = ListClaimsRequest(states=states, provider=provider)
     pages = every(session.client.resource.list_claims, request, lambda page: page.claims)
     return [claim async for claim in pages]
 
@@ -187,3 +252,25 @@ async def release_claim(
         return (await session.client.resource.release_claim(request)).claim
 
     session.out.rows(await each(names, release), COLUMNS)
+
+
+@verb(app, "move")
+async def move_claim(
+    session: Session,
+    claim: ClaimArgument,
+    source: Annotated[
+        str, typer.Option("--from", help="Provider to leave, if it holds several.")
+    ] = "",
+    target: Annotated[str, typer.Option("--to", help="Provider to go to; none: an equal.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, for those who ask later.")] = "",
+) -> None:
+    """Release what a claim holds at one provider and take as much at another, at once."""
+    from mulligan.proto.v1 import MoveClaimRequest
+
+    request = MoveClaimRequest(claim=claim, source=source, target=target, reason=reason)
+    answer = await session.client.resource.move_claim(request)
+    session.out.one(answer.claim, WHOLE)
+
+
+for placing in (candidates, plan, explain, reshape):
+    app.add_typer(placing.app)

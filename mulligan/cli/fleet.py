@@ -1,7 +1,7 @@
 """The fleet file of ``mulligan apply``: what should exist, section by section."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -101,7 +101,7 @@ class Fleet(Strict, frozen=True):
 class Located(NamedTuple):
     """A path of one of the file's documents, to complain about."""
 
-    document: Document[Fleet]
+    document: Document[Any]
     path: Path
 
     def at(self, *more: str | int) -> str:

@@ -1,18 +1,19 @@
 """``mulligan provider``: what offers resources."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mulligan.cli import provider_tree, provider_usage
 from mulligan.cli.many import each, names_of
-from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_time, parse_attributes, parse_time
+from mulligan.cli.provider_view import COLUMNS
+from mulligan.cli.quantities import parse_attributes
+from mulligan.cli.span import parse_span_or_none
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import Inventory, UsageSegment
+    from mulligan.proto.v1 import Distance, Inventory
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,41 +36,22 @@ InventoryOption = Annotated[
 CapabilityOption = Annotated[
     list[str] | None, typer.Option("--capability", "-c", help="Such as hw.nic.sriov. Repeatable.")
 ]
+SharesOption = Annotated[
+    list[str] | None,
+    typer.Option("--shares", metavar="GROUP", help="Its members may use what it has. Repeatable."),
+]
+DistanceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--distance",
+        metavar="TYPE:GROUP=POSITION",
+        help="How far it is, such as network:row-1=site. Repeatable.",
+    ),
+]
+TurnaroundOption = Annotated[
+    str, typer.Option("--turnaround", help="Counts as used after each end: 30m; 0: none.")
+]
 INVENTORY_KEYS = ("total", "reserved", "min_unit", "max_unit", "step_size")
-
-
-def inventories_shown(inventories: "list[Inventory]") -> str:
-    """Return inventories in short: class=used/capacity."""
-    return " ".join(
-        f"{one.resource_class}={format_amount(one.resource_class, one.used)}"
-        f"/{format_amount(one.resource_class, one.capacity)}"
-        for one in inventories
-    )
-
-
-COLUMNS = (
-    Column("NAME", lambda provider: provider.name),
-    Column("TYPE", lambda provider: provider.type),
-    Column("PARENT", lambda provider: provider.parent),
-    Column("INVENTORY", lambda provider: inventories_shown(provider.inventories)),
-    Column(
-        "CORDONS",
-        lambda provider: ",".join(
-            f"{cordon.cause}:{cordon.note}" if cordon.note else cordon.cause
-            for cordon in provider.cordons
-        ),
-    ),
-    Column("OVER", lambda provider: "over-committed" if provider.over_committed else "", wide=True),
-    Column("CAPABILITIES", lambda provider: ",".join(provider.capabilities), wide=True),
-    Column("GROUPS", lambda provider: ",".join(provider.groups), wide=True),
-    Column(
-        "ATTRIBUTES",
-        lambda provider: ",".join(f"{k}={v}" for k, v in sorted(provider.attributes.items())),
-        wide=True,
-    ),
-    Column("UUID", lambda provider: provider.uuid, wide=True),
-    Column("CREATED", lambda provider: format_time(provider.created_at), wide=True),
-)
 
 
 def parse_inventory(text: str) -> "Inventory":
@@ -97,6 +79,22 @@ def parse_inventory(text: str) -> "Inventory":
     return inventory
 
 
+def parse_distance(text: str) -> "Distance":
+    """Read ``TYPE:GROUP=POSITION``; raise InvalidArgument for anything else."""
+    from mulligan.proto.v1 import Distance
+
+    kind, colon, rest = text.partition(":")
+    group, equals, position = rest.partition("=")
+    if not (kind and colon and group and equals and position):
+        raise InvalidArgument("--distance", f"{text!r} is not TYPE:GROUP=POSITION")
+    return Distance(type=kind, group=group, position=position)
+
+
+def given_of(values: list[str] | None) -> list[str]:
+    """Return the values of a repeatable option; a single empty one clears the list."""
+    return [value for value in values or [] if value]
+
+
 @verb(app, "create")
 async def create_provider(
     session: Session,
@@ -108,6 +106,9 @@ async def create_provider(
     attribute: AttributeOption = None,
     inventory: InventoryOption = None,
     capability: CapabilityOption = None,
+    shares: SharesOption = None,
+    distance: DistanceOption = None,
+    turnaround: TurnaroundOption = "",
     quiet: QuietOption = False,
 ) -> None:
     """Create a provider."""
@@ -120,6 +121,9 @@ async def create_provider(
         attributes=parse_attributes(attribute or [], "--attribute"),
         inventories=[parse_inventory(text) for text in inventory or []],
         capabilities=capability or [],
+        shares=given_of(shares),
+        distances=[parse_distance(text) for text in given_of(distance)],
+        turnaround=parse_span_or_none(turnaround, "--turnaround") if turnaround else None,
     )
     answer = await session.client.resource.create_provider(request)
     session.out.made(answer.provider, COLUMNS)
@@ -159,29 +163,39 @@ async def update_provider(
     attribute: AttributeOption = None,
     inventory: InventoryOption = None,
     capability: CapabilityOption = None,
+    shares: SharesOption = None,
+    distance: DistanceOption = None,
+    turnaround: TurnaroundOption = "",
+    parent: Annotated[
+        str | None, typer.Option("--parent", help="Move it below this one; '': to the top.")
+    ] = None,
     etag: Annotated[str, typer.Option("--etag", help="Fail if it changed since.")] = "",
 ) -> None:
-    """Replace attributes, inventories or capabilities: those that are given."""
+    """Replace what is given, as a whole, or move it; '' clears a list."""
     from mulligan.proto.v1 import UpdateProviderRequest
 
-    mask = [
-        field
-        for field, given in (
-            ("attributes", attribute),
-            ("inventories", inventory),
-            ("capabilities", capability),
-        )
-        if given is not None
-    ]
-    if not mask:
-        raise InvalidArgument("options", "give --attribute, --inventory or --capability")
+    given = {
+        "attributes": attribute is not None,
+        "inventories": inventory is not None,
+        "capabilities": capability is not None,
+        "shares": shares is not None,
+        "distances": distance is not None,
+        "turnaround": bool(turnaround),
+        "parent": parent is not None,
+    }
+    if not any(given.values()):
+        raise InvalidArgument("options", "say what to change, such as --capability or --parent")
     request = UpdateProviderRequest(
         provider=provider,
         etag=etag,
-        update_mask=mask,
-        attributes=parse_attributes(attribute or [], "--attribute"),
-        inventories=[parse_inventory(text) for text in inventory or []],
-        capabilities=capability or [],
+        update_mask=[field for field, wanted in given.items() if wanted],
+        attributes=parse_attributes(given_of(attribute), "--attribute"),
+        inventories=[parse_inventory(text) for text in given_of(inventory)],
+        capabilities=given_of(capability),
+        shares=given_of(shares),
+        distances=[parse_distance(text) for text in given_of(distance)],
+        turnaround=parse_span_or_none(turnaround, "--turnaround") if turnaround else None,
+        parent=parent or "",
     )
     answer = await session.client.resource.update_provider(request)
     session.out.one(answer.provider, COLUMNS)
@@ -209,6 +223,9 @@ async def cordon_provider(
     session: Session,
     providers: ProvidersArgument,
     note: Annotated[str, typer.Option("--note", help="Why, for those who ask later.")] = "",
+    failed: Annotated[
+        bool, typer.Option("--failed", help="It is broken: move what is reserved to equals.")
+    ] = False,
     yes: YesOption = False,
 ) -> None:
     """Keep new claims away; what is claimed stays."""
@@ -218,7 +235,7 @@ async def cordon_provider(
     session.confirm_several("cordon", names, yes)
 
     async def cordon(name: str) -> Provider | None:
-        request = CordonProviderRequest(provider=name, note=note)
+        request = CordonProviderRequest(provider=name, note=note, failed=failed)
         return (await session.client.resource.cordon_provider(request)).provider
 
     session.out.rows(await each(names, cordon), COLUMNS)
@@ -236,28 +253,5 @@ async def uncordon_provider(session: Session, providers: ProvidersArgument) -> N
     session.out.rows(await each(names_of(providers), uncordon), COLUMNS)
 
 
-USAGE = (
-    Column("CLASS", lambda segment: segment.resource_class),
-    Column("FROM", lambda segment: format_time(segment.window.start if segment.window else None)),
-    Column("TO", lambda segment: format_time(segment.window.end if segment.window else None)),
-    Column("USED", lambda segment: format_amount(segment.resource_class, segment.used)),
-)
-
-
-@verb(app, "usage")
-async def show_usage(
-    session: Session,
-    provider: ProviderArgument,
-    start: Annotated[str, typer.Option("--start", help="From when: now, +2h or ISO.")] = "now",
-    end: Annotated[str, typer.Option("--end", help="Until when; none: for ever.")] = "",
-) -> None:
-    """Show use over time."""
-    from mulligan.proto.v1 import ListUsageRequest, Window
-
-    now = datetime.now(UTC)
-    window = Window(
-        start=parse_time(start, now, "--start"), end=parse_time(end, now, "--end") if end else None
-    )
-    request = ListUsageRequest(provider=provider, window=window)
-    segments: list[UsageSegment] = (await session.client.resource.list_usage(request)).segments
-    session.out.rows(segments, USAGE, f"nothing of {provider} is in use then")
+for more in (provider_tree, provider_usage):
+    app.add_typer(more.app)

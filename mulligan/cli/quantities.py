@@ -103,7 +103,7 @@ def parse_span(text: str, field: str = "duration") -> timedelta:
 
 
 def parse_time(text: str, now: datetime, field: str = "time") -> datetime:
-    """Read ``now``, ``+2h`` (from now), or an ISO 8601 time, which is UTC unless it has an offset.
+    """Read ``now``, ``+2h`` or ``-2h`` from now, or an ISO 8601 time, UTC if it has no offset.
 
     Raise InvalidArgument otherwise.
     """
@@ -113,6 +113,8 @@ def parse_time(text: str, now: datetime, field: str = "time") -> datetime:
             return now
         if text.startswith("+"):
             return now + parse_span(text[1:], field)
+        if text.startswith("-"):
+            return now - parse_span(text[1:], field)
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise InvalidArgument(

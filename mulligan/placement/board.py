@@ -46,6 +46,10 @@ class Board:
         self.lift(group)
         return False
 
+    def holds(self, node: Node) -> bool:
+        """Whether an instance of any group is on the node."""
+        return any(held[node.id] for held in self._held)
+
     def lift(self, group: int) -> None:
         """Take the last place of a group back."""
         self._change(group, self.chosen[group].pop(), -1)
@@ -101,7 +105,7 @@ class Board:
         wanted = self._places.request.groups[group]
         if len(self.chosen[group]) >= wanted.count:
             return False
-        nodes = (self._places.space.live(one) for one in any_of)
+        nodes = (self._places.space.live(one) for one in sorted(any_of))
         return split(wanted) or any(
             node is not None and self._places.slots(group, node) > 0 for node in nodes
         )

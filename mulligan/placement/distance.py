@@ -1,6 +1,6 @@
 """How far providers are from one another, and from groups, by the positions of a distance type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Distances:
 
     def to_group(self, type_: str, node: Node, group: GroupId) -> int:
         """Return how far the node is from the group: as set on it, or on the nearest above it."""
-        return self._to_groups(type_, node).get(group, self._beyond(type_))
+        return self.to_groups(type_, node).get(group, self._beyond(type_))
 
     def between(self, type_: str, one: Node, other: Node) -> int:
         """Return how far two nodes are apart: 0 from itself, else the least over their groups."""
@@ -71,7 +71,7 @@ class Distances:
         key = (type_, one.id, other.id) if one.id < other.id else (type_, other.id, one.id)
         found = self._pairs.get(key)
         if found is None:
-            there, back = self._to_groups(type_, one), self._to_groups(type_, other)
+            there, back = self.to_groups(type_, one), self.to_groups(type_, other)
             known = [there[g] for g in self._space.groups_above(other) if g in there]
             known += [back[g] for g in self._space.groups_above(one) if g in back]
             found = self._pairs[key] = min(known, default=self._beyond(type_))
@@ -80,7 +80,8 @@ class Distances:
     def _beyond(self, type_: str) -> int:
         return len(self._space.distance_types[type_])
 
-    def _to_groups(self, type_: str, node: Node) -> dict[GroupId, int]:
+    def to_groups(self, type_: str, node: Node) -> Mapping[GroupId, int]:
+        """Return how far the node is from each group that it, or one above it, has a distance to."""
         found = self._levels.get((type_, node.id))
         if found is None:
             places = {p: n for n, p in enumerate(self._space.distance_types[type_])}

@@ -77,7 +77,7 @@ def _tried(times: list[datetime], tries: int) -> Iterator[tuple[datetime, bool]]
     samples = min(SAMPLES, len(rest))
     for number in range(1, samples + 1):
         place = len(rest) * number // samples - 1
-        yield rest[place], place > 0 or number > 1
+        yield rest[place], place >= number
 
 
 def _times(

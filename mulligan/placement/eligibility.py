@@ -47,10 +47,12 @@ def standing(
     ``amounts`` is what it is to give: for a split group, a part of the resources.
     """
     provider = node.provider
-    if provider.deleted or not amounts.keys() <= provider.inventories.keys():
+    offered = provider.inventories
+    if provider.deleted or not amounts.keys() <= offered.keys():
         return "inventory"
-    if not all(formed(provider.inventories[c], amount) for c, amount in amounts.items()):
-        return "form"
+    for class_, amount in amounts.items():
+        if not formed(offered[class_], amount):
+            return "form"
     demand = group.capabilities
     if split(group):
         if not has(provider.capabilities, CapabilityDemand(forbid=demand.forbid)):
@@ -103,6 +105,8 @@ def memberships(space: Space, node: Node, group: RequestGroup) -> frozenset[Grou
 def in_groups(groups: frozenset[GroupId], group: RequestGroup) -> bool:
     """Whether these groups meet the request group's demand."""
     demand = group.groups
+    if not (demand.any_of or demand.forbid):
+        return True
     return groups.isdisjoint(demand.forbid) and not any(
         groups.isdisjoint(choice) for choice in demand.any_of
     )

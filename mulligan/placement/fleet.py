@@ -71,6 +71,8 @@ class Space:
 
     def cordoned(self, node: Node) -> Node | None:
         """Return what keeps claims away from the node: itself, or the nearest cordoned above."""
+        if not node.provider.ancestors:
+            return node if node.provider.cordons else None
         return next((one for one in self.lineage(node) if one.provider.cordons), None)
 
     def groups_above(self, node: Node) -> frozenset[GroupId]:

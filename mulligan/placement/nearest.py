@@ -88,8 +88,9 @@ def _failings(
     parts = max(len(group.resources), 1)
     asked = {c: amount for c, amount in group.resources.items() if c in offered}
     if not split(group):
-        for class_ in group.resources.keys() - asked.keys():
-            yield "inventory", 1 / parts, f"offers no {class_}"
+        for class_ in group.resources:
+            if class_ not in offered:
+                yield "inventory", 1 / parts, f"offers no {class_}"
     for class_, amount in asked.items():
         if not formed(offered[class_], amount):
             yield "form", _off_form(offered[class_], amount), _form(offered[class_], class_, amount)

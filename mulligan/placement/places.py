@@ -46,12 +46,16 @@ class Places:
         self.bounds = bounds(request, space)
         self.apart = apart(request)
         self._window = (start, end)
+        self._most = [
+            1 if index in self.apart[index] else max(group.count, 1)
+            for index, group in enumerate(request.groups)
+        ]
         self._rejected = frozenset(rejected)
         self._fixed: dict[str, list[Bounds]] = {}
         for bound in self.bounds:
             if not bound.rule.to:
                 self._fixed.setdefault(bound.rule.source, []).append(bound)
-        self._limits: dict[tuple[ProviderId, ResourceClass], int] = {}
+        self._rooms: dict[tuple[ProviderId, ResourceClass], int] = {}
         self._slots: dict[tuple[int, ProviderId], int] = {}
         self._gives: dict[tuple[int, ProviderId, ResourceClass], bool] = {}
         self._domains: dict[tuple[int, ProviderId | None, ProviderId | None], Domain] = {}
@@ -75,12 +79,13 @@ class Places:
 
     def limit(self, node: Node, class_: ResourceClass) -> int:
         """Return how much one claim can take of a class: what is left, and at most max_unit."""
-        key = (node.id, class_)
-        found = self._limits.get(key)
+        return min(self._room(node, class_), node.provider.inventories[class_].max_unit)
+
+    def _room(self, node: Node, class_: ResourceClass) -> int:
+        key = (node.provider.id, class_)
+        found = self._rooms.get(key)
         if found is None:
-            left = room(node.provider, class_, *self._window)
-            found = min(left, node.provider.inventories[class_].max_unit)
-            self._limits[key] = found
+            found = self._rooms[key] = room(node.provider, class_, *self._window)
         return found
 
     def slots(self, group: int, node: Node) -> int:
@@ -94,11 +99,9 @@ class Places:
 
     def tree_passes(self, tree: ProviderId) -> bool:
         """Whether the root of a tree has what the request wants of roots."""
-        return has(self._root_capabilities(tree), self.request.root_capabilities)
-
-    def _root_capabilities(self, tree: ProviderId) -> tuple[str, ...]:
         root = self.space.nodes.get(tree)
-        return () if root is None else root.provider.capabilities
+        own = () if root is None else root.provider.capabilities
+        return has(own, self.request.root_capabilities)
 
     def _count_slots(self, index: int, node: Node) -> int:
         group = self.request.groups[index]
@@ -110,16 +113,15 @@ class Places:
             return 0
         if not self._near_enough(group, node):
             return 0
-        slots = [self.limit(node, c) // amount for c, amount in group.resources.items()]
-        return min(*slots, self._most(index)) if slots else self._most(index)
-
-    def _most(self, group: int) -> int:
-        return 1 if group in self.apart[group] else max(self.request.groups[group].count, 1)
+        slots = self._most[index]
+        for class_, amount in group.resources.items():
+            slots = min(slots, self.limit(node, class_) // amount)
+        return slots
 
     def _near_enough(self, group: RequestGroup, node: Node) -> bool:
-        return all(
-            bound.hold(self._fixed_distance(bound, node))
-            for bound in self._fixed.get(group.name, ())
+        bounds_ = self._fixed.get(group.name)
+        return not bounds_ or all(
+            bound.hold(self._fixed_distance(bound, node)) for bound in bounds_
         )
 
     def _fixed_distance(self, bound: Bounds, node: Node) -> int:
@@ -164,8 +166,7 @@ class Places:
 
     def _share(self, node: Node, classes: Collection[ResourceClass]) -> float:
         return min(
-            room(node.provider, class_, *self._window)
-            / max(capacity(node.provider.inventories[class_]), 1)
+            self._room(node, class_) / max(capacity(node.provider.inventories[class_]), 1)
             for class_ in classes
         )
 
@@ -249,7 +250,7 @@ class Places:
 
     def _place(self, index: int, tree: ProviderId, chosen: tuple[Node, ...]) -> Place:
         amounts: dict[ProviderId, dict[ResourceClass, int]] = {}
-        slots = self._most(index)
+        slots = self._most[index]
         resources = self.request.groups[index].resources
         for node, (class_, amount) in zip(chosen, resources.items(), strict=True):
             amounts.setdefault(node.id, {})[class_] = amount

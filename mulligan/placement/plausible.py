@@ -9,7 +9,7 @@ from mulligan.model import ProviderId, ResourceClass
 from mulligan.placement.eligibility import split
 from mulligan.placement.fleet import Node
 from mulligan.placement.places import Places
-from mulligan.placement.ties import sets_of
+from mulligan.placement.ties import joined, sets_of
 
 
 class Plausible:
@@ -22,7 +22,7 @@ class Plausible:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._groups = places.request.groups
-        self.families = _joined(sets_of(places.request, "same_subtree"))
+        self.families = joined(sets_of(places.request, "same_subtree"))
         self.family: list[int | None] = [
             next((n for n, members in enumerate(self.families) if index in members), None)
             for index in range(len(self._groups))
@@ -44,6 +44,11 @@ class Plausible:
             all(
                 self._places.domain(index, tree).enough(0, group.count)
                 for index, group in enumerate(self._groups)
+            )
+            and all(
+                self._enough_suppliers(index, tree)
+                for index, group in enumerate(self._groups)
+                if split(group) and group.count > 1
             )
             and all(self._enough_apart(members, tree) for members in self._isolated)
             and all(self._enough_of(class_, tree) for class_ in self._classes_of_several())
@@ -72,6 +77,22 @@ class Plausible:
                 for index in self.families[family]
             ):
                 yield root
+
+    def _enough_suppliers(self, index: int, tree: ProviderId | None) -> bool:
+        """Whether, of each class, the suppliers of a split group can give enough between them."""
+        group = self._groups[index]
+        needed = dict.fromkeys(group.resources, group.count)
+        counted: set[tuple[ProviderId, ResourceClass]] = set()
+        for place in self._places.domain(index, tree):
+            for node, amounts in ((s.node, s.amounts) for s in place.supplies):
+                for class_ in amounts:
+                    if (node.id, class_) not in counted:
+                        counted.add((node.id, class_))
+                        slots = self._places.limit(node, class_) // group.resources[class_]
+                        needed[class_] -= slots
+            if max(needed.values()) <= 0:
+                return True
+        return False
 
     def _enough_apart(self, members: frozenset[int], tree: ProviderId | None) -> bool:
         """Whether there are as many providers as instances that may not share one."""
@@ -129,15 +150,3 @@ class _Kept:
                 self._kept.append(one)
             yield self._kept[position]
             position += 1
-
-
-def _joined(sets: Iterable[frozenset[int]]) -> list[list[int]]:
-    """Merge the sets that have a member in common; each is sorted, and the first comes first."""
-    found: list[frozenset[int]] = []
-    for members in sets:
-        if not members:
-            continue
-        touching = [one for one in found if one & members]
-        found = [one for one in found if not one & members]
-        found.append(members.union(*touching))
-    return sorted(sorted(one) for one in found)

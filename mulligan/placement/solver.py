@@ -1,11 +1,11 @@
-"""The search: an assignment of every instance of a request to providers, over one window.
+"""Ways to meet a request over one window: an assignment of all its instances to providers.
 
-It goes depth first over the instances, in the order of the policy, and checks each choice at once
-against those made before. Instances of one group are interchangeable: their places are chosen in
-rising order, so that no permutation is met twice.
+The search goes in the order of the policy. Where it takes long to find anything, the request is
+looked at once more with the providers it cannot tell apart put together: that settles most of
+what cannot be met, and else gives a first candidate.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -14,13 +14,15 @@ from mulligan.events.claim import Allocation
 from mulligan.events.request import ClaimRequest
 from mulligan.model import ProviderId, ResourceClass
 from mulligan.placement.board import Board
-from mulligan.placement.domain import Budget, Domain, OutOfBudget, Place
-from mulligan.placement.eligibility import named_tree, split
+from mulligan.placement.domain import Budget, OutOfBudget
 from mulligan.placement.fleet import Space
 from mulligan.placement.places import Places
-from mulligan.placement.plausible import Plausible
+from mulligan.placement.search import Search
+from mulligan.placement.twins import Twins, independent
 
 BUDGET = 200_000
+PATIENCE = 4_000
+"""The steps, and twice as many as there are providers to try, before twins are put together."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,18 +72,100 @@ def solve(
     ``rejected`` providers supply nothing. Raise InvalidArgument, naming the field, for a policy,
     a request group, a distance type or a position that is not known.
     """
-    steps = Budget(budget)
-    search = _Search(Places(request, space, start, end, rejected, steps))
-    found: dict[object, Candidate] = {}
-    complete = True
-    try:
-        for candidate in search.candidates() if limit > 0 else ():
-            found.setdefault(_identity(candidate), candidate)
-            if len(found) >= limit:
-                break
-    except OutOfBudget:
-        complete = False
-    return Found(candidates=tuple(found.values()), complete=complete, steps=steps.steps)
+    return _Solving(request, space, (start, end), frozenset(rejected), limit, budget).solve()
+
+
+class _Solving:
+    """One call of ``solve``: what it was asked, the steps it took, and what it found so far."""
+
+    def __init__(
+        self,
+        request: ClaimRequest,
+        space: Space,
+        window: tuple[datetime, datetime | None],
+        rejected: frozenset[ProviderId],
+        limit: int,
+        budget: int,
+    ) -> None:
+        self._request = request
+        self._space = space
+        self._window = window
+        self._rejected = rejected
+        self._limit = limit
+        self._allowed = budget
+        self._budget = Budget(budget)
+        self._found: dict[object, Candidate] = {}
+
+    def solve(self) -> Found:
+        patience = PATIENCE + 2 * len(self._space.order)
+        complete = self._run(self._places(self._request, self._space), patience)
+        if not complete and not self._found and self._budget.steps < self._allowed:
+            complete = self._put_twins_together()
+        if not complete and len(self._found) < self._limit:
+            complete = self._run(self._places(self._request, self._space), self._allowed)
+        return Found(
+            candidates=tuple(self._found.values()), complete=complete, steps=self._budget.steps
+        )
+
+    def _places(self, request: ClaimRequest, space: Space) -> Places:
+        return Places(request, space, *self._window, self._rejected, self._budget)
+
+    def _run(self, places: Places, allowed: int, limit: int | None = None) -> bool:
+        """Search until there are ``limit`` candidates; return False when ``allowed`` ran out."""
+        wanted = self._limit if limit is None else limit
+        self._budget.allowed = min(allowed, self._allowed)
+        if len(self._found) >= wanted:
+            return True
+        try:
+            for board in Search(places).solutions():
+                candidate = _candidate(places.request, board)
+                self._found.setdefault(_identity(candidate), candidate)
+                if len(self._found) >= wanted:
+                    break
+        except OutOfBudget:
+            return False
+        return True
+
+    def _put_twins_together(self) -> bool:
+        """Look for a first candidate among few providers of each kind; return whether none is.
+
+        Groups that have nothing to do with one another are looked at alone before.
+        """
+        half = (self._budget.steps + self._allowed) // 2
+        self._budget.allowed = half
+        whole = msgspec.structs.replace(self._request, policy="random")
+        for part in (*independent(whole), whole):
+            places = self._places(part, self._space)
+            twins = Twins(places)
+            if not twins.known:
+                return False
+            try:
+                order = twins.together()
+            except OutOfBudget:
+                return False
+            reduced = Space(self._space.nodes.values(), order, self._space.distance_types)
+            done = self._run(self._places(part, reduced), half, 1)
+            if done and not self._found:
+                return True
+            if not done:
+                return False
+            if part is not whole:
+                self._found.clear()
+        return False
+
+
+def _candidate(request: ClaimRequest, board: Board) -> Candidate:
+    allocations = []
+    groups: dict[str, tuple[ProviderId, ...]] = {}
+    for index, group in enumerate(request.groups):
+        supplies = [supply for place in board.chosen[index] for supply in place.supplies]
+        groups[group.name] = tuple(sorted(supply.node.id for supply in supplies))
+        allocations += [
+            Allocation(provider=supply.node.id, amounts=dict(supply.amounts), group=group.name)
+            for supply in supplies
+            if supply.amounts
+        ]
+    return Candidate(allocations=tuple(allocations), groups=groups)
 
 
 def _identity(candidate: Candidate) -> object:
@@ -91,147 +175,3 @@ def _identity(candidate: Candidate) -> object:
         for class_, amount in amounts.items()
     )
     return taken, tuple(candidate.groups.items())
-
-
-class _Search:
-    """The choices made so far, and the ways to go on from them."""
-
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.request = places.request
-        self.board = Board(places)
-        self.plausible = Plausible(places)
-        self._tree: ProviderId | None = None
-        self._roots: dict[int, ProviderId] = {}
-        self._positions: list[list[int]] = [[] for _ in self.request.groups]
-        self._levels = list(self._plan())
-
-    def candidates(self) -> Iterator[Candidate]:
-        """Yield every candidate, some more than once."""
-        if not self.request.same_tree and not self.plausible.within(None):
-            return
-        if not self._levels:
-            yield self._candidate()
-            return
-        open_ = [self._choices(0)]
-        while open_:
-            if next(open_[-1], _END) is _END:
-                open_.pop()
-            elif len(open_) == len(self._levels):
-                yield self._candidate()
-            else:
-                open_.append(self._choices(len(open_)))
-
-    def _plan(self) -> Iterator[tuple[str, int]]:
-        """Yield what is chosen, one after the other: trees ahead of the instances within them."""
-        if self.request.same_tree:
-            yield "tree", 0
-        done: set[int] = set()
-        for index in range(len(self.request.groups)):
-            family = self.plausible.family[index]
-            if index in done:
-                continue
-            if family is not None:
-                yield "root", family
-            for member in self.plausible.families[family] if family is not None else (index,):
-                done.add(member)
-                yield from [("instance", member)] * self.request.groups[member].count
-
-    def _choices(self, level: int) -> Iterator[None]:
-        kind, subject = self._levels[level]
-        if kind == "tree":
-            return self._trees()
-        return self._family_roots(subject) if kind == "root" else self._instance(subject)
-
-    def _trees(self) -> Iterator[None]:
-        space = self.places.space
-        named = {
-            named_tree(space, group)
-            for group in self.request.groups
-            if split(group) and group.in_tree
-        }
-        for tree in self.plausible.tree_order():
-            self.places.budget.spend()
-            if named <= {tree} and self.places.tree_passes(tree) and self.plausible.within(tree):
-                self._tree = tree
-                yield
-        self._tree = None
-
-    def _family_roots(self, family: int) -> Iterator[None]:
-        for root in self.plausible.roots(family, self._tree):
-            self._roots[family] = root
-            yield
-        self._roots.pop(family, None)
-
-    def _instance(self, index: int) -> Iterator[None]:
-        family = self.plausible.family[index]
-        root = None if family is None else self._roots[family]
-        domain = self.places.domain(index, self._tree, root)
-        positions = self._positions[index]
-        for position in self._next_positions(index, domain, root):
-            self.places.budget.spend()
-            place = domain[position]
-            if self.board.put(index, place):
-                positions.append(position)
-                yield
-                positions.pop()
-                self.board.lift(index)
-
-    def _next_positions(self, index: int, domain: Domain, root: ProviderId | None) -> Iterator[int]:
-        """Yield positions not before the last one of the group, in the order of the policy."""
-        positions = self._positions[index]
-        left = self.request.groups[index].count - len(positions)
-        if not positions:
-            yield from _rising(domain, 0, left)
-            return
-        last = positions[-1]
-        if not domain.enough(last, left + positions.count(last)):
-            return
-        if self.request.policy == "pack":
-            yield last
-            yield from _rising(domain, last + 1, left)
-        elif not split(self.request.groups[index]):
-            yield from _rising(domain, last + 1, left)
-            yield last
-        else:
-            scoped = root is not None or self._tree is not None
-            place = domain[last]
-            for position in _rising(domain, last + 1, left):
-                if not _near(domain[position], place, scoped):
-                    yield position
-            yield last
-            for position in _rising(domain, last + 1, left):
-                if _near(domain[position], place, scoped):
-                    yield position
-
-    def _candidate(self) -> Candidate:
-        allocations = []
-        groups: dict[str, tuple[ProviderId, ...]] = {}
-        for index, group in enumerate(self.request.groups):
-            supplies = [s for place in self.board.chosen[index] for s in place.supplies]
-            groups[group.name] = tuple(sorted(supply.node.id for supply in supplies))
-            allocations += [
-                Allocation(provider=supply.node.id, amounts=dict(supply.amounts), group=group.name)
-                for supply in supplies
-                if supply.amounts
-            ]
-        return Candidate(allocations=tuple(allocations), groups=groups)
-
-
-_END = object()
-
-
-def _rising(domain: Domain, first: int, needed: int) -> Iterator[int]:
-    """Yield positions from ``first`` on, while what follows has room for all that is needed."""
-    position = first
-    while domain.has(position) and domain.enough(position, needed):
-        yield position
-        position += 1
-
-
-def _near(place: Place, last: Place, scoped: bool) -> bool:
-    """Whether a place would crowd the last one: the same tree, or within one, a supplier of it."""
-    if not scoped:
-        return place.tree == last.tree
-    taken = {supply.node.id for supply in last.supplies}
-    return any(supply.node.id in taken for supply in place.supplies)

@@ -1,5 +1,7 @@
 """Which request groups are tied to one another, by their index in the request."""
 
+from collections.abc import Iterable
+
 from mulligan.errors import InvalidArgument
 from mulligan.events.request import ClaimRequest
 
@@ -32,3 +34,15 @@ def apart(request: ClaimRequest) -> list[frozenset[int]]:
         frozenset(other for members in sets if index in members for other in members)
         for index in range(len(request.groups))
     ]
+
+
+def joined(sets: Iterable[frozenset[int]]) -> list[list[int]]:
+    """Merge the sets that have a member in common; each is sorted, and the first comes first."""
+    found: list[frozenset[int]] = []
+    for members in sets:
+        if not members:
+            continue
+        touching = [one for one in found if one & members]
+        found = [one for one in found if not one & members]
+        found.append(members.union(*touching))
+    return sorted(sorted(one) for one in found)

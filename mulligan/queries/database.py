@@ -1,15 +1,15 @@
 """The services' connections to Postgres: few, with deadlines, and back by themselves."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol, Self
 
 import anyio
 import asyncpg
 import msgspec
 
 from mulligan.errors import Unavailable
-from mulligan.projections.postgres import DROPPED, lost
+from mulligan.projections.postgres import DROPPED, Connection, lost
 from mulligan.queries.bell import Bell
 
 Record = asyncpg.Record
@@ -62,6 +62,28 @@ class Database:
         rows = await self.fetch(query, *args)
         return rows[0] if rows else None
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["Snapshot"]:
+        """Hold one connection on which every read sees the same moment; raise as fetch does.
+
+        What is written within, to temporary tables only, is gone with the block.
+        """
+        with translated():
+            pool = await self._opened()
+            async with pool.acquire(timeout=self.settings.acquire) as connection:
+                transaction = connection.transaction(isolation="repeatable_read")
+                await transaction.start()
+                try:
+                    await connection.execute("SET TRANSACTION READ WRITE")
+                    yield Snapshot(connection)
+                except BaseException as error:
+                    if lost(error) or not isinstance(error, Exception):
+                        connection.terminate()  # it may be in the middle of a command
+                    else:
+                        await transaction.rollback()
+                    raise
+                await transaction.rollback()
+
     async def _opened(self) -> "asyncpg.Pool[Record]":
         if self._pool is not None:
             return self._pool
@@ -76,6 +98,26 @@ class Database:
                     server_settings=READER_SETTINGS,
                 )
         return self._pool
+
+
+class Reads(Protocol):
+    """What reads can be made on: the pool, or one snapshot."""
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Record]:
+        """Return all rows."""
+        ...
+
+
+class Snapshot:
+    """A connection in a transaction that sees one moment."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Record]:
+        """Return all rows, as they were at the moment of the first query."""
+        rows: Sequence[Record] = await self.connection.fetch(query, *args)
+        return rows
 
 
 READER_SETTINGS = {

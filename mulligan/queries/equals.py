@@ -46,9 +46,7 @@ async def find_equal(
     )
     if asked is not None:
         group = _merged(asked, {hold.group for hold in held}, group)
-    request = ClaimRequest(
-        groups=(group,), span=Span(start=max(claim.start, now), end=claim.end)
-    )
+    request = ClaimRequest(groups=(group,), span=Span(start=max(claim.start, now), end=claim.end))
     taken = {*rejected, *(hold.provider for hold in claim.held)}
     found = await find(database, request, now, seed=_seed(claim), rejected=taken)
     if found.candidates:

@@ -15,7 +15,8 @@ from mulligan.placement.earliest import When, earliest
 from mulligan.placement.nearest import Miss, nearest_misses
 from mulligan.placement.solver import Candidate, Found, solve
 from mulligan.queries.database import Database
-from mulligan.queries.fleet import Fork, Loaded, load_space
+from mulligan.queries.fleet import Loaded, load_space
+from mulligan.queries.fork import Fork
 from mulligan.queries.why_not import WhyNot, why_not
 
 RANKED = 256
@@ -88,7 +89,14 @@ async def find(
     if when is None or when.start == start:
         return proposal
     return await find_at(
-        database, request, when.start, when.end, seed=seed, limit=limit, rejected=rejected, fork=fork
+        database,
+        request,
+        when.start,
+        when.end,
+        seed=seed,
+        limit=limit,
+        rejected=rejected,
+        fork=fork,
     )
 
 

@@ -16,6 +16,7 @@ from mulligan.events.claim import ClaimMade, Search
 from mulligan.events.codec import Codec
 from mulligan.events.provider import ProviderCordoned, ProviderUncordoned
 from mulligan.events.quota import QuotaSet
+from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
 from mulligan.handlers import quota
 from mulligan.handlers.decision import Change, Command
@@ -40,7 +41,7 @@ from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries import audit
 from mulligan.queries.database import Database
-from mulligan.queries.fleet import Fork, widen
+from mulligan.queries.fork import Fork
 from mulligan.queries.past import fork_at
 from mulligan.queries.providers import groups_of_each
 from mulligan.queries.search import Proposal, find, find_at, reasons
@@ -112,7 +113,7 @@ class Supposed:
             one: Node(provider=_rested(state), groups=groups.get(one, frozenset()))
             for one, state in changed.items()
         }
-        return await widen(database, Fork(nodes=nodes))
+        return Fork(nodes=nodes)
 
 
 def _rested(state: Provider) -> Provider:

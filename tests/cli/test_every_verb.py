@@ -47,13 +47,29 @@ machine delete node-1 --force --reason gone
 machine why node-1
 machine actions node-1 --limit 1
 machine wait node-1 --for enrolled
-claim make --class machine=1 --class memory=64GiB -n 2 --require a.b --group g --for 4h
-claim exact node-1:memory=1GiB,machine=1 --start +1h
+claim make --class machine=1 --class memory=64GiB -n 2 --require a.b --group g --for 4h --isolate
+claim make -f REQUEST --not-before +1h --not-after +2d --for 4h --on-end keep_power_off
+claim exact node-1:memory=1GiB,machine=1 --start +1h --ending-notice 0
+claim candidates -f REQUEST --limit 3 --seed 7
+claim candidates -f REQUEST --all
+claim plan -f REQUEST -f REQUEST --cordon p --cordon-group g --release c --quota x:gpu=1
+claim explain claim-1
 claim list --state active
+claim list --stranded
+claim list --from -1h --to +1h
+claim list --gantt --by provider --width 60
+claim list --gantt --ascii
 claim show claim-1
+claim move claim-1 --from p --to q --reason fan
+claim reshape -f RESHAPE
 claim release claim-1 claim-2 --yes
 reservation make --class machine=1 --start +2h --for 4h
 reservation list
+reservation show claim-1
+reservation extend claim-1 --by 1h
+reservation shorten claim-1 --to -1h
+reservation move-start claim-1 --to +1h
+reservation cancel claim-1 claim-2 --yes
 image create i --url https://i --sha256 00
 image list
 image show i
@@ -62,11 +78,14 @@ credential create c -u root --password-stdin
 credential list
 credential delete c
 provider create p --type storage -a k=v -i memory=64GiB,reserved=1GiB -c a.b
+provider create p --shares g --distance network:g=site --turnaround 30m
 provider list --type machine --limit 1
 provider show p
 provider update p -a k=v
+provider update p --parent q --turnaround 0 --shares g
+provider tree
 provider delete p
-provider cordon p q --note x --yes
+provider cordon p q --note x --failed --yes
 provider uncordon p
 provider usage p --end +4h
 inventory list p
@@ -77,6 +96,14 @@ group show g
 group add g p q
 group remove g p
 group delete g
+capability list hw --used
+distance create network local site
+distance extend network local row site
+distance list
+quota set x memory=1TiB gpu=none --max-lease 30d
+quota show x
+quota list
+usage --from -7d --by class --project x --class memory
 apply -f FLEET --yes
 account create a --password-stdin
 account list
@@ -151,7 +178,7 @@ def filled(kind: Any, depth: int = 0) -> Any:
     if origin is list:
         return [filled(inner[0], depth)] if depth < 4 else []
     if origin is dict:
-        return {"memory": 1024} if inner[1] is int else {"k": "v"}
+        return {"memory": 1024} if inner[1] is int else {"k": filled(inner[1], depth)}
     if kind is datetime:
         return datetime.now(UTC)
     if kind is timedelta:
@@ -214,6 +241,8 @@ def region_of_anything(
         'account = "ada"\n'
     )
     (tmp_path / "fleet.yaml").write_text("groups: [{name: g, members: [p]}]\n")
+    (tmp_path / "request.yaml").write_text("groups: [{name: g, resources: {machine: 1}}]\n")
+    (tmp_path / "reshape.yaml").write_text("claims: {c: [{provider: p, amounts: {machine: 1}}]}\n")
     monkeypatch.setenv("MULLIGAN_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MULLIGAN_SECRET", "secret")
@@ -227,7 +256,9 @@ async def test_a_verb_prints_a_table_and_json(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = line.replace("FLEET", str(region_of_anything / "fleet.yaml")).split()
+    for word in ("FLEET", "REQUEST", "RESHAPE"):
+        line = line.replace(word, str(region_of_anything / f"{word.lower()}.yaml"))
+    arguments = line.split()
     for form in ("wide", "json", "yaml", "name"):
         monkeypatch.setattr("sys.stdin", StandardInput())
         more = [] if line == "version" else ["-o", form]

@@ -4,16 +4,28 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from mulligan.errors import InvalidArgument
 from mulligan.events import machine as machine_events
 from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Event
 from mulligan.events.provider import Inventory
-from mulligan.handlers import actions, enrolment, image, operations, provider_commands
+from mulligan.handlers import (
+    account,
+    actions,
+    enrolment,
+    image,
+    operations,
+    provider_commands,
+    usage,
+)
 from mulligan.handlers.claim import Claim, MakeClaim
 from mulligan.handlers.decision import Change, Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine, Operation
 from mulligan.handlers.provider import Provider
+from mulligan.handlers.quota import Quota, SetQuota, TrackQuota
 from mulligan.model import (
     AccountId,
     ActionId,
@@ -39,6 +51,10 @@ M1 = MachineId("m1")
 C1 = ClaimId("c1")
 OS = ImageId("os")
 WEB = ProjectId("web")
+
+
+Level = tuple[float, float | None, int]
+"""So much in use between two hours from noon; the second None is open."""
 
 
 class Given:
@@ -101,7 +117,47 @@ class Given:
         assert operation is not None
         return operation
 
-    def offers(self, key: str, amounts: Mapping[str, int | Inventory]) -> ProviderId:
+    def quota(self, key: str = "web") -> Quota:
+        """The project's quota as it is now."""
+        state: Quota = self.states[stream_id("quota", key)]
+        return state
+
+    def used(self, key: str, class_: ResourceClass = MEMORY) -> list[Level]:
+        """What is in use of a provider, over which hours from noon."""
+        return levels(self.provider(key).use.get(class_, ()))
+
+    def used_by(self, project: str = "web", class_: ResourceClass = MEMORY) -> list[Level]:
+        """What a project's tree uses, over which hours from noon."""
+        return levels(self.quota(project).use.get(class_, ()))
+
+    def project(self, key: str = "web", parent: str = "") -> ProjectId:
+        """Make a project."""
+        project = ProjectId(key)
+        self.do(account.CreateProject(project=project, name=key, parent=ProjectId(parent)))
+        return project
+
+    def limited(
+        self, key: str, limits: Mapping[ResourceClass, int], max_lease: int | None = None
+    ) -> None:
+        """Set a project's quota; nothing was claimed before it was tracked."""
+        project = ProjectId(key)
+        self.do(TrackQuota(project=project))
+        known = self.quota(key).baselined
+        command = SetQuota(
+            project=project,
+            limits=dict(limits),
+            max_lease=max_lease,
+            baseline=None if known else {},
+        )
+        self.do(command)
+
+    def offers(
+        self,
+        key: str,
+        amounts: Mapping[str, int | Inventory],
+        parent: str = "",
+        turnaround: timedelta = timedelta(0),
+    ) -> ProviderId:
         """Make a provider with inventories."""
         inventories = {
             ResourceClass(c): n if isinstance(n, Inventory) else Inventory(total=n)
@@ -109,7 +165,12 @@ class Given:
         }
         self.do(
             provider_commands.CreateProvider(
-                provider=ProviderId(key), name=key, type="compute", inventories=inventories
+                provider=ProviderId(key),
+                name=key,
+                type="compute",
+                inventories=inventories,
+                parent=ProviderId(parent),
+                turnaround=int(turnaround.total_seconds()),
             )
         )
         return ProviderId(key)
@@ -243,11 +304,14 @@ def claim_of(
     start: datetime | None = None,
     end: datetime | None = None,
     name: str = "",
+    project: str = "web",
+    on_end: str = "release",
+    ending_notice: int = 3600,
 ) -> MakeClaim:
     """A claim on providers by their keys."""
     return MakeClaim(
         claim=ClaimId(claim),
-        project=WEB,
+        project=ProjectId(project),
         account=AccountId("ann"),
         allocations=tuple(
             Allocation(provider=ProviderId(p), amounts=dict(a)) for p, a in amounts.items()
@@ -255,7 +319,22 @@ def claim_of(
         start=start,
         end=end,
         name=name,
+        on_end=on_end,
+        ending_notice=ending_notice,
     )
+
+
+def levels(use: usage.Use) -> list[Level]:
+    """Say a use in hours from noon."""
+    return [
+        ((s.start - NOON) / HOUR, None if s.end is None else (s.end - NOON) / HOUR, s.used)
+        for s in use
+    ]
+
+
+def field(refused: pytest.ExceptionInfo[InvalidArgument]) -> str:
+    """The field that a refusal names."""
+    return refused.value.violations[0].field
 
 
 def types(events: Iterable[Event]) -> list[str]:
