@@ -79,6 +79,7 @@ def test_anything_else_is_no_span(text: str) -> None:
     [
         ("now", NOW),
         ("+2h", NOW + timedelta(hours=2)),
+        ("-2h", NOW - timedelta(hours=2)),
         ("2027-02-01", datetime(2027, 2, 1, tzinfo=UTC)),
         ("2027-02-01T10:00Z", datetime(2027, 2, 1, 10, tzinfo=UTC)),
         ("2027-02-01T10:00+02:00", datetime(2027, 2, 1, 8, tzinfo=UTC)),
