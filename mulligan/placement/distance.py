@@ -81,7 +81,7 @@ class Distances:
         return len(self._space.distance_types[type_])
 
     def to_groups(self, type_: str, node: Node) -> Mapping[GroupId, int]:
-        """Return how far the node is from each group that it, or one above it, has a distance to."""
+        """Return how far the node is from each group that such a distance is set to."""
         found = self._levels.get((type_, node.id))
         if found is None:
             places = {p: n for n, p in enumerate(self._space.distance_types[type_])}

@@ -22,7 +22,7 @@ from mulligan.placement.twins import Twins, independent
 
 BUDGET = 200_000
 PATIENCE = 4_000
-"""The steps, and twice as many as there are providers to try, before twins are put together."""
+"""So many steps, and twice as many as there are providers to try, are taken as they come."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +66,17 @@ def solve(
     rejected: Collection[ProviderId] = (),
     limit: int = 1,
     budget: int = BUDGET,
+    patience: int = PATIENCE,
 ) -> Found:
     """Find up to ``limit`` ways to meet the request over [start, end); ``end`` None is open.
 
-    ``rejected`` providers supply nothing. Raise InvalidArgument, naming the field, for a policy,
-    a request group, a distance type or a position that is not known.
+    ``rejected`` providers supply nothing. ``budget`` bounds the steps; after ``patience`` of them
+    without a candidate, twins are put together. Raise InvalidArgument, naming the field, for a
+    policy, a request group, a distance type or a position that is not known.
     """
-    return _Solving(request, space, (start, end), frozenset(rejected), limit, budget).solve()
+    return _Solving(request, space, (start, end), frozenset(rejected), limit, budget).solve(
+        patience
+    )
 
 
 class _Solving:
@@ -96,12 +100,13 @@ class _Solving:
         self._budget = Budget(budget)
         self._found: dict[object, Candidate] = {}
 
-    def solve(self) -> Found:
-        patience = PATIENCE + 2 * len(self._space.order)
-        complete = self._run(self._places(self._request, self._space), patience)
+    def solve(self, patience: int) -> Found:
+        places = self._places(self._request, self._space)
+        first = patience + 2 * len(self._space.order) if Twins(places).known else self._allowed
+        complete = self._run(places, first)
         if not complete and not self._found and self._budget.steps < self._allowed:
             complete = self._put_twins_together()
-        if not complete and len(self._found) < self._limit:
+        if not complete:
             complete = self._run(self._places(self._request, self._space), self._allowed)
         return Found(
             candidates=tuple(self._found.values()), complete=complete, steps=self._budget.steps
@@ -135,12 +140,8 @@ class _Solving:
         self._budget.allowed = half
         whole = msgspec.structs.replace(self._request, policy="random")
         for part in (*independent(whole), whole):
-            places = self._places(part, self._space)
-            twins = Twins(places)
-            if not twins.known:
-                return False
             try:
-                order = twins.together()
+                order = Twins(self._places(part, self._space)).together()
             except OutOfBudget:
                 return False
             reduced = Space(self._space.nodes.values(), order, self._space.distance_types)

@@ -33,6 +33,7 @@ class Draw:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
+        self.plain = seed % 3 == 0  # trees do not matter, and many providers are alike
         self.space = self._space(self.rng.randint(2, 7))
         self.request = self._request()
         self.start = START + HOUR * self.rng.randint(0, 6)
@@ -49,15 +50,23 @@ class Draw:
 
     def _space(self, size: int) -> Space:
         providers: list[Provider] = []
+        groups: list[frozenset[GroupId]] = []
         for number in range(size):
-            providers.append(self._provider(number, providers))
+            if providers and self._maybe(0.5 if self.plain else 0.1):
+                twin = self.rng.randrange(number)
+                name = f"p{number}"
+                providers.append(replace(providers[twin], id=ProviderId(name), name=name))
+                groups.append(groups[twin])
+            else:
+                providers.append(self._provider(number, providers))
+                groups.append(frozenset(self._some(GROUPS, 0.4)))
         parents = {one.parent for one in providers}
         nodes = [
             Node(
                 provider=replace(one, deleted=one.id not in parents and self._maybe(0.05)),
-                groups=frozenset(self._some(GROUPS, 0.4)),
+                groups=own,
             )
-            for one in providers
+            for one, own in zip(providers, groups, strict=True)
         ]
         if self._maybe(0.1):  # an ancestor that was not fetched
             nodes = [node for node in nodes if node.provider.id not in parents or self._maybe(0.5)]
@@ -110,7 +119,7 @@ class Draw:
 
     def _request(self) -> ClaimRequest:
         groups: list[RequestGroup] = []
-        instances = self.rng.choice((1, 2, 2, 3, 3))
+        instances = self.rng.choice((2, 3, 4) if self.plain else (1, 2, 2, 3, 3))
         while instances:
             count = self.rng.randint(1, instances)
             groups.append(self._group(f"r{len(groups)}", count))
@@ -119,10 +128,13 @@ class Draw:
         return ClaimRequest(
             groups=tuple(groups),
             isolate=self._sets(names, 0.3),
-            same_subtree=self._sets(names, 0.3),
-            distances=tuple(self._rule(names) for _ in range(self.rng.choice((0, 0, 0, 1, 2)))),
+            same_subtree=() if self.plain else self._sets(names, 0.3),
+            distances=tuple(
+                self._rule(names)
+                for _ in range(self.rng.choice((1, 2) if self.plain else (0, 0, 0, 1, 2)))
+            ),
             policy=self.rng.choice(("random", "pack", "spread")),
-            same_tree=self._maybe(0.25),
+            same_tree=not self.plain and self._maybe(0.25),
             root_capabilities=CapabilityDemand(
                 require=self._some(TAGS, 0.2), forbid=self._some(TAGS, 0.1)
             )
@@ -150,7 +162,7 @@ class Draw:
                 forbid=self._some(GROUPS, 0.07),
             ),
             in_tree=self._member() if self._maybe(0.1) else ProviderId(""),
-            single_provider=self._maybe(0.55),
+            single_provider=self.plain or self._maybe(0.5),
         )
 
     def _member(self) -> ProviderId:

@@ -37,6 +37,10 @@ def test_the_candidates_are_those_that_brute_force_finds(first: int) -> None:
         one = solve(*arguments, rejected=draw.rejected)
         assert one.complete
         assert one.candidates == found.candidates[:1], f"seed {seed}"
+        hasty = solve(*arguments, rejected=draw.rejected, limit=2, patience=0)
+        assert hasty.complete
+        assert len(hasty.candidates) == min(2, len(expected)), f"seed {seed}"
+        assert {key(candidate) for candidate in hasty.candidates} <= expected, f"seed {seed}"
 
 
 def test_the_draws_are_neither_all_possible_nor_all_impossible() -> None:
