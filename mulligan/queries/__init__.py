@@ -5,7 +5,8 @@
 - ``freshness.wait_until(database, models, seq, timeout=3, allow_stale=False)``: read-your-writes.
 - ``states.load(database, streams)``: folded states for commands, with their checkpoints.
 - ``commands.find_commit(database, id)``: an earlier request, for a repeat.
-- ``candidates.find_candidates(…)`` and ``why_not(…)``: the search for capacity.
+- ``fleet.load_space(…)``: the part of the fleet that a search for capacity looks at, as it is or
+  as a ``fork.Fork`` says; ``why_not.why_not(…)``: how many providers each stage of it drops.
 - Lists, by age and in pages (``paging``): ``accounts``, ``names``, ``providers``, ``claims``,
   ``machines``, ``images``; beyond that ``claims.find_due``, ``machines.find_busy``,
   ``providers.list_usage``, ``audit.stream_events``, ``latest_events`` and ``chain_events``,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import anyio
 import asyncpg
@@ -70,7 +70,8 @@ class Database:
         """
         with translated():
             pool = await self._opened()
-            async with pool.acquire(timeout=self.settings.acquire) as connection:
+            async with pool.acquire(timeout=self.settings.acquire) as held:
+                connection = cast(Connection, held)
                 transaction = connection.transaction(isolation="repeatable_read")
                 await transaction.start()
                 try:

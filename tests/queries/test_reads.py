@@ -139,12 +139,15 @@ async def test_due_claims_come_in_order_with_the_time_of_the_next(database: Dsn)
         for hours in (0, 2, 6, 100):
             now = world.now + timedelta(hours=hours)
             due = await claims.find_due(reads, now)
-            reserved = [c for c in of(world, Claim) if c.state == "reserved"]
-            ending = [c for c in of(world, Claim) if c.state == "active" and c.end is not None]
-            assert set(due.starts) == {c.id for c in reserved if c.start <= now}
-            assert set(due.ends) == {c.id for c in ending if c.end is not None and c.end <= now}
-            times = [c.start for c in reserved] + [c.end for c in ending if c.end is not None]
-            assert due.next_at == min((t for t in times if t > now), default=None)
+            timers = {
+                c.id: c.start if c.state == "reserved" else c.notice_at or c.end
+                for c in of(world, Claim)
+                if c.state in LIVE
+            }
+            times = {claim: at for claim, at in timers.items() if at is not None}
+            assert set(due.claims) == {claim for claim, at in times.items() if at <= now}
+            assert [times[c] for c in due.claims] == sorted(times[c] for c in due.claims)
+            assert due.next_at == min((t for t in times.values() if t > now), default=None)
 
 
 async def test_use_over_time_is_what_the_provider_folded(database: Dsn) -> None:
