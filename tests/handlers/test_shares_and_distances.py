@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from mulligan.events.codec import Event
 from mulligan.events.provider import DistancesSet, SharesSet, TurnaroundSet
 from mulligan.handlers import group
 from mulligan.handlers.distance import CreateDistanceType, ExtendDistanceType
@@ -34,11 +35,12 @@ def update(**fields: Any) -> UpdateProvider:
 def test_shares_distances_and_turnaround_are_set_where_they_differ(given: Given) -> None:
     distances = {"network": {RACK: "rack"}}
     command = update(shares=(POOL,), distances=distances, turnaround=60)
-    assert given.do(command) == [
+    expected: list[Event] = [
         SharesSet(groups=(POOL,)),
         DistancesSet(distances=distances),
         TurnaroundSet(seconds=60),
     ]
+    assert given.do(command) == expected
     state = given.provider("p")
     assert (state.shares, state.distances, state.turnaround) == ((POOL,), distances, 60)
     assert given.do(command) == []
