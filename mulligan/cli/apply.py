@@ -1,7 +1,7 @@
 """``mulligan apply``: make the inventory what a file says."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +18,14 @@ from mulligan.errors import InvalidArgument, MulliganError
 
 if TYPE_CHECKING:
     from mulligan.cli.fleet import CredentialSpec, Wanted
-    from mulligan.cli.fleet_plan import Actual, Step, Waves
+    from mulligan.cli.fleet_step import Actual, Step, Waves
     from mulligan.client.client import Client
+    from mulligan.proto.v1 import Quota
 
 app = typer.Typer(rich_markup_mode=None)
 
+SHOWN = 200
+"""Objects whose differences are shown before they are applied."""
 SIGNS = {"create": "+", "change": "~"}
 
 
@@ -50,7 +53,7 @@ async def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference only.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Make groups, providers, images, credentials and machines what a YAML file says.
+    """Make the fleet and its rules what a YAML file says.
 
     The difference is shown first. Nothing is ever deleted; what the file leaves out stays.
     """
@@ -62,7 +65,7 @@ async def apply(
     folder = Path() if file == "-" else Path(file).parent
     waves = plan(wanted, await look(session.client, wanted), lambda spec: password(spec, folder))
     steps = [step for wave in waves for step in wave]
-    show_difference(session.out, steps)
+    show_difference(session.out, steps, most=len(steps) if dry_run else SHOWN)
     changing = [step for step in steps if step.request is not None]
     if dry_run or not changing:
         if not session.out.for_people:
@@ -82,16 +85,21 @@ def done(step: "Step", dry_run: bool = False) -> Result:
     return Result(step.action if dry_run else PAST[step.action], step.kind, step.name)
 
 
-def show_difference(out: Output, steps: "Iterable[Step]") -> None:
-    """Tell what will be created and changed."""
-    unchanged = 0
+def show_difference(out: Output, steps: "Iterable[Step]", most: int) -> None:
+    """Tell what will be created and changed, of at most so many objects."""
+    unchanged = shown = 0
     for step in steps:
         if step.request is None:
             unchanged += 1
             continue
+        shown += 1
+        if shown > most:
+            continue
         out.tell(f"{SIGNS[step.action]} {step.kind} {step.name}")
         for detail in step.details:
             out.tell(f"    {detail}")
+    if shown > most:
+        out.tell(f"… and {shown - most} more; --dry-run shows them all")
     if unchanged:
         out.tell(f"  {unchanged} unchanged")
 
@@ -154,17 +162,21 @@ def rpcs_of(client: "Client") -> dict[type[Any], Callable[[Any], Awaitable[Any]]
         v1.UpdateGroupMembersRequest: client.resource.update_group_members,
         v1.CreateProviderRequest: client.resource.create_provider,
         v1.UpdateProviderRequest: client.resource.update_provider,
+        v1.CreateDistanceTypeRequest: client.resource.create_distance_type,
+        v1.ExtendDistanceTypeRequest: client.resource.extend_distance_type,
+        v1.SetQuotaRequest: client.resource.set_quota,
     }
 
 
 async def look(client: "Client", wanted: "Wanted") -> "Actual":
     """Return what exists of the kinds that the file speaks of."""
-    from mulligan.cli.fleet_plan import Actual
+    from mulligan.cli.fleet_step import Actual
     from mulligan.client.paging import every
     from mulligan.proto import v1
 
     resource, control = client.resource, client.control
     physical = bool(wanted.providers or wanted.inventories or wanted.machines or wanted.groups)
+    measured = physical or bool(wanted.distance_types)
     groups = every(resource.list_groups, v1.ListGroupsRequest(), lambda page: page.groups)
     providers = every(
         resource.list_providers, v1.ListProvidersRequest(), lambda page: page.providers
@@ -174,6 +186,12 @@ async def look(client: "Client", wanted: "Wanted") -> "Actual":
         control.list_credentials, v1.ListCredentialsRequest(), lambda page: page.credentials
     )
     machines = every(control.list_machines, v1.ListMachinesRequest(), lambda page: page.machines)
+    kinds = every(
+        resource.list_distance_types,
+        v1.ListDistanceTypesRequest(),
+        lambda page: page.distance_types,
+    )
+    quotas = every(resource.list_quotas, v1.ListQuotasRequest(), lambda page: page.quotas)
     logins = bool(wanted.credentials or wanted.machines)
     return Actual(
         groups={one.name: one async for one in groups} if physical else {},
@@ -181,4 +199,16 @@ async def look(client: "Client", wanted: "Wanted") -> "Actual":
         images={one.name: one async for one in images} if wanted.images else {},
         credentials={one.name: one async for one in credentials} if logins else {},
         machines={one.name: one async for one in machines} if wanted.machines else {},
+        distance_types={one.name: one async for one in kinds} if measured else {},
+        quotas=by_project([one async for one in quotas], wanted) if wanted.quotas else {},
     )
+
+
+def by_project(quotas: "Sequence[Quota]", wanted: "Wanted") -> "dict[str, Quota]":
+    """Return quotas by what the file calls their projects: a name or a UUID."""
+    return {
+        name: one
+        for one in quotas
+        for name in (one.project_name, one.project)
+        if name in wanted.quotas
+    }

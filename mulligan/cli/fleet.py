@@ -37,7 +37,11 @@ class GroupSpec(Strict, frozen=True):
 
 
 class ProviderSpec(Strict, frozen=True):
-    """A provider. What is left out is left alone; ``groups`` it is added to."""
+    """A provider. What is left out is left alone; ``groups`` it is added to.
+
+    ``shares`` are groups whose members may use what it has; ``distances`` are positions by type,
+    then by group.
+    """
 
     name: str
     type: Literal["machine", "compute", "storage", "network", "component"] = "compute"
@@ -45,7 +49,17 @@ class ProviderSpec(Strict, frozen=True):
     attributes: dict[str, str] | None = None
     capabilities: list[str] | None = None
     inventories: Inventories | None = None
+    shares: list[str] | None = None
+    distances: dict[str, dict[str, str]] | None = None
+    turnaround: int | str | None = None
     groups: list[str] = []
+
+
+class QuotaSpec(Strict, frozen=True):
+    """The limits of a project; ``max_lease`` is a span, or ``none``. What is left out stays."""
+
+    limits: dict[str, int | str] | None = None
+    max_lease: str = ""
 
 
 class ImageSpec(Strict, frozen=True):
@@ -79,23 +93,31 @@ class BmcSpec(Strict, frozen=True):
 
 
 class MachineSpec(Strict, frozen=True):
-    """A machine to enrol; ``groups`` its provider is added to."""
+    """A machine to enrol; ``groups``, ``distances`` and ``turnaround`` are its provider's."""
 
     name: str
     bmc: BmcSpec
     parent: str = ""
+    distances: dict[str, dict[str, str]] | None = None
+    turnaround: int | str | None = None
     groups: list[str] = []
 
 
 class Fleet(Strict, frozen=True):
-    """One document of the file. ``inventories`` is by provider, then by class."""
+    """One document of the file.
 
+    ``distance_types`` are positions by name, the nearest first; ``inventories`` are by provider,
+    then by class; ``quotas`` by project.
+    """
+
+    distance_types: dict[str, list[str]] = {}
     groups: list[GroupSpec] = []
     providers: list[ProviderSpec] = []
     inventories: dict[str, Inventories] = {}
     images: list[ImageSpec] = []
     credentials: list[CredentialSpec] = []
     machines: list[MachineSpec] = []
+    quotas: dict[str, QuotaSpec] = {}
 
 
 class Located(NamedTuple):
@@ -118,11 +140,13 @@ class Wanted(NamedTuple):
     images: Mapping[str, tuple[ImageSpec, Located]]
     credentials: Mapping[str, tuple[CredentialSpec, Located]]
     machines: Mapping[str, tuple[MachineSpec, Located]]
+    distance_types: Mapping[str, tuple[list[str], Located]]
+    quotas: Mapping[str, tuple[QuotaSpec, Located]]
 
 
 def merge(documents: Sequence[Document[Fleet]]) -> Wanted:
     """Return all documents as one; raise InvalidArgument when two things have one name."""
-    wanted = Wanted({}, {}, {}, {}, {}, {})
+    wanted = Wanted({}, {}, {}, {}, {}, {}, {}, {})
     for document in documents:
         for section in ("groups", "providers", "images", "credentials", "machines"):
             found = getattr(wanted, section)
@@ -132,10 +156,12 @@ def merge(documents: Sequence[Document[Fleet]]) -> Wanted:
                     raise InvalidArgument(place.at("name"), "is empty")
                 _refuse_repeat(found, spec.name, place.at("name"))
                 found[spec.name] = (spec, place)
-        for name, inventories in document.value.inventories.items():
-            place = Located(document, ("inventories", name))
-            _refuse_repeat(wanted.inventories, name, place.at())
-            wanted.inventories[name] = (inventories, place)  # type: ignore[index]
+        for section in ("distance_types", "inventories", "quotas"):
+            found = getattr(wanted, section)
+            for name, spec in getattr(document.value, section).items():
+                place = Located(document, (section, name))
+                _refuse_repeat(found, name, place.at())
+                found[name] = (spec, place)
     for name, (_, place) in wanted.inventories.items():
         if name in wanted.providers and wanted.providers[name][0].inventories is not None:
             raise InvalidArgument(place.at(), "is given at the provider as well")

@@ -61,7 +61,7 @@ def read_reshape(source: str) -> "ReshapeRequest":
 
 
 def _providers(document: Document[Reshape]) -> "Iterator[ReshapedProvider]":
-    from mulligan.cli.fleet_plan import make_inventories
+    from mulligan.cli.fleet_provider import make_inventories
     from mulligan.proto.v1 import ReshapedProvider
 
     for name, inventories in document.value.providers.items():

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from mulligan.cli.fleet import CredentialSpec, Fleet, merge
-from mulligan.cli.fleet_plan import Actual, Step, plan
+from mulligan.cli.fleet_plan import plan
+from mulligan.cli.fleet_step import Actual, Step
 from mulligan.cli.yamlfile import read_documents
 from mulligan.errors import InvalidArgument
 from mulligan.proto import v1
@@ -120,7 +121,6 @@ def test_inventories_of_a_machine_follow_its_enrolment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "where", "problem"),
     [
-        (("parent: row-1", "parent: row-9"), ":6: providers[0].parent", "does not move"),
         (("https://192.0.2.1", "https://192.0.2.9"), ":19: machines[0].bmc", "enrol it anew"),
         (("groups: [pool-a]\n  -", "groups: [pool-z]\n  -"), ":7: providers[0].groups", "no group"),
         (("- name: row-1", "- name: rack-1"), ":8: providers[1].name", "stands at"),
