@@ -179,6 +179,7 @@ def _marks(scale: Scale) -> tuple[str, list[int]]:
         label = _label(moment, step)
         if cell >= 0 and len(text) <= cell and cell + len(label) <= scale.cells:
             text = f"{text:<{cell}}{label}"
+        if cell >= 0:
             ticks.append(cell)
         moment += step
     return text, ticks

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -139,4 +140,152 @@ def test_what_cannot_be_is_named_with_its_line(
 ) -> None:
     with pytest.raises(InvalidArgument, match=problem) as caught:
         planned(tmp_path, FLEET.replace(*change), existing())
+    assert caught.value.violations[0].field == str(tmp_path / "fleet.yaml") + where
+
+
+RULES = """\
+distance_types:
+  network: [local, row, site]
+groups:
+  - name: row-a
+providers:
+  - name: store-1
+    type: storage
+    parent: row-1
+    shares: [row-a]
+    distances: {network: {row-a: local}}
+    turnaround: 30m
+quotas:
+  physics: {limits: {machine: 4, memory: 1TiB}, max_lease: 30d}
+"""
+
+
+def ruled() -> Actual:
+    row = v1.Provider(uuid="row", name="row-1", type="component")
+    store = v1.Provider(
+        uuid="store",
+        name="store-1",
+        type="storage",
+        parent="row",
+        shares=["a"],
+        distances=[v1.Distance(type="network", group="a", position="local")],
+        turnaround=timedelta(minutes=30),
+        etag="3",
+    )
+    quota = v1.Quota(
+        project="p",
+        project_name="physics",
+        limits={"machine": 4, "memory": 2**40},
+        max_lease=timedelta(days=30),
+        etag="5",
+    )
+    return Actual(
+        groups={"row-a": v1.Group(uuid="a", name="row-a")},
+        providers={one.name: one for one in (row, store)},
+        distance_types={"network": v1.DistanceType(name="network", positions=["local", "site"])},
+        quotas={"physics": quota},
+    )
+
+
+def changes(waves: list[list[Step]]) -> list[Step]:
+    return [step for wave in waves for step in wave if step.request is not None]
+
+
+def test_types_and_groups_come_before_the_providers_that_speak_of_them(tmp_path: Path) -> None:
+    waves = planned(tmp_path, RULES, Actual())
+    assert [[(step.kind, step.name) for step in wave] for wave in waves] == [
+        [("group", "row-a"), ("distance type", "network"), ("quota", "physics")],
+        [("provider", "store-1")],
+    ]
+    assert waves[1][0].request == v1.CreateProviderRequest(
+        name="store-1",
+        type="storage",
+        parent="row-1",
+        shares=["row-a"],
+        distances=[v1.Distance(type="network", group="row-a", position="local")],
+        turnaround=timedelta(minutes=30),
+    )
+
+
+def test_only_the_positions_that_are_missing_change(tmp_path: Path) -> None:
+    (step,) = changes(planned(tmp_path, RULES, ruled()))
+    assert step.request == v1.ExtendDistanceTypeRequest(
+        name="network", positions=["local", "row", "site"]
+    )
+
+
+def test_another_parent_moves_a_provider(tmp_path: Path) -> None:
+    step = changes(planned(tmp_path, RULES.replace("row-1", "row-2"), ruled()))[-1]
+    assert step.details == ("- parent: row-1", "+ parent: row-2")
+    assert (step.request.update_mask, step.request.parent) == (["parent"], "row-2")
+
+
+@pytest.mark.parametrize(
+    ("change", "mask", "details"),
+    [
+        (("[row-a]", "[]"), ["shares"], ("- shares with row-a",)),
+        (
+            ("{row-a: local}", "{row-a: site}"),
+            ["distances"],
+            ("- network to row-a: local", "+ network to row-a: site"),
+        ),
+        (("30m", "0"), ["turnaround"], ("- turnaround: 30m",)),
+    ],
+)
+def test_a_changed_rule_of_a_provider_is_shown_and_sent(
+    tmp_path: Path, change: tuple[str, str], mask: list[str], details: tuple[str, ...]
+) -> None:
+    step = changes(planned(tmp_path, RULES.replace(*change), ruled()))[-1]
+    assert (step.request.update_mask, step.details) == (mask, details)
+
+
+def test_a_changed_limit_is_sent_with_what_stays(tmp_path: Path) -> None:
+    text = RULES.replace(
+        "{limits: {machine: 4, memory: 1TiB}, max_lease: 30d}", "{max_lease: none}"
+    )
+    (step,) = [s for s in changes(planned(tmp_path, text, ruled())) if s.kind == "quota"]
+    assert step.details == ("- max_lease: 30d",)
+    assert step.request == v1.SetQuotaRequest(
+        project="physics", limits={"machine": 4, "memory": 2**40}, etag="5"
+    )
+
+
+def test_a_machine_has_its_distances_after_its_enrolment(tmp_path: Path) -> None:
+    text = FLEET + "    distances: {network: {pool-a: site}}\n    turnaround: 1h\n"
+    text += "distance_types: {network: [local, site]}\n"
+    kinds = [[step.kind for step in wave] for wave in planned(tmp_path, text, Actual())]
+    assert kinds.index(["machine"]) < kinds.index(["provider"], 3)
+    (step,) = [s for s in changes(planned(tmp_path, text, existing())) if s.kind == "provider"]
+    assert step.request.update_mask == ["distances", "turnaround"]
+
+
+def test_many_members_are_added_in_batches(tmp_path: Path) -> None:
+    members = ", ".join(f"node-{number}" for number in range(2500))
+    text = f"groups:\n  - {{name: big, members: [{members}]}}\n  - {{name: small, members: [x]}}\n"
+    waves = planned(tmp_path, text, Actual())[1:]
+    sizes = [[(step.name, len(step.request.add)) for step in wave] for wave in waves]
+    assert sizes == [[("big", 1000), ("small", 1)], [("big", 1000)], [("big", 500)]]
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "problem"),
+    [
+        (("shares: [row-a]", "shares: [row-z]"), ":9: providers[0].shares[0]", "no group"),
+        (("{network: {", "{power: {"), ":10: providers[0].distances.power", "no type of distance"),
+        (
+            ("{row-a: local}", "{row-z: local}"),
+            ":10: providers[0].distances.network.row-z",
+            "group",
+        ),
+        (("row-a: local", "row-a: far"), ":10: providers[0].distances.network.row-a", "none of"),
+        (("30m", "soon"), ":11: providers[0].turnaround", "not a span"),
+        (("machine: 4", "machine: many"), ":13: quotas.physics.limits.machine", "not an amount"),
+        (("[local, row, site]", "[site, local]"), ":2: distance_types.network", "keep their order"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_named_with_its_line(
+    tmp_path: Path, change: tuple[str, str], where: str, problem: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=problem) as caught:
+        planned(tmp_path, RULES.replace(*change), ruled())
     assert caught.value.violations[0].field == str(tmp_path / "fleet.yaml") + where
