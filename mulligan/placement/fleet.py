@@ -30,7 +30,9 @@ class Space:
     """Nodes by id, and the order in which a search tries them.
 
     ``nodes`` has the possible suppliers, their ancestors, and the pools shared with their trees;
-    ``order`` names those to try, and with them, by first appearance, their trees.
+    ``order`` names those to try, and with them, by first appearance, their trees: a single provider
+    is one of ``order``, while a split group, and with ``same_tree`` every group, chooses among all
+    live nodes of such a tree and its pools.
     ``distance_types`` has the positions of each type, the nearest first. Nothing of it changes
     once a search has looked: what is derived from the nodes is kept.
     """

@@ -177,7 +177,7 @@ class Places:
         seen: set[tuple[ProviderId, ...]] = set()
         for one in self._split_trees(index, tree, root):
             self.budget.spend()
-            if not (self.request.same_tree or self.tree_passes(one)):
+            if not self.tree_passes(one):
                 continue
             suppliers = [self._suppliers(index, class_, one, root) for class_ in group.resources]
             if not all(suppliers):
@@ -223,9 +223,7 @@ class Places:
     def _suppliers(
         self, index: int, class_: ResourceClass, tree: ProviderId, root: ProviderId | None
     ) -> list[Node]:
-        nodes: tuple[Node, ...] = self.space.trees.get(tree, ())
-        if not self.request.groups[index].in_tree:
-            nodes += self.space.pools(tree)
+        nodes = (*self.space.trees.get(tree, ()), *self.space.pools(tree))
         found = [
             node
             for node in nodes

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mulligan.model import ProviderId
 from mulligan.placement.board import Board
 from mulligan.placement.domain import Domain, Place
-from mulligan.placement.eligibility import named_tree, split
+from mulligan.placement.eligibility import split
 from mulligan.placement.places import Places
 from mulligan.placement.plausible import Plausible
 from mulligan.placement.twins import Twins
@@ -69,15 +69,9 @@ class Search:
         return self._family_roots(subject) if kind == "root" else self._instance(subject)
 
     def _trees(self) -> Iterator[None]:
-        space = self.places.space
-        named = {
-            named_tree(space, group)
-            for group in self.request.groups
-            if split(group) and group.in_tree
-        }
         for tree in self.plausible.tree_order():
             self.places.budget.spend()
-            if named <= {tree} and self.places.tree_passes(tree) and self.plausible.within(tree):
+            if self.places.tree_passes(tree) and self.plausible.within(tree):
                 self._tree = tree
                 yield
         self._tree = None

@@ -22,7 +22,6 @@ from mulligan.placement.twins import Twins, independent
 
 BUDGET = 200_000
 PATIENCE = 4_000
-"""So many steps, and twice as many as there are providers to try, are taken as they come."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +65,14 @@ def solve(
     rejected: Collection[ProviderId] = (),
     limit: int = 1,
     budget: int = BUDGET,
-    patience: int = PATIENCE,
+    patience: int | None = None,
 ) -> Found:
     """Find up to ``limit`` ways to meet the request over [start, end); ``end`` None is open.
 
     ``rejected`` providers supply nothing. ``budget`` bounds the steps; after ``patience`` of them
-    without a candidate, twins are put together. Raise InvalidArgument, naming the field, for a
-    policy, a request group, a distance type or a position that is not known.
+    without a candidate (None: enough to see every provider a few times), twins are put together.
+    Raise InvalidArgument, naming the field, for a policy, a request group, a distance type or a
+    position that is not known.
     """
     return _Solving(request, space, (start, end), frozenset(rejected), limit, budget).solve(
         patience
@@ -100,10 +100,11 @@ class _Solving:
         self._budget = Budget(budget)
         self._found: dict[object, Candidate] = {}
 
-    def solve(self, patience: int) -> Found:
+    def solve(self, patience: int | None) -> Found:
         places = self._places(self._request, self._space)
-        first = patience + 2 * len(self._space.order) if Twins(places).known else self._allowed
-        complete = self._run(places, first)
+        if patience is None:
+            patience = PATIENCE + 2 * len(self._space.order)
+        complete = self._run(places, patience if Twins(places).known else self._allowed)
         if not complete and not self._found and self._budget.steps < self._allowed:
             complete = self._put_twins_together()
         if not complete:

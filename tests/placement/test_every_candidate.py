@@ -9,7 +9,7 @@ from mulligan.placement.solver import Candidate, solve
 from tests.placement.brute import Brute, Key
 from tests.placement.random_fleets import Draw
 
-CASES = int(os.environ.get("MULLIGAN_CASES", "600"))
+CASES = int(os.environ.get("MULLIGAN_CASES", "1500"))
 BATCH = 50
 EVERY = 1_000_000
 
