@@ -11,7 +11,10 @@ from mulligan.handlers.usage import Use
 from mulligan.model import ProviderId
 from mulligan.placement.eligibility import split, standing
 from mulligan.placement.fleet import Node, Space
-from mulligan.placement.solver import BUDGET, Candidate, Found, solve
+from mulligan.placement.solver import BUDGET, Candidate, solve
+
+TOTAL = 1_000_000
+"""The steps of all searches for one answer; each has its own bound besides."""
 
 SAMPLES = 16
 """Once the tries ran out, so many of the times left are tried, spread evenly, the last included."""
@@ -38,34 +41,32 @@ def earliest(
     not_after: datetime | None,
     rejected: Collection[ProviderId] = (),
     tries: int = 300,
-    budget: int = BUDGET,
+    budget: int = TOTAL,
 ) -> When | None:
     """Return the earliest window of that length, from ``not_before`` on, in which it fits.
 
     ``duration`` None is an open end. The window ends by ``not_after``; an open one starts by it.
     None when there is no such window, or none among those tried. ``tries`` bounds how often it
-    searches, each time for at most ``budget`` steps.
+    searches, ``budget`` the steps of all searches together.
     """
     latest = not_after
     if latest is not None and duration is not None:
         latest -= duration
 
-    def search(start: datetime) -> Found:
-        end = None if duration is None else start + duration
-        return solve(request, space, start, end, rejected=rejected, budget=budget)
-
     exact = True
+    left = budget
     times = _times(request, space, rejected, not_before, latest)
     for start, skipped in _tried(times, max(tries, 1)):
-        found = search(start)
+        end = None if duration is None else start + duration
+        steps = min(left, BUDGET)
+        found = solve(request, space, start, end, rejected=rejected, budget=steps)
+        exact = exact and not skipped
         if found.candidates:
-            return When(
-                start=start,
-                end=None if duration is None else start + duration,
-                candidate=found.candidates[0],
-                exact=exact and not skipped,
-            )
+            return When(start=start, end=end, candidate=found.candidates[0], exact=exact)
         exact = exact and found.complete
+        left -= found.steps
+        if left <= 0:
+            return None
     return None
 
 

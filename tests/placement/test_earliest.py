@@ -106,3 +106,17 @@ def test_after_the_tries_ran_out_a_later_time_is_found_and_said_to_be_inexact() 
     exact = first(fleet, count=50)
     assert hours(exact) == 50
     assert when.start >= NOON + 50 * HOUR
+
+
+def test_the_steps_of_all_searches_together_are_bounded() -> None:
+    fleet = host(*((float(n), n + 1.0, 10 - n % 2) for n in range(40)))
+    wanted = request(group(memory=10))
+    space = fleet.space()
+
+    def found(budget: int) -> When | None:
+        return earliest(
+            wanted, space, duration=HOUR, not_before=NOON, not_after=None, budget=budget
+        )
+
+    assert hours(found(1000)) == 40
+    assert found(5) is None
