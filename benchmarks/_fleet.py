@@ -1,7 +1,7 @@
 """The fleet that claims are measured on, and what is asked of it: the same for every system.
 
 Nodes stand in racks, racks in rows, rows in sites. A node has room for so many claims that a run
-never fills it; a node that is full from the start has room for none.
+never fills it, unless told otherwise; a node that is full from the start has room for none.
 """
 
 import random
@@ -9,8 +9,8 @@ import random
 import msgspec
 
 SCENARIOS = ("plain", "caps", "groups", "windows", "earliest")
-NODE_CLAIMS = 10_000
-"""Claims that an empty node has room for."""
+ROOM = 10_000
+"""Claims that an empty node has room for, so that a run does not fill it."""
 CPUS = 1
 MEMORY_MIB = 1024
 """What one claim takes."""
@@ -39,8 +39,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is loaded before a run."""
+    """Everything that is loaded before a run; an empty node has room for ``room`` claims."""
 
+    room: int
     sites: tuple[Place, ...]
     rows: tuple[Place, ...]
     racks: tuple[Place, ...]
@@ -72,7 +73,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     earliest: bool = False
 
 
-TOO_MUCH = Ask(cpus=CPUS * NODE_CLAIMS + 1)
+TOO_MUCH = Ask(cpus=CPUS * ROOM + 1)
 """More than any node has."""
 TOO_SPECIAL = Ask(require=(NOWHERE,))
 """What no node has."""
@@ -84,13 +85,14 @@ def shape(providers: int) -> tuple[int, int, int]:
     return known.get(providers) or (4, 5, max(1, round(providers / 400)))
 
 
-def make_fleet(providers: int, fill: int = 0, seed: int = 1) -> Fleet:
+def make_fleet(providers: int, fill: int = 0, room: int = ROOM, seed: int = 1) -> Fleet:
     """Return the fleet of that size with ``fill`` per cent of its nodes full."""
     rng = random.Random(seed)
     sites, rows, racks = shape(providers)
     full = frozenset(rng.sample(range(providers), providers * fill // 100))
     count = sites * rows * racks
     return Fleet(
+        room=room,
         sites=tuple(Place(_uuid(rng), f"site-{n}") for n in range(sites)),
         rows=tuple(Place(_uuid(rng), f"row-{n}", n // rows) for n in range(sites * rows)),
         racks=tuple(Place(_uuid(rng), f"rack-{n}", n // racks) for n in range(count)),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks._fleet import CPUS, MEMORY_MIB, NODE_CLAIMS, Ask, Fleet, Node
+from benchmarks._fleet import CPUS, MEMORY_MIB, Ask, Fleet, Node
 from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Codec, Event
 from mulligan.events.envelope import Actor, Commit
@@ -77,7 +77,7 @@ class History:
         self._states.clear()
         for node in self.fleet.nodes:
             if node.full:
-                yield self._claim(node, NODE_CLAIMS, self._now, None)
+                yield self._claim(node, self.fleet.room, self._now, None)
         open_nodes = [node for node in self.fleet.nodes if not node.full]
         for n in range(live):
             yield self._claim(open_nodes[n % len(open_nodes)], 1, *self._window())
@@ -105,8 +105,8 @@ class History:
             type="compute",
             inventories={
                 MACHINE: Inventory(total=1),
-                CPU: Inventory(total=CPUS * NODE_CLAIMS),
-                MEMORY: Inventory(total=MEMORY_MIB * NODE_CLAIMS * _MIB),
+                CPU: Inventory(total=CPUS * self.fleet.room),
+                MEMORY: Inventory(total=MEMORY_MIB * self.fleet.room * _MIB),
             },
             capabilities=node.capabilities,
             distances={"failure": {**far, **near}},

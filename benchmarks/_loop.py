@@ -21,13 +21,17 @@ Outcome = Literal["claimed", "refused"]
 
 
 class Tally(msgspec.Struct, kw_only=True):
-    """What a run did; times in seconds. ``problems`` counts what was no answer, by its text."""
+    """What a run did; times in seconds, ``cpu`` the client's own.
+
+    ``problems`` counts what was no answer, by its text.
+    """
 
     claimed: list[float] = []
     refused: list[float] = []
     problems: dict[str, int] = {}
     retries: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
 
     def figures(self) -> dict[str, Any]:
         """Return rate and latencies of the claims, and how many calls ended otherwise."""
@@ -47,7 +51,7 @@ async def closed_loop(
     call: Callable[[], Awaitable[Outcome]], in_flight: int, seconds: float, tally: Tally
 ) -> None:
     """Keep ``in_flight`` calls under way for ``seconds``, then let the last ones end."""
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     until = began + seconds
 
     async def worker() -> None:
@@ -65,7 +69,7 @@ async def closed_loop(
     async with asyncio.timeout(seconds + _DRAIN_S), asyncio.TaskGroup() as tasks:
         for _ in range(in_flight):
             tasks.create_task(worker())
-    tally.seconds = time.perf_counter() - began
+    tally.seconds, tally.cpu = time.perf_counter() - began, time.process_time() - spent
 
 
 async def apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

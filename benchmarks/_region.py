@@ -36,6 +36,9 @@ from mulligan.proto import v1
 from mulligan.services.runtime import etcd_settings
 
 _REGION = "bench"
+PARTS = ("resource", "projector", "control", "etcd", "postgres")
+"""What works for claims."""
+_TICKS_S = os.sysconf("SC_CLK_TCK")
 _ENTRY_BYTES = 384 * 1024
 _READY_S = 120.0
 _STOP_S = 60.0
@@ -69,6 +72,10 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
             if line.startswith("VmRSS:"):
                 return round(int(line.split()[1]) / 1024, 1)
         return 0.0
+
+    def cpu_s(self) -> dict[str, float]:
+        """Return the processor time, in seconds, that each part with its processes has used."""
+        return {name: sum(map(_cpu_s, _family(self.pid(name)))) for name in PARTS}
 
     async def project(self, name: str) -> str:
         """Make a project to claim in, and return its name."""
@@ -110,6 +117,17 @@ async def _up(paths: RegionPaths, config: Config) -> AsyncIterator[None]:
         up.send_signal(signal.SIGTERM)
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(up.wait, _STOP_S)
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield from _family(int(child))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_S
 
 
 def _folder() -> Path:

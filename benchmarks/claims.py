@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from benchmarks import _claiming
-from benchmarks._fleet import SCENARIOS, Fleet, make_fleet
+from benchmarks._fleet import ROOM, SCENARIOS, Fleet, make_fleet
 from benchmarks._history import History
 from benchmarks._loop import apart, machine
 from benchmarks._region import Region, running_region
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--fill", type=int, choices=(0, 50, 95), default=0, help="per cent full")
     parser.add_argument("--scenario", choices=SCENARIOS, default="plain")
+    parser.add_argument("--room", type=int, default=ROOM, help="claims that an empty node takes")
     parser.add_argument("--connections", type=int, default=4, help="of the client")
     parser.add_argument("--peer", choices=("placement",), help="run the same on it, too")
 
@@ -37,18 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.peer and args.scenario in placement.LACKS:
         raise SystemExit(f"Placement has nothing like the scenario {args.scenario}")
-    figures: dict[str, Any] = {
-        **{name: getattr(args, name) for name in ("providers", "in_flight", "seconds", "fill")},
-        "scenario": args.scenario,
-        "machine": machine(),
-    }
+    options = ("providers", "in_flight", "seconds", "fill", "scenario", "room", "connections")
+    figures: dict[str, Any] = {name: getattr(args, name) for name in options}
+    figures["machine"] = machine()
     figures.update(uvloop.run(_measure(args)))
     _print(figures)
     return figures
 
 
 async def _measure(args: argparse.Namespace) -> dict[str, Any]:
-    fleet = make_fleet(args.providers, args.fill)
+    fleet = make_fleet(args.providers, args.fill, args.room)
     async with running_region(History(fleet).commits()) as region:
         project = await region.project("bench")
         ours = await _ours(args, region, project, fleet, args.in_flight)
@@ -73,7 +72,7 @@ async def _ours(
     args: argparse.Namespace, region: Region, project: str, fleet: Fleet, in_flight: int
 ) -> dict[str, Any]:
     context = msgspec.structs.replace(region.context, project=project)
-    before = await _head(region)
+    before, spent = await _head(region), region.cpu_s()
     tally = await apart(
         _claiming.run,
         _claiming.Run(
@@ -86,7 +85,16 @@ async def _ours(
             seconds=args.seconds,
         ),
     )
-    return {**tally.figures(), "conflicts": await _conflicts(region, before)}
+    used = {part: seconds - spent[part] for part, seconds in region.cpu_s().items()}
+    calls = max(len(tally.claimed) + len(tally.refused), 1)
+    return {
+        **tally.figures(),
+        "conflicts": await _conflicts(region, before),
+        "cpu_ms_per_call": {
+            "client": round(1000 * tally.cpu / calls, 2),
+            **{part: round(1000 * seconds / calls, 2) for part, seconds in used.items()},
+        },
+    }
 
 
 def _ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float:

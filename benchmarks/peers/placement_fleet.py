@@ -3,18 +3,16 @@
 Its API takes four calls a node, which would be most of the benchmark's time.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import asyncpg
 
-from benchmarks._fleet import BARRED, COMMON, CPUS, MEMORY_MIB, NODE_CLAIMS, NOWHERE, RARE, Fleet
+from benchmarks._fleet import BARRED, COMMON, CPUS, MEMORY_MIB, NOWHERE, RARE, Fleet
 from benchmarks.peers.placement_client import HEADERS, PROJECT, trait
 from mulligan.model import new_id
 
 _MACHINE = "CUSTOM_MACHINE"
-_TOTALS = {"VCPU": CPUS * NODE_CLAIMS, "MEMORY_MB": MEMORY_MIB * NODE_CLAIMS, _MACHINE: 1}
 _COPY_S = 300.0
 
 Tables = dict[str, tuple[str, list[tuple[Any, ...]]]]
@@ -55,7 +53,8 @@ def _tables(fleet: Fleet, classes: dict[str, int], traits: dict[str, int]) -> Ta
     numbers = {place.uuid: n for n, place in enumerate(places, 1)}
     nodes = list(enumerate(fleet.nodes, 1))
     full = [(n, node, new_id()) for n, node in nodes if node.full]
-    used = [(classes[name], _TOTALS[name]) for name in ("VCPU", "MEMORY_MB")]
+    totals = {"VCPU": CPUS * fleet.room, "MEMORY_MB": MEMORY_MIB * fleet.room, _MACHINE: 1}
+    used = [(classes[name], totals[name]) for name in ("VCPU", "MEMORY_MB")]
     return {
         "resource_providers": (
             "id uuid name generation root_provider_id",
@@ -64,7 +63,11 @@ def _tables(fleet: Fleet, classes: dict[str, int], traits: dict[str, int]) -> Ta
         "inventories": (
             "resource_provider_id resource_class_id total reserved min_unit max_unit step_size"
             " allocation_ratio",
-            list(_inventories(len(nodes), classes)),
+            [
+                (n, classes[name], total, 0, 1, total, 1, 1.0)
+                for n, _ in nodes
+                for name, total in totals.items()
+            ],
         ),
         "resource_provider_traits": (
             "resource_provider_id trait_id",
@@ -86,9 +89,3 @@ def _tables(fleet: Fleet, classes: dict[str, int], traits: dict[str, int]) -> Ta
             [(n, consumer, *one) for n, _, consumer in full for one in used],
         ),
     }
-
-
-def _inventories(nodes: int, classes: dict[str, int]) -> Iterator[tuple[Any, ...]]:
-    for n in range(1, nodes + 1):
-        for name, total in _TOTALS.items():
-            yield (n, classes[name], total, 0, 1, total, 1, 1.0)
