@@ -84,9 +84,7 @@ class ClaimChanges(ClaimViews):
         left = (await self._commands.state(stream_id("provider", source))).state
         rejected: set[ProviderId] = set()
         for _ in range(_ROUNDS):
-            found = await find_equal(
-                database, claim, left, self._commands.now(), rejected=rejected
-            )
+            found = await find_equal(database, claim, left, self._commands.now(), rejected=rejected)
             if found.target is None:
                 raise Exhausted(found.reason)
             try:

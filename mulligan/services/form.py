@@ -55,9 +55,7 @@ async def read_request(
         )
     policy = message.policy or "random"
     if policy not in POLICIES:
-        raise InvalidArgument(
-            f"{prefix}.policy", f"{policy!r} is not one of {', '.join(POLICIES)}"
-        )
+        raise InvalidArgument(f"{prefix}.policy", f"{policy!r} is not one of {', '.join(POLICIES)}")
     return ClaimRequest(
         groups=tuple(groups),
         isolate=_sets(message.isolate, names, f"{prefix}.isolate", 1),

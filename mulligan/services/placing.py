@@ -5,7 +5,7 @@ state. A candidate that somebody else took is passed over for the next one at on
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NoReturn
 
@@ -16,7 +16,6 @@ from mulligan.errors import Exhausted, InvalidArgument
 from mulligan.events.claim import Search
 from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
-from mulligan.handlers.claim import amounts_of
 from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import ClaimId, ProviderId, Seq
@@ -42,9 +41,7 @@ _NOTICE = 3600
 class Placing(ClaimViews):
     """Claims and reservations."""
 
-    async def list_candidates(
-        self, message: v1.ListCandidatesRequest
-    ) -> v1.ListCandidatesResponse:
+    async def list_candidates(self, message: v1.ListCandidatesRequest) -> v1.ListCandidatesResponse:
         """Answer ranked ways to meet a request, or why there is none."""
         if not 0 <= message.limit <= MAX_CANDIDATES:
             raise InvalidArgument("limit", f"{message.limit} is not between 0 and {MAX_CANDIDATES}")
@@ -52,9 +49,7 @@ class Placing(ClaimViews):
         position = await wait_for(self._rt, message.freshness, "providers")
         database = self._rt.parts.database
         limit = message.limit or DEFAULT_CANDIDATES
-        found = await find(
-            database, request, self._commands.now(), seed=message.seed, limit=limit
-        )
+        found = await find(database, request, self._commands.now(), seed=message.seed, limit=limit)
         answer = v1.ListCandidatesResponse(
             position=position,
             candidates=[candidate_shown(c, found.start, found.end) for c in found.candidates],
@@ -95,9 +90,7 @@ class Placing(ClaimViews):
             await self._place(draft, wanted, request)
         return await self._claim_response(request.id)
 
-    async def _place(
-        self, draft: claims.MakeClaim, wanted: ClaimRequest, request: Request
-    ) -> None:
+    async def _place(self, draft: claims.MakeClaim, wanted: ClaimRequest, request: Request) -> None:
         """Take the first candidate that is still free; look again while others take them first."""
         seed = random.getrandbits(31)
         rejected: dict[ProviderId, None] = {}

@@ -46,7 +46,7 @@ from mulligan.queries.past import fork_at
 from mulligan.queries.providers import groups_of_each
 from mulligan.queries.search import Proposal, find, find_at, reasons
 from mulligan.queries.why_not import why_not
-from mulligan.services import parse, render
+from mulligan.services import parse
 from mulligan.services.caller import caller
 from mulligan.services.claim_views import ClaimViews
 from mulligan.services.form import read_request, request_shown
@@ -138,7 +138,9 @@ class Planning(ClaimViews):
         drafts = []
         for number, planned in enumerate(message.claims):
             prefix = f"claims[{number}].request"
-            drafts.append((planned.name, await read_request(self._commands, planned.request, prefix)))
+            drafts.append(
+                (planned.name, await read_request(self._commands, planned.request, prefix))
+            )
         plans = []
         for name, wanted in drafts:
             draft = claims.MakeClaim(
@@ -244,7 +246,8 @@ class Planning(ClaimViews):
         answer = await self._claim_response(uuid)
         if search is None or search.request is None:
             return v1.ExplainClaimResponse(
-                claim=answer.claim, text="its providers were named by its maker; nothing was searched"
+                claim=answer.claim,
+                text="its providers were named by its maker; nothing was searched",
             )
         database = self._rt.parts.database
         fork = await fork_at(database, Seq(search.at))

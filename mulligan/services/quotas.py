@@ -83,9 +83,7 @@ class Quotas(ClaimViews):
             position=position,
         )
 
-    async def summarize_usage(
-        self, message: v1.SummarizeUsageRequest
-    ) -> v1.SummarizeUsageResponse:
+    async def summarize_usage(self, message: v1.SummarizeUsageRequest) -> v1.SummarizeUsageResponse:
         """Say how much was used in a window, by whom or of what."""
         by = message.by or "project"
         if by not in BY:

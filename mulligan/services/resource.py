@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from mulligan.commands.runner import Commands
 from mulligan.errors import InvalidArgument, NotFound
-from mulligan.handlers import distance
+from mulligan.handlers import distance, provider_commands
 from mulligan.handlers import group as groups
 from mulligan.handlers import provider as providers
-from mulligan.handlers import provider_commands
 from mulligan.handlers.capabilities import STANDARD
 from mulligan.handlers.decision import Command
 from mulligan.handlers.distance import DistanceType
@@ -242,7 +241,8 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
     ) -> v1.ListCapabilitiesResponse:
         """List the standard catalogue, and what providers have."""
         position = await wait_for(self._rt, message.freshness, "providers")
-        found = dict(await list_capabilities(self._rt.parts.database, message.prefix))
+        rows = await list_capabilities(self._rt.parts.database, message.prefix)
+        found = {row.capability: row.providers for row in rows}
         known = {c for c in STANDARD if c.startswith(message.prefix) and not message.used}
         return v1.ListCapabilitiesResponse(
             capabilities=[

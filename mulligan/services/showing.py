@@ -15,9 +15,7 @@ from mulligan.queries.why_not import WhyNot
 MAX_SUMMARIES = 1000
 
 
-def candidate_shown(
-    candidate: Candidate, start: datetime, end: datetime | None
-) -> v1.Candidate:
+def candidate_shown(candidate: Candidate, start: datetime, end: datetime | None) -> v1.Candidate:
     """Render a candidate; providers are UUIDs."""
     return v1.Candidate(
         allocations=[
@@ -85,9 +83,7 @@ def stages_shown(counts: WhyNot) -> list[v1.StageCount]:
     return [v1.StageCount(stage=s, providers=n) for s, n in counts.stages().items()]
 
 
-def allocations_named(
-    allocations: Iterable[v1.Allocation], names: dict[str, str]
-) -> None:
+def allocations_named(allocations: Iterable[v1.Allocation], names: dict[str, str]) -> None:
     """Put the names of the providers into allocations."""
     for allocation in allocations:
         allocation.provider_name = names.get(allocation.provider, "")

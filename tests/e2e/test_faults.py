@@ -115,7 +115,8 @@ async def take_and_give_back(
         enough = len(held) > 2
         try:
             made = await acknowledged.sent(
-                client.resource.make_claim, v1.MakeClaimRequest(groups=[group])
+                client.resource.make_claim,
+                v1.MakeClaimRequest(request=v1.ResourceRequest(groups=[group])),
             )
             held.append(made.claim.uuid)
         except Exhausted:
@@ -219,7 +220,8 @@ async def provider_of(edge: Edge, token: str, name: str, total: int) -> str:
 
 
 def claim_of_memory() -> v1.MakeClaimRequest:
-    return v1.MakeClaimRequest(groups=[v1.RequestGroup(resources={"memory": 1})])
+    group = v1.RequestGroup(resources={"memory": 1})
+    return v1.MakeClaimRequest(request=v1.ResourceRequest(groups=[group]))
 
 
 def one_of(provider: str) -> v1.ClaimExactRequest:

@@ -286,12 +286,7 @@ async def test_after_a_week_with_nothing_running_each_timer_fires_once() -> None
         wall.tick(timedelta(days=7))
         for _ in range(2):  # the keeper comes back twice
             async with process(disk, clock=wall_time) as p:
-                fence = disk.grant("timers")
-                due = DueSource(disk)
-                keeper = ClaimTimers(
-                    p.commands, mine=lambda: True, fence=lambda f=fence: f, find_due=due
-                )
-                async with keeping(keeper):
+                async with keeping(Region(p, disk, Clock()).timers()):
                     expected = [("start", "a"), ("start", "b"), ("end", "a")]
                     assert await short(p, 3) == expected
         late = {(what, claim): late for what, claim, _, late in await noted(p)}

@@ -21,8 +21,18 @@ def group(**changes: Any) -> v1.RequestGroup:
     return v1.RequestGroup(**{"resources": {"machine": 1}, **changes})
 
 
+OF_THE_CLAIM = ("request_id", "name", "consumer", "on_end", "ending_notice")
+
+
 def claim(*groups: v1.RequestGroup, **changes: Any) -> v1.MakeClaimRequest:
-    return v1.MakeClaimRequest(groups=list(groups) or [group()], **changes)
+    """A claim on a machine, with changes to it or to its request."""
+    own = {key: changes.pop(key) for key in OF_THE_CLAIM if key in changes}
+    request = v1.ResourceRequest(groups=list(groups) or [group()], **changes)
+    return v1.MakeClaimRequest(request=request, **own)
+
+
+def names(*values: str) -> v1.StringList:
+    return v1.StringList(values=list(values))
 
 
 def provider(**changes: Any) -> v1.CreateProviderRequest:
@@ -60,63 +70,176 @@ MALFORMED = {
         claim(request_id="again"),
         "request_id",
     ),
-    "no groups": ("resource.make_claim", v1.MakeClaimRequest(), "groups"),
-    "no resources": ("resource.make_claim", claim(group(resources={})), "groups[0].resources"),
+    "no groups": ("resource.make_claim", v1.MakeClaimRequest(), "request.groups"),
+    "no resources": (
+        "resource.make_claim",
+        claim(group(resources={})),
+        "request.groups[0].resources",
+    ),
     "a negative amount": (
         "resource.make_claim",
         claim(group(resources={"memory": -1})),
-        "groups[0].resources[memory]",
+        "request.groups[0].resources[memory]",
     ),
     "a zero amount": (
         "resource.make_claim",
         claim(group(), group(name="b", resources={"memory": 0})),
-        "groups[1].resources[memory]",
+        "request.groups[1].resources[memory]",
     ),
     "an unknown class": (
         "resource.make_claim",
         claim(group(resources={"unicorns": 1})),
-        "groups[0].resources[unicorns]",
+        "request.groups[0].resources[unicorns]",
     ),
     "a custom class that is no name": (
         "resource.make_claim",
         claim(group(resources={"custom.": 1, "memory": 1})),
-        "groups[0].resources[custom.]",
+        "request.groups[0].resources[custom.]",
     ),
-    "too many instances": ("resource.make_claim", claim(group(count=1001)), "groups[0].count"),
-    "a negative count": ("resource.make_claim", claim(group(count=-1)), "groups[0].count"),
+    "too many instances": (
+        "resource.make_claim",
+        claim(group(count=1001)),
+        "request.groups[0].count",
+    ),
+    "a negative count": ("resource.make_claim", claim(group(count=-1)), "request.groups[0].count"),
     "too many allocations": (
         "resource.make_claim",
         claim(group(count=600), group(name="b", count=600)),
-        "groups",
+        "request.groups",
     ),
-    "two groups of one name": ("resource.make_claim", claim(group(), group()), "groups[1].name"),
+    "two groups of one name": (
+        "resource.make_claim",
+        claim(group(), group()),
+        "request.groups[1].name",
+    ),
     "a group's name that is too long": (
         "resource.make_claim",
         claim(group(name="x" * 10_000)),
-        "groups[0].name",
+        "request.groups[0].name",
     ),
-    "an unknown policy": ("resource.make_claim", claim(policy="cheapest"), "policy"),
+    "an unknown policy": ("resource.make_claim", claim(policy="cheapest"), "request.policy"),
     "an end before the start": (
         "resource.make_claim",
-        claim(window=v1.Window(start=NOW + 2 * HOUR, end=NOW + HOUR)),
-        "window.end",
+        claim(window=v1.Span(start=NOW + 2 * HOUR, end=NOW + HOUR)),
+        "request.window.end",
     ),
     "an end at the start": (
         "resource.make_claim",
-        claim(window=v1.Window(start=NOW + HOUR, end=NOW + HOUR)),
-        "window.end",
+        claim(window=v1.Span(start=NOW + HOUR, end=NOW + HOUR)),
+        "request.window.end",
     ),
     "a window in the past": (
         "resource.make_claim",
-        claim(window=v1.Window(start=NOW - 2 * HOUR, end=NOW - HOUR)),
-        "window.end",
+        claim(window=v1.Span(start=NOW - 2 * HOUR, end=NOW - HOUR)),
+        "request.window.end",
+    ),
+    "a start in the past": (
+        "resource.make_claim",
+        claim(window=v1.Span(start=NOW - 2 * HOUR, end=NOW + HOUR)),
+        "request.window.start",
+    ),
+    "a duration and an end": (
+        "resource.make_claim",
+        claim(window=v1.Span(duration=HOUR, end=NOW + HOUR)),
+        "request.window.end",
+    ),
+    "a bound without a duration": (
+        "resource.make_claim",
+        claim(window=v1.Span(not_after=NOW + HOUR)),
+        "request.window.not_after",
+    ),
+    "a duration that does not fit before its bound": (
+        "resource.make_claim",
+        claim(window=v1.Span(duration=2 * HOUR, not_after=NOW + HOUR)),
+        "request.window.not_after",
+    ),
+    "no duration": (
+        "resource.make_claim",
+        claim(window=v1.Span(duration=timedelta(0))),
+        "request.window.duration",
+    ),
+    "isolation of a group that is none": (
+        "resource.make_claim",
+        claim(isolate=[names("server")]),
+        "request.isolate[0]",
+    ),
+    "a subtree of a group that is none": (
+        "resource.make_claim",
+        claim(group(name="a"), same_subtree=[names("a"), names("b")]),
+        "request.same_subtree[1]",
+    ),
+    "a choice of nothing": (
+        "resource.make_claim",
+        claim(group(capabilities=v1.CapabilityFilter(any_of=[names()]))),
+        "request.groups[0].capabilities.any_of[0]",
+    ),
+    "a choice of what is forbidden": (
+        "resource.make_claim",
+        claim(
+            group(
+                capabilities=v1.CapabilityFilter(
+                    any_of=[names("a.b", "a.c")], forbid=["a.b", "a.c"]
+                )
+            )
+        ),
+        "request.groups[0].capabilities.any_of",
+    ),
+    "a capability out of form": (
+        "resource.make_claim",
+        claim(group(capabilities=v1.CapabilityFilter(require=["AVX2"]))),
+        "request.groups[0].capabilities.require[0]",
+    ),
+    "a root that contradicts itself": (
+        "resource.make_claim",
+        claim(root_capabilities=v1.CapabilityFilter(require=["a.b"], forbid=["a.b"])),
+        "request.root_capabilities.require",
+    ),
+    "a group without resources to split": (
+        "resource.make_claim",
+        claim(group(), group(name="b", resources={}, single_provider=False)),
+        "request.groups[1].single_provider",
+    ),
+    "a distance without a bound": (
+        "resource.make_claim",
+        claim(group(name="a"), distances=[v1.DistanceRule(from_="a", to="a", type="failure")]),
+        "request.distances[0].min",
+    ),
+    "a distance to nothing": (
+        "resource.make_claim",
+        claim(group(name="a"), distances=[v1.DistanceRule(from_="a", type="failure", min="rack")]),
+        "request.distances[0].to",
+    ),
+    "a distance of an unknown type": (
+        "resource.make_claim",
+        claim(
+            group(name="a"),
+            distances=[v1.DistanceRule(from_="a", to="a", type="unheard-of", min="rack")],
+        ),
+        "request.distances[0].type",
+    ),
+    "an unknown fate at the end": ("resource.make_claim", claim(on_end="burn"), "on_end"),
+    "a notice before the ages": (
+        "resource.make_claim",
+        claim(ending_notice=timedelta(days=1000)),
+        "ending_notice",
+    ),
+    "too many candidates": (
+        "resource.list_candidates",
+        v1.ListCandidatesRequest(request=claim().request, limit=10_001),
+        "limit",
+    ),
+    "a plan of nothing": ("resource.plan_claims", v1.PlanClaimsRequest(), "claims"),
+    "a plan of a bad request": (
+        "resource.plan_claims",
+        v1.PlanClaimsRequest(claims=[v1.PlannedClaim(request=claim(group(count=-1)).request)]),
+        "claims[0].request.groups[0].count",
     ),
     "a claim's name that is none": ("resource.make_claim", claim(name="../etc"), "name"),
     "a consumer that is no UUID": ("resource.make_claim", claim(consumer="me"), "consumer"),
     "a capability both wanted and not": (
         "resource.make_claim",
         claim(group(capabilities=v1.CapabilityFilter(require=["a.b"], forbid=["a.b"]))),
-        "groups[0].capabilities",
+        "request.groups[0].capabilities.require",
     ),
     "an exact claim of nothing": ("resource.claim_exact", v1.ClaimExactRequest(), "allocations"),
     "an exact claim of a negative amount": (
@@ -165,6 +288,42 @@ MALFORMED = {
 """What a member of a project may ask for, and must not ask like this."""
 
 MALFORMED_BY_OPERATORS = {
+    "a parent that is not in this region": (
+        "resource.create_provider",
+        provider(parent="elsewhere"),
+        "parent",
+    ),
+    "a turnaround of half a second": (
+        "resource.create_provider",
+        provider(turnaround=timedelta(milliseconds=500)),
+        "turnaround",
+    ),
+    "a turnaround of a year": (
+        "resource.create_provider",
+        provider(turnaround=timedelta(days=365)),
+        "turnaround",
+    ),
+    "a distance type of one position": (
+        "resource.create_distance_type",
+        v1.CreateDistanceTypeRequest(name="failure", positions=["rack"]),
+        "positions",
+    ),
+    "a distance type that is no word": (
+        "resource.create_distance_type",
+        v1.CreateDistanceTypeRequest(name="Failure Domain", positions=["rack", "row"]),
+        "name",
+    ),
+    "a usage summary by the weather": (
+        "resource.summarize_usage",
+        v1.SummarizeUsageRequest(by="weather"),
+        "by",
+    ),
+    "a usage summary that ends before it starts": (
+        "resource.summarize_usage",
+        v1.SummarizeUsageRequest(window=v1.Window(start=NOW + HOUR)),
+        "window.start",
+    ),
+    "a reshape of nothing": ("resource.reshape", v1.ReshapeRequest(), "inventories"),
     "an empty name": ("resource.create_provider", provider(name=""), "name"),
     "a name that is too long": ("resource.create_provider", provider(name="x" * 64), "name"),
     "a name with a slash": ("resource.create_group", v1.CreateGroupRequest(name="a/b"), "name"),
