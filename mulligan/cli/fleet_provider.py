@@ -203,8 +203,9 @@ def make_inventories(
         spec = given if isinstance(given, InventorySpec) else InventorySpec(total=given)
         inventory = v1.Inventory(resource_class=name, allocation_ratio=spec.allocation_ratio)
         for key in ("total", "reserved", "min_unit", "max_unit", "step_size"):
-            at = place.at(*path, name, key)
-            setattr(inventory, key, parse_amount(getattr(spec, key), at))
+            value = getattr(spec, key)
+            if value:
+                setattr(inventory, key, parse_amount(value, place.at(*path, name, key)))
         yield inventory
 
 
