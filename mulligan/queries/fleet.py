@@ -105,10 +105,7 @@ class _Search:
     ) -> tuple[str, Arguments]:
         arguments = Arguments()
         terms = Terms(arguments, schema, *self._window, any_time=self._any_time)
-        walk = Walk(
-            begin=arguments.add(self._begin, "bigint"),
-            count=arguments.add(self._breadth, "bigint"),
-        )
+        walk = Walk(begin=arguments.add(self._begin, "bigint"), count=self._breadth)
         spared = arguments.add(self._exclude, "text[]") if self._exclude else ""
         besides = [f"i.provider <> ALL({spared})"] if spared else []
         if self._alone:

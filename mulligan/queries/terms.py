@@ -71,9 +71,10 @@ class Terms:
         if self._any_time:
             return f"{inventory}.room >= {amount}"
         return (
-            f"{inventory}.room >= {amount} AND ({inventory}.sure >= {amount}"
-            f" OR (({inventory}.opens_at IS NULL OR {inventory}.opens_at <= {self.start()})"
-            f" AND {inventory}.capacity - {amount} >= {self.peak(inventory)}))"
+            f"{inventory}.room >= {amount}"
+            f" AND ({inventory}.opens_at IS NULL OR {inventory}.opens_at <= {self.start()})"
+            f" AND ({inventory}.sure >= {amount}"
+            f" OR {inventory}.capacity - {amount} >= {self.peak(inventory)})"
         )
 
     def peak(self, inventory: str) -> str:
@@ -100,15 +101,10 @@ class Terms:
     def supplies(self, group: RequestGroup, walked: str, class_: ResourceClass) -> list[str]:
         """Return what ``walked``, an open inventory of ``class_``, has to meet for a group alone.
 
-        Capabilities, groups, the tree and cordons above are included.
+        Capabilities, groups and cordons above are included, the tree is not.
         """
         amount = self.arguments.add(group.resources[class_], "bigint")
-        found = [
-            f"{walked}.class_ = {self.arguments.add(class_, 'text')}",
-            self.form(walked, amount),
-            *self.in_tree(f"{walked}.root", group),
-            self.room(walked, amount),
-        ]
+        found = [self.form(walked, amount), self.room(walked, amount)]
         found += [
             self.gives(f"{walked}.provider", other, number)
             for other, number in sorted(group.resources.items())

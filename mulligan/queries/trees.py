@@ -81,18 +81,17 @@ def _rarest(bundle: Bundle, rare: dict[ResourceClass, int]) -> ResourceClass | N
 def _walk(terms: Terms, walk: Walk, bundle: Bundle, along: ResourceClass | None) -> str:
     conditions = [c for group in bundle.groups for c in _tree_meets(terms, bundle, group)]
     conditions += [*terms.capable("i.provider", bundle.root), "true"]
-    table = (
-        f"(SELECT p.key AS provider, p.shuffle FROM {terms.schema}.provider p"
-        " WHERE p.parent = '' AND NOT p.deleted)"
-    )
+    table = f"(SELECT p.key AS provider, p.* FROM {terms.schema}.provider p)"
+    tops = ["i.parent = ''", "NOT i.deleted"]
     if along is None:
-        return walk.along(table, conditions)
+        return walk.along(table, tops, conditions)
     class_ = terms.arguments.add(along, "text")
     roots = (
         f"SELECT DISTINCT v.root AS provider FROM {terms.schema}.inventory v"
         f" WHERE v.class_ = {class_} AND v.open AND v.room > 0 LIMIT {FEW}"
     )
-    return walk.among(f"(SELECT i.* FROM ({roots}) d JOIN {table} i USING (provider))", conditions)
+    joined = f"SELECT i.* FROM ({roots}) d JOIN {table} i USING (provider)"
+    return walk.among(f"({joined} WHERE {' AND '.join(tops)})", conditions)
 
 
 def _tree_meets(terms: Terms, bundle: Bundle, group: RequestGroup) -> list[str]:
@@ -110,7 +109,11 @@ def _tree_meets(terms: Terms, bundle: Bundle, group: RequestGroup) -> list[str]:
         return found + [_or_pooled(terms, group, *_having(terms, group, one)) for one in wanted]
     if group.resources:
         walked = scarcest(group.resources)
-        own = terms.supplies(group, "v", walked)
+        own = [
+            f"v.class_ = {terms.arguments.add(walked, 'text')}",
+            *terms.in_tree("v.root", group),
+            *terms.supplies(group, "v", walked),
+        ]
         pool = own if bundle.pools else ["false"]
         return [_or_pooled(terms, group, own, pool)]
     if bundle.pools:  # its place may be on a pool, whatever that offers

@@ -13,7 +13,7 @@ from mulligan.events.request import RequestGroup
 from mulligan.queries.database import Reads
 from mulligan.queries.terms import Arguments, Terms, scarcest
 
-FEW = 1000
+FEW = 400
 """So many rows are sooner sorted than come upon on a walk."""
 
 
@@ -23,14 +23,21 @@ def place_of(seed: int) -> int:
 
 
 class Walk(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a walk begins and after how many it stops; ``begin`` and ``count`` are SQL."""
+    """Where a walk begins, in SQL, and after how many it stops.
+
+    The count is written out, and conditions go into one CASE, so that Postgres takes about half of
+    the rows to pass and walks along the index, whatever it would make of each condition.
+    """
 
     begin: str
-    count: str
+    count: int
 
-    def along(self, source: str, conditions: Sequence[str]) -> str:
-        """Return the first of ``source i`` that pass, read in the order of an index."""
-        where = " AND ".join(conditions)
+    def along(self, source: str, indexed: Sequence[str], conditions: Sequence[str]) -> str:
+        """Return the first of ``source i`` that pass, read in the order of an index.
+
+        ``indexed`` are the conditions of that index.
+        """
+        where = " AND ".join([*indexed, _passing(conditions)])
         select = f"SELECT i.provider FROM {source} i WHERE {where}"
         return (
             f"(({select} AND i.shuffle >= {self.begin} ORDER BY i.shuffle LIMIT {self.count})"
@@ -45,8 +52,12 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
         )
         return (
             f"(SELECT i.provider FROM (SELECT i.* FROM {source} i ORDER BY {order} OFFSET 0) i"
-            f" WHERE {' AND '.join(conditions)} LIMIT {self.count})"
+            f" WHERE {_passing(conditions)} LIMIT {self.count})"
         )
+
+
+def _passing(conditions: Sequence[str]) -> str:
+    return f"CASE WHEN {' AND '.join(conditions)} THEN true ELSE false END"
 
 
 class Narrowing(msgspec.Struct, frozen=True):
@@ -99,25 +110,23 @@ def pick(
     if group.resources:
         walked = scarcest(group.resources)
         table = f"{terms.schema}.inventory"
-        usable = ["i.open", "i.room > 0"]
-        conditions = [*usable, *terms.supplies(group, "i", walked), *besides]
-        of_class = f"i.class_ = {terms.arguments.add(walked, 'text')}"
-        filter_ = " AND ".join([*usable, of_class])
+        class_ = terms.arguments.add(walked, "text")
+        indexed = ["i.open", "i.room > 0", f"i.class_ = {class_}"]
+        conditions = [*terms.supplies(group, "i", walked), *besides]
     else:
-        table = (
-            f"(SELECT p.key AS provider, p.root, p.shuffle FROM {terms.schema}.provider p"
-            " WHERE NOT p.deleted AND NOT p.cordoned)"
-        )
-        conditions = [
-            *terms.in_tree("i.root", group), *terms.stands(group, "i.provider"), *besides, "true",
-        ]  # fmt: skip
-        filter_ = "true"
+        table = f"(SELECT p.key AS provider, p.* FROM {terms.schema}.provider p)"
+        indexed = ["NOT i.deleted"]
+        conditions = ["NOT i.cordoned", *terms.stands(group, "i.provider"), *besides]
+    indexed += terms.in_tree("i.root", group)
+    usable = f"SELECT i.* FROM {table} i WHERE {' AND '.join(indexed)}"
     soonest = any_time and bool(group.resources)
     if narrowed is not None:
         of = narrowed.source(terms.arguments)
         few = f"SELECT DISTINCT x.provider FROM ({of}) x LIMIT {2 * FEW}"
-        source = f"(SELECT i.* FROM ({few}) d JOIN {table} i USING (provider) WHERE {filter_})"
+        source = f"(SELECT i.* FROM ({few}) d JOIN ({usable}) i USING (provider))"
         return walk.among(source, conditions, soonest=soonest)
     if soonest:
-        return walk.among(f"(SELECT * FROM {table} i WHERE {filter_})", conditions, soonest=True)
-    return walk.along(table, conditions)
+        at_once = walk.along(table, [*indexed, "i.opens_at IS NULL"], conditions)
+        then = walk.among(f"({usable} AND i.opens_at IS NOT NULL)", conditions, soonest=True)
+        return f"({at_once} UNION ALL {then} LIMIT {walk.count})"
+    return walk.along(table, indexed, conditions)
