@@ -66,12 +66,11 @@ class Twins:
             for class_, most in self._shared.items()
             if class_ in node.provider.inventories
         )
-        if not self._types:
-            return slots, rooms
         distances = tuple(
             frozenset(places.distances.to_groups(type_, node).items()) for type_ in self._types
         )
-        return slots, rooms, places.space.groups_above(node), distances
+        groups = places.space.groups_above(node) if self._types else frozenset()
+        return slots, rooms, groups, distances
 
 
 def independent(request: ClaimRequest) -> list[ClaimRequest]:

@@ -67,6 +67,14 @@ def test_groups_and_distances_of_those_above_count_and_the_nearest_wins() -> Non
     assert fleet.ways(*pair, distances=(apart("y", "x", least="row"),)) == ["x: far; y: there"]
 
 
+def test_of_two_levels_above_the_nearer_one_says_how_far_it_is() -> None:
+    fleet = Fleet().add("row", distances={"g": "row"})
+    fleet.add("rack", under="row", distances={"g": "rack"}).add("a", 10, under="rack")
+    assert fleet.ways(group(memory=1), distances=(apart("vm", group="g", most="rack"),)) == [
+        "vm: a"
+    ]
+
+
 def test_distance_to_a_provider() -> None:
     fleet = racks()
     assert fleet.ways(group(memory=1), distances=(apart("vm", provider="00", least="rack"),)) == [
@@ -114,8 +122,8 @@ def test_more_instances_than_racks_are_refused_without_trying_all_combinations()
 
 
 def test_a_group_that_cannot_be_met_is_seen_behind_one_that_can() -> None:
-    fleet = racks(count=4, hosts=20)
+    fleet = racks(count=8, hosts=20)
     spread = (apart("y", "y", least="rack"),)
-    found = fleet.solve(group("x", 1, count=4), group("y", 1, count=5), distances=spread, limit=1)
+    found = fleet.solve(group("x", 1, count=4), group("y", 1, count=9), distances=spread, limit=1)
     assert found.complete
     assert not found.candidates

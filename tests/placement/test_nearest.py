@@ -31,6 +31,12 @@ def test_the_smallest_share_comes_first() -> None:
     assert [line.split()[0] for line in misses(fleet, group(memory=100), 2)] == ["near", "between"]
 
 
+def test_shares_of_different_classes_are_compared_and_not_amounts() -> None:
+    fleet = Fleet().add("memory", 60, cpu=4).add("cpu", 100, cpu=1)
+    lines = misses(fleet, group(memory=100, cpu=4))
+    assert [line.split()[0] for line in lines] == ["memory", "cpu"]
+
+
 def test_one_stage_failed_comes_ahead_of_two() -> None:
     fleet = Fleet().add("both", 99).add("one", 1, capabilities=("ssd",))
     lines = misses(fleet, group(memory=100, capabilities=needs("ssd")))
