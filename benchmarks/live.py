@@ -21,14 +21,18 @@ from benchmarks._fleet import SCENARIOS, TOO_MUCH, Fleet, draw, make_fleet
 from benchmarks._history import History, demand_of
 from benchmarks._loop import apart, machine, percentile
 from benchmarks._region import Region, running_region
+from mulligan.client import Client
+from mulligan.errors import MulliganError
 from mulligan.model import StreamId, utc_now
-from mulligan.queries import audit, claims, names, providers, quotas, search, states
+from mulligan.proto import v1
+from mulligan.queries import audit, capabilities, claims, names, providers, quotas, search, states
 from mulligan.queries.database import Database, PoolSettings
 from mulligan.queries.paging import PageRequest
 
 Query = Callable[[], Awaitable[object]]
 
-_PATIENT = PoolSettings(command=120.0)
+_PATIENT_S = 120.0
+_PATIENT = PoolSettings(command=_PATIENT_S)
 _CLAIMING_S = 5.0
 _SHOWN = 8
 
@@ -60,6 +64,9 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
         async with Database(str(region.config.postgres.dsn), _PATIENT) as database:
             asked = await _queries(database, history)
             timed = {name: await _timed(query, args.times) for name, query in asked.items()}
+        async with Client(region.context, secret=region.secret, patience=_PATIENT_S) as client:
+            for name, query in _summaries(client, history).items():
+                timed[name] = await _timed(query, args.times)
         claiming = await _claiming_on(region, fleet)
         rss = region.rss_mb("resource")
     slowest = max(timed, key=lambda name: timed[name]["max_ms"])
@@ -144,6 +151,7 @@ def _provider_queries(database: Database, nodes: Any, groups: Any) -> dict[str, 
             database, StreamId(f"provider/{next(nodes).uuid}")
         ),
         "name": lambda: names.resolve(database, "provider", "region", [next(nodes).name]),
+        "capabilities": lambda: capabilities.list_capabilities(database),
         "names": lambda: names.list_names(database, "provider", None, page),
     }
 
@@ -168,13 +176,37 @@ def _searches(database: Database, fleet: Fleet) -> dict[str, Query]:
     }
 
 
-async def _timed(query: Query, times: int) -> dict[str, float]:
+def _summaries(client: Client, history: History) -> dict[str, Query]:
+    """Return the reports on use, as calls: over all claims, and of one project or rack."""
+    now = utc_now()
+    window = v1.Window(start=now - timedelta(hours=1), end=now + timedelta(days=30))
+
+    def summary(by: str, group: str = "") -> Query:
+        message = v1.SummarizeUsageRequest(window=window, by=by, group=group)
+        return lambda: client.resource.summarize_usage(message)
+
+    rack = history.fleet.racks[0].uuid
+    return {
+        **{f"use by {by}, call": summary(by) for by in ("project", "provider", "class")},
+        "use of a rack, call": summary("provider", rack),
+    }
+
+
+async def _timed(query: Query, times: int) -> dict[str, Any]:
+    """Ask so many times; what gives up is named, and so are the seconds until then."""
     seconds = []
+    problem = ""
     for _ in range(times):
         began = time.perf_counter()
-        await query()
+        try:
+            await query()
+        except MulliganError as error:
+            problem = error.message
         seconds.append(time.perf_counter() - began)
-    return {"p50_ms": percentile(seconds, 0.5), "max_ms": percentile(seconds, 1.0)}
+        if problem:
+            break
+    found = {"p50_ms": percentile(seconds, 0.5), "max_ms": percentile(seconds, 1.0)}
+    return {**found, "problem": problem} if problem else found
 
 
 async def _claiming_on(region: Region, fleet: Fleet) -> dict[str, Any]:
@@ -196,7 +228,11 @@ def _print(figures: dict[str, Any]) -> None:
     print(f"{figures['claims']:,} live claims, {figures['providers']:,} providers", file=sys.stderr)
     for name in sorted(queries, key=lambda one: -queries[one]["max_ms"])[:_SHOWN]:
         found = queries[name]
-        print(f"  {name:26} p50 {found['p50_ms']:>9} max {found['max_ms']:>9} ms", file=sys.stderr)
+        print(
+            f"  {name:26} p50 {found['p50_ms']:>9} max {found['max_ms']:>9} ms"
+            f" {found.get('problem', '')}",
+            file=sys.stderr,
+        )
     print(
         f"claims {figures['claiming']['claims_per_s']}/s; resource service {figures['rss_mb']} MB"
         f" ({figures['rss_at_rest_mb']} MB before), loaded in {figures['loading_s']} s",
