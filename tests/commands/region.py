@@ -160,19 +160,31 @@ def request(id: str = "", digest: str = "d") -> Request:
     return Request(id=CommitId(id or new_id()), actor=Actor(account="tester"), digest=digest)
 
 
-def provide(key: str, total: int) -> CreateProvider:
-    """A provider with so many GPUs."""
+def provide(key: str, total: int, turnaround: int = 0) -> CreateProvider:
+    """A provider with so many GPUs and a turnaround in seconds."""
     inventories = {GPU: Inventory(total=total)}
     return CreateProvider(
-        provider=ProviderId(key), name=key, type="compute", inventories=inventories
+        provider=ProviderId(key),
+        name=key,
+        type="compute",
+        inventories=inventories,
+        turnaround=turnaround,
     )
 
 
-def take(claim: str, *providers: str, amount: int = 1, end: datetime | None = None) -> MakeClaim:
-    """A claim of GPUs from now on."""
+def take(
+    claim: str,
+    *providers: str,
+    amount: int = 1,
+    end: datetime | None = None,
+    start: datetime | None = None,
+    project: str = "web",
+) -> MakeClaim:
+    """A claim of GPUs, from now on unless a start is given."""
     return MakeClaim(
         claim=ClaimId(claim),
-        project=ProjectId("web"),
+        project=ProjectId(project),
+        start=start,
         account=AccountId("ann"),
         allocations=tuple(
             Allocation(provider=ProviderId(p), amounts={GPU: amount}) for p in providers

@@ -1,6 +1,13 @@
-"""Several processes decide on one faulty disk: nothing is overbooked, nothing happens twice."""
+"""Several processes decide on one faulty disk: nothing is overbooked, nothing happens twice.
+
+With ``MULLIGAN_CASES`` set, one race is run for every 20 of them.
+"""
 
 import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import anyio
@@ -9,14 +16,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulligan.commands.runner import Outcome
-from mulligan.errors import Conflict, Unavailable
+from mulligan.errors import (
+    Conflict,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
+from mulligan.handlers.account import CreateProject
 from mulligan.handlers.claim import ReleaseClaim
+from mulligan.handlers.claim_changes import MoveClaim, RescheduleClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.provider import DoesNotFit
+from mulligan.handlers.quota import OverQuota, SetQuota, TrackQuota
 from mulligan.log.memory import Faults, MemoryDisk
-from mulligan.model import ClaimId, Seq, utc_now
+from mulligan.model import ClaimId, ProjectId, ProviderId, Seq, utc_now
 
+from .history import require_counted, require_never_exceeded
 from .region import (
+    GPU,
     Process,
     ReadModel,
     plain,
@@ -28,6 +46,10 @@ from .region import (
     truth,
     used,
 )
+
+RACES = int(os.environ.get("MULLIGAN_CASES", "400")) // 20
+COMPANY, WEB, SHOP = (ProjectId(key) for key in ("company", "web", "shop"))
+HOUR = timedelta(hours=1)
 
 
 def chance(most: float) -> st.SearchStrategy[float]:
@@ -54,7 +76,7 @@ async def insist(processes: list[Process], command: Command, id: str = "") -> Ou
     for n in range(200):
         try:
             return await processes[n % len(processes)].commands.execute(command, asked)
-        except DoesNotFit:
+        except (DoesNotFit, FailedPrecondition, InvalidArgument, NotFound, OverQuota):
             return None
         except (Unavailable, Conflict):
             await asyncio.sleep(0.005)
@@ -111,7 +133,7 @@ def taken(disk: MemoryDisk) -> list[tuple[str, object]]:
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=RACES, deadline=None)
 @given(FAULTS)
 def test_no_interleaving_and_no_fault_overbooks_or_repeats(faults: Faults) -> None:
     asyncio.run(race(faults))
@@ -155,3 +177,115 @@ async def test_four_processes_on_one_provider_fill_it_exactly() -> None:
             await settle(disk, everyone)
             assert (len([o for o in outcomes if o]), used(disk, "p")) == (12, 12)
             await require_exact(disk, everyone)
+
+
+@asynccontextmanager
+async def company(
+    faults: Faults, providers: dict[str, int], limit: int | None, turnaround: int = 0
+) -> AsyncIterator[tuple[MemoryDisk, list[Process]]]:
+    """Three processes; a company of two projects with a quota; providers of so many GPUs."""
+    disk = MemoryDisk()
+    async with AsyncExitStack() as stack:
+        processes = [
+            await stack.enter_async_context(process(disk, checkpoint=checkpoint))
+            for checkpoint in (None, 0, 3)
+        ]
+        first = processes[0]
+        setup: list[Command] = [
+            CreateProject(project=COMPANY, name="company"),
+            CreateProject(project=WEB, name="web", parent=COMPANY),
+            CreateProject(project=SHOP, name="shop", parent=COMPANY),
+            TrackQuota(project=COMPANY),
+            SetQuota(project=COMPANY, limits={} if limit is None else {GPU: limit}, baseline={}),
+            *(provide(key, total, turnaround) for key, total in providers.items()),
+        ]
+        for command in setup:
+            await first.commands.execute(command, request())
+        for p in processes:
+            await p.log.wait(first.log.head.seq)
+        disk.faults = faults
+        yield disk, processes
+
+
+async def one_wins(faults: Faults, providers: list[str], limit: int | None) -> None:
+    async with company(faults, dict.fromkeys(providers, 1), limit) as (disk, processes):
+        jobs = []
+        for n in range(9):
+            order = processes[n % 3 :] + processes[: n % 3]
+            claim = take(f"c{n}", providers[n % len(providers)], project=(WEB, SHOP)[n % 2])
+            jobs.append(insist(order, claim, request().id))
+        with anyio.fail_after(20):
+            outcomes = await asyncio.gather(*jobs)
+            await settle(disk, processes)
+        assert len([o for o in outcomes if o is not None]) == len(taken(disk)) == 1
+        require_never_exceeded(disk)
+        require_counted(disk)
+        await require_exact(disk, processes)
+
+
+@settings(max_examples=RACES, deadline=None)
+@given(FAULTS)
+def test_exactly_one_wins_the_last_machine(faults: Faults) -> None:
+    asyncio.run(one_wins(faults, ["last"], limit=None))
+
+
+@settings(max_examples=RACES, deadline=None)
+@given(FAULTS)
+def test_exactly_one_wins_the_last_of_a_quota_that_two_projects_share(faults: Faults) -> None:
+    asyncio.run(one_wins(faults, ["a", "b", "c"], limit=1))
+
+
+class Client:
+    """Asks for this and that by chance, of whichever process answers."""
+
+    def __init__(self, name: str, seed: int, processes: list[Process]) -> None:
+        self.rng = random.Random(f"{name}/{seed}")
+        self.name = name
+        self.processes = processes
+        self.claims: list[ClaimId] = []
+
+    async def live(self, steps: int) -> None:
+        for step in range(steps):
+            command = self.wish(f"{self.name}-{step}")
+            order = self.rng.sample(self.processes, len(self.processes))
+            await insist(order, command, request().id)
+
+    def wish(self, fresh: str) -> Command:
+        rng = self.rng
+        provider = ProviderId(rng.choice(("last", "pair", "many")))
+        start = utc_now() + rng.choice((0, 0, 1, 3)) * HOUR
+        end = rng.choice((None, start + rng.randint(1, 4) * HOUR))
+        if not self.claims or rng.random() < 0.4:
+            self.claims.append(ClaimId(fresh))
+            project = rng.choice((WEB, SHOP))
+            return take(fresh, provider, start=start, end=end, project=project)
+        claim = rng.choice(self.claims)
+        source = ProviderId(rng.choice(("last", "pair", "many")))
+        reservation = rng.choice((None, start + HOUR / 2))
+        wishes: list[Command] = [
+            RescheduleClaim(claim=claim, end=end, open_end=end is None),
+            RescheduleClaim(claim=claim, start=reservation, open_end=True),
+            MoveClaim(claim=claim, source=source, target=provider),
+            MoveClaim(claim=claim, source=provider, target=source),
+            ReleaseClaim(claim=claim),
+            SetQuota(project=COMPANY, limits={GPU: rng.randint(1, 6)}),
+        ]
+        return rng.choice(wishes)
+
+
+async def lives(faults: Faults) -> None:
+    providers = {"last": 1, "pair": 2, "many": 4}
+    async with company(faults, providers, limit=4, turnaround=900) as (disk, processes):
+        with anyio.fail_after(30):
+            clients = [Client(f"client{n}", faults.seed, processes) for n in range(4)]
+            await asyncio.gather(*(client.live(8) for client in clients))
+            await settle(disk, processes)
+        require_never_exceeded(disk)
+        require_counted(disk)
+        await require_exact(disk, processes)
+
+
+@settings(max_examples=RACES, deadline=None)
+@given(FAULTS)
+def test_whatever_is_asked_at_once_no_capacity_and_no_quota_is_exceeded(faults: Faults) -> None:
+    asyncio.run(lives(faults))
