@@ -19,7 +19,8 @@ from mulligan.model import CommitId, Position, Seq, StreamId
 ATTEMPTS = 12
 """A command that somebody keeps overtaking is given up, with Conflict, after this many tries."""
 
-_READ_ROUNDS = 8
+_READ_ROUNDS = 100
+"""A cold tree is read level by level, in as many rounds as it is deep."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

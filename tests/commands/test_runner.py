@@ -7,13 +7,14 @@ import pytest
 
 from mulligan.commands.runner import StaleEtag
 from mulligan.errors import AlreadyExists, Corrupt, NotFound, Unavailable
+from mulligan.handlers.account import CreateProject
 from mulligan.handlers.claim import Claim, ReleaseClaim
-from mulligan.handlers.provider import DoesNotFit, Provider
-from mulligan.handlers.provider_commands import CordonProvider
+from mulligan.handlers.provider import MAX_DEPTH, DoesNotFit, Provider
+from mulligan.handlers.provider_commands import CordonProvider, CreateProvider, UpdateProvider
 from mulligan.log.memory import MemoryDisk
 from mulligan.log.protocol import Fenced
 from mulligan.log.regionlog import LogSettings
-from mulligan.model import ClaimId, ProviderId, StreamId, stream_id, utc_now
+from mulligan.model import ClaimId, ProjectId, ProviderId, StreamId, stream_id, utc_now
 from tests.projections.histories import history, poison, write
 
 from .region import (
@@ -228,6 +229,27 @@ async def test_without_postgres_what_is_cached_goes_on_and_the_rest_fails_at_onc
     assert used(disk, "p") == 1
     one.model.away = False
     await one.commands.execute(take("d", "p"), request())
+
+
+async def test_a_tree_as_deep_as_they_come_is_read_and_moved_by_a_process_that_knows_none_of_it(
+    disk: MemoryDisk,
+) -> None:
+    keys = [f"p{n}" for n in range(MAX_DEPTH - 1)]
+    async with process(disk) as writer:
+        await writer.commands.execute(provide("top", 1), request())
+        for above, key in zip(["", *keys], keys, strict=False):
+            below = CreateProvider(
+                provider=ProviderId(key), name=key, type="compute", parent=ProviderId(above)
+            )
+            await writer.commands.execute(below, request())
+            project = CreateProject(project=ProjectId(key), name=key, parent=ProjectId(above))
+            await writer.commands.execute(project, request())
+    async with process(disk) as p:
+        move = UpdateProvider(provider=ProviderId(keys[0]), parent=ProviderId("top"))
+        await p.commands.execute(move, request())
+        moved: Provider = (await p.commands.state(provider_stream(keys[-1]))).state
+        assert moved.ancestors == ("top", *keys[:-1])
+        await p.commands.execute(take("c", "top", project=keys[-1]), request())
 
 
 async def test_a_stream_that_cannot_be_read_stops_only_who_needs_it() -> None:
