@@ -1,4 +1,4 @@
-"""The project's commands, for `make` and for people: `nox -s check|test|crash|generate|bench`.
+"""The project's commands, for `make` and for people: `nox -s check|test|properties|crash`.
 
 They run in the environment that `make setup` builds from uv.lock, so there is one set of versions.
 """
@@ -16,12 +16,12 @@ nox.options.sessions = ["check", "test"]
 nox.options.default_venv_backend = "none"
 
 
-def run(session: nox.Session, tool: str, *arguments: str) -> None:
-    """Run a tool of the project's environment, with that environment first on the PATH."""
+def run(session: nox.Session, tool: str, *arguments: str, **settings: str) -> None:
+    """Run a tool of the project's environment, first on the PATH, with more settings in it."""
     if not (BIN / tool).exists():
         session.error(f"{tool} is not installed: run `make setup` first")
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    session.run(str(BIN / tool), *arguments, env={"PATH": path}, external=True)
+    session.run(str(BIN / tool), *arguments, env={"PATH": path, **settings}, external=True)
 
 
 @nox.session
@@ -38,6 +38,14 @@ def check(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """The test suite; arguments after `--` go to pytest."""
     run(session, "python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session
+def properties(session: nox.Session) -> None:
+    """What must always hold, tried on 10,000 cases; arguments after `--` go to pytest."""
+    tests = ("tests/handlers", "tests/commands/test_racing.py", "tests/placement")
+    arguments = ("-q", "--timeout=0", *tests, *session.posargs)
+    run(session, "python", "-m", "pytest", *arguments, MULLIGAN_CASES="10000")
 
 
 @nox.session
