@@ -84,8 +84,14 @@ def why_not_lines(why: "WhyNot") -> list[str]:
 
 
 def stage_lines(stages: "Sequence[StageCount]") -> list[str]:
-    """Return how many providers each stage of a search dropped."""
-    return [f"dropped     {one.providers} by {one.stage}" for one in stages if one.providers]
+    """Return how many providers each stage of a search dropped, and how many passed them all."""
+    return [
+        f"fit         {one.providers}"
+        if one.stage == "fit"
+        else f"dropped     {one.providers} by {one.stage}"
+        for one in stages
+        if one.providers
+    ]
 
 
 def columns_of(names: Names, *, window: bool) -> tuple[Column, ...]:

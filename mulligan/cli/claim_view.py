@@ -19,6 +19,12 @@ def resources_shown(allocations: "Sequence[Allocation]") -> str:
     return " ".join(f"{name}={format_amount(name, n)}" for name, n in sorted(total.items()))
 
 
+def held(claim: "Claim") -> "list[Allocation]":
+    """Return what a claim holds, or held at its end: not what it gave back earlier, or left."""
+    kept = [one for one in claim.allocations if one.until is None]
+    return kept or claim.allocations
+
+
 def allocation_shown(allocation: "Allocation") -> str:
     """Return one allocation on a line."""
     parts = [allocation.provider_name or allocation.provider, resources_shown([allocation])]
@@ -50,10 +56,10 @@ COLUMNS = (
     Column("STATE", lambda claim: word(claim.state)),
     Column("START", lambda claim: format_time(claim.window.start if claim.window else None)),
     Column("END", lambda claim: format_time(claim.window.end if claim.window else None)),
-    Column("RESOURCES", lambda claim: resources_shown(claim.allocations)),
+    Column("RESOURCES", lambda claim: resources_shown(held(claim))),
     Column(
         "PROVIDERS",
-        lambda claim: ",".join(one.provider_name or one.provider for one in claim.allocations),
+        lambda claim: ",".join(one.provider_name or one.provider for one in held(claim)),
         wide=True,
     ),
     Column("PROJECT", lambda claim: claim.project, wide=True),

@@ -97,7 +97,7 @@ def by_provider(claims: "Sequence[Claim]", signs: Signs) -> Rows:
         for one in claim.allocations:
             hold = _Hold(one.since, one.until, one.turnaround or timedelta(0))
             rows.setdefault(one.provider_name or one.provider, []).extend(_bars(claim, hold, signs))
-    return dict(sorted(rows.items()))
+    return {name: bars for name, bars in sorted(rows.items()) if bars}
 
 
 class _Hold(NamedTuple):
@@ -120,8 +120,11 @@ def _bars(claim: "Claim", hold: _Hold, signs: Signs) -> Iterator[Bar]:
     from mulligan.proto.v1 import ClaimState
 
     by_state = {ClaimState.ACTIVE: signs.active, ClaimState.RESERVED: signs.reserved}
+    start = hold.since or _begin(claim)
     end = hold.until or (claim.window.end if claim.window else None)
-    yield Bar(by_state.get(claim.state, signs.over), hold.since or _begin(claim), end)
+    if end is not None and end <= start:
+        return  # given back before it began
+    yield Bar(by_state.get(claim.state, signs.over), start, end)
     if end is not None and hold.turnaround:
         yield Bar(signs.cleaning, end, end + hold.turnaround)
 

@@ -38,9 +38,11 @@ def refused() -> v1.ListCandidatesResponse:
         stages=[
             v1.StageCount(stage="inventory", providers=8),
             v1.StageCount(stage="group", providers=0),
-            v1.StageCount(stage="fit", providers=4),
+            v1.StageCount(stage="capacity", providers=4),
         ],
-        nearest=[v1.NearestMiss(provider="u-1", name="node-1", stage="fit", detail="0.5TiB free")],
+        nearest=[
+            v1.NearestMiss(provider="u-1", name="node-1", stage="capacity", detail="0.5TiB free")
+        ],
         earliest=NOW,
     )
     return answer(why_not=why)
@@ -92,8 +94,8 @@ def test_a_refusal_says_why_for_programs() -> None:
             "text": "no provider has memory=1TiB free",
             "group": "server",
             "considered": 12,
-            "stages": {"inventory": 8, "group": 0, "fit": 4},
-            "nearest": [{"provider": "node-1", "stage": "fit", "detail": "0.5TiB free"}],
+            "stages": {"inventory": 8, "group": 0, "capacity": 4},
+            "nearest": [{"provider": "node-1", "stage": "capacity", "detail": "0.5TiB free"}],
             "earliest": "2027-01-31T08:00:00Z",
             "earliest_exact": False,
         },
@@ -106,7 +108,7 @@ def test_a_refusal_says_why_for_people() -> None:
         "group server: no provider has memory=1TiB free",
         "  considered  12",
         "  dropped     8 by inventory",
-        "  dropped     4 by fit",
+        "  dropped     4 by capacity",
         "  nearest     node-1: 0.5TiB free",
         "  fits        2027-01-31 08:00:00Z, and may fit sooner",
     ]

@@ -100,6 +100,12 @@ def test_two_claims_of_one_name_have_a_row_each() -> None:
     assert list(by_claim(twins, BLOCKS)) == ["x", "the other"]
 
 
+def test_a_reservation_that_moved_is_drawn_where_it_went() -> None:
+    moved = claim("x", ClaimState.RESERVED, 2, 4, "node-1", "node-2", turnaround=HOUR)
+    moved.allocations[0].until = NOW
+    assert list(by_provider([moved], BLOCKS)) == ["node-2"]
+
+
 def test_a_terminal_without_blocks_is_noticed() -> None:
     def out(encoding: str) -> io.TextIOWrapper:
         return io.TextIOWrapper(io.BytesIO(), encoding=encoding)
