@@ -3,15 +3,19 @@
 What it finds is a proposal, from the read model; whoever takes it does so on exact state.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
+import anyio.to_thread
 import msgspec
 
 from mulligan.errors import Exhausted
 from mulligan.events.request import ClaimRequest, RequestGroup
-from mulligan.model import ProviderId, Seq
+from mulligan.model import GroupId, ProviderId
 from mulligan.placement.earliest import When, earliest
+from mulligan.placement.fleet import Space
 from mulligan.placement.nearest import Miss, nearest_misses
 from mulligan.placement.solver import Candidate, Found, solve
 from mulligan.queries.database import Database
@@ -19,9 +23,15 @@ from mulligan.queries.fleet import Loaded, load_space
 from mulligan.queries.fork import Fork
 from mulligan.queries.why_not import WhyNot, why_not
 
+T = TypeVar("T")
+
 RANKED = 256
 """pack and spread rank the first so many that could do, found at a random place, not the fleet."""
 
+BUDGET = 50_000
+"""Steps of a search, some half a second at most; one that needs more is given up."""
+
+_SMALL = 100
 _SPARE = 8
 _WIDER = 8
 _TIMED = 256
@@ -129,7 +139,7 @@ async def find_at(
             database, request, start, end, seed=seed, breadth=wanted, fork=fork
         )
         considered += loaded.considered
-        found = solve(request, loaded.space, start, end, rejected=rejected, limit=limit)
+        found = await solved(request, loaded.space, start, end, rejected=rejected, limit=limit)
         enough = len(found.candidates) >= limit or loaded.complete or bool(breadth)
         if enough or not found.complete:
             break
@@ -144,6 +154,27 @@ async def find_at(
         considered=considered,
         certain=loaded.complete and len(found.candidates) < limit,
     )
+
+
+async def solved(
+    request: ClaimRequest,
+    space: Space,
+    start: datetime,
+    end: datetime | None,
+    *,
+    rejected: Collection[ProviderId] = (),
+    limit: int = 1,
+) -> Found:
+    """Solve; what may take long does so beside the event loop, not on it."""
+    search = partial(
+        solve, request, space, start, end, rejected=rejected, limit=limit, budget=BUDGET
+    )
+    return await _apart(search, len(space.order) * len(request.groups) + limit)
+
+
+async def _apart(work: Callable[[], T], size: int) -> T:
+    """Run work at once when it is small, else in a thread."""
+    return work() if size <= _SMALL else await anyio.to_thread.run_sync(work)
 
 
 def require_finished(found: Found) -> None:
@@ -193,13 +224,16 @@ async def when_fits(
             fork=fork,
             any_time=True,
         )
-        when = earliest(
+        search = partial(
+            earliest,
             request,
             loaded.space,
             duration=duration,
             not_before=not_before,
             not_after=span.not_after,
+            budget=BUDGET,
         )
+        when = await _apart(search, len(loaded.space.order))
         if loaded.complete or breadth >= _MOST_TIMED or (when is not None and not exactly):
             break
         breadth *= _WIDER
@@ -252,6 +286,7 @@ async def _nearest(
     """Look among those that lack only time; if there is none, among all that offer the classes."""
     alone = msgspec.structs.replace(group, count=1)
     bare = RequestGroup(name=group.name, resources=group.resources)
+    names = await _group_names(database, group)
     for looked_for in (alone, bare):
         loaded = await load_space(
             database,
@@ -263,10 +298,22 @@ async def _nearest(
             fork=fork,
             any_time=True,
         )
-        found = nearest_misses(alone, loaded.space, start, end)
+        found = nearest_misses(alone, loaded.space, start, end, names=names)
         if found:
             return found
     return ()
+
+
+async def _group_names(database: Database, group: RequestGroup) -> dict[GroupId, str]:
+    ids = [*group.groups.forbid, *(g for choice in group.groups.any_of for g in choice)]
+    if not ids:
+        return {}
+    rows = await database.fetch(
+        "SELECT key, state::json->>'name' AS name FROM rm_providers.provider_group"
+        " WHERE key = ANY($1::text[])",
+        ids,
+    )
+    return {GroupId(row["key"]): row["name"] for row in rows}
 
 
 def _said(

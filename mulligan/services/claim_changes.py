@@ -1,4 +1,4 @@
-"""What tenants and operators do to a claim that exists: another window, another place, a reshape."""
+"""What is done to a claim that exists: another window, another place, a reshape."""
 
 from mulligan.commands.runner import Request
 from mulligan.errors import Exhausted, InvalidArgument

@@ -19,11 +19,11 @@ from mulligan.handlers import claim as claims
 from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import ClaimId, ProviderId, Seq
-from mulligan.placement.solver import Candidate, solve
+from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
 from mulligan.queries.freshness import wait_until
-from mulligan.queries.search import Proposal, find, reasons
+from mulligan.queries.search import Proposal, find, reasons, solved
 from mulligan.services import parse, render
 from mulligan.services.caller import caller, request_of
 from mulligan.services.claim_views import ClaimViews, require_consumer
@@ -128,7 +128,7 @@ class Placing(ClaimViews):
             except DoesNotFit as lost:
                 rejected[lost.provider] = None
                 conflicts += 1
-            found = _next(wanted, found, rejected)
+            found = await _next(wanted, found, rejected)
         raise Exhausted(f"others took each of {_ROUNDS} choices first; try again", retry_after=0.5)
 
     async def _refuse(self, wanted: ClaimRequest, found: Proposal) -> NoReturn:
@@ -203,11 +203,11 @@ class Placing(ClaimViews):
         return await self._claim_response(uuid)
 
 
-def _next(
+async def _next(
     wanted: ClaimRequest, found: Proposal, rejected: Mapping[ProviderId, None]
 ) -> Proposal | None:
     """Return the next candidate of the same space, if it has one: no need to ask Postgres again."""
-    again = solve(wanted, found.loaded.space, found.start, found.end, rejected=rejected)
+    again = await solved(wanted, found.loaded.space, found.start, found.end, rejected=rejected)
     if not again.candidates:
         return None
     return msgspec.structs.replace(found, candidates=again.candidates)

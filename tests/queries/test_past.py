@@ -14,7 +14,6 @@ from mulligan.handlers.provider import Provider
 from mulligan.model import ProviderId, Seq
 from mulligan.placement.eligibility import stage
 from mulligan.placement.fleet import Node
-from mulligan.queries.database import Database
 from mulligan.queries.fleet import load_space
 from mulligan.queries.past import fork_at
 from mulligan.queries.why_not import why_not

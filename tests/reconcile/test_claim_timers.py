@@ -285,9 +285,11 @@ async def test_after_a_week_with_nothing_running_each_timer_fires_once() -> None
                 await p.commands.execute(claim, request())
         wall.tick(timedelta(days=7))
         for _ in range(2):  # the keeper comes back twice
-            async with process(disk, clock=wall_time) as p:
-                async with keeping(Region(p, disk, Clock()).timers()):
-                    expected = [("start", "a"), ("start", "b"), ("end", "a")]
-                    assert await short(p, 3) == expected
+            async with (
+                process(disk, clock=wall_time) as p,
+                keeping(Region(p, disk, Clock()).timers()),
+            ):
+                expected = [("start", "a"), ("start", "b"), ("end", "a")]
+                assert await short(p, 3) == expected
         late = {(what, claim): late for what, claim, _, late in await noted(p)}
         assert late["end", "a"] == timedelta(days=7) - 30 * HOUR
