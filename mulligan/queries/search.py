@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 
 from mulligan.errors import Exhausted
-from mulligan.events.request import ClaimRequest, RequestGroup
+from mulligan.events.request import CapabilityDemand, ClaimRequest, RequestGroup
 from mulligan.model import GroupId, ProviderId
 from mulligan.placement.earliest import When, earliest
 from mulligan.placement.fleet import Space
@@ -256,7 +256,8 @@ async def reasons(
     when = await when_fits(database, request, start, fork=fork)
     if when is not None and when.start <= start:
         when = None
-    text = _said(request, group, counts, near, when)
+    ties = await _ties(database, request, start, end, fork) if counts.fit else ()
+    text = _said(group, counts, ties, near, when)
     return Reasons(group=group.name, text=text, counts=counts, nearest=near, when=when)
 
 
@@ -316,20 +317,52 @@ async def _group_names(database: Database, group: RequestGroup) -> dict[GroupId,
     return {GroupId(row["key"]): row["name"] for row in rows}
 
 
-def _said(
+async def _ties(
+    database: Database,
     request: ClaimRequest,
+    start: datetime,
+    end: datetime | None,
+    fork: Fork | None,
+) -> tuple[str, ...]:
+    """Return what ties the groups together without which it would fit, by its own."""
+    loose: dict[str, ClaimRequest] = {
+        "isolate": msgspec.structs.replace(request, isolate=()),
+        "same_subtree": msgspec.structs.replace(request, same_subtree=()),
+        "distances": msgspec.structs.replace(request, distances=()),
+        "same_tree": msgspec.structs.replace(request, same_tree=False),
+        "root_capabilities": msgspec.structs.replace(request, root_capabilities=CapabilityDemand()),
+    }
+    found = []
+    for name, without in loose.items():
+        if without == request:
+            continue
+        try:
+            proposal = await find_at(database, without, start, end, seed=0, fork=fork)
+        except Exhausted:
+            continue
+        if proposal.candidates:
+            found.append(name)
+    return tuple(found)
+
+
+def _said(
     group: RequestGroup,
     counts: WhyNot,
+    ties: tuple[str, ...],
     near: tuple[Miss, ...],
     when: When | None,
 ) -> str:
     name = f"group {group.name!r}" if group.name else "the request"
-    providers = f"{group.count} instance{'s' if group.count > 1 else ''}"
-    said = f"{name} asks for {providers} and "
-    if counts.fit and (len(request.groups) > 1 or group.count > 1 or counts.fit >= group.count):
-        said += f"{counts.fit} could do alone, but not all together: {counts.text()}"
+    times = f" {group.count} times" if group.count > 1 else ""
+    if not counts.fit:
+        said = f"{name} fits nowhere: {counts.text()}"
+    elif ties:
+        said = f"it would fit without {' or without '.join(ties)}; {counts.fit} providers could do"
+        said += f" for {name}: {counts.text()}"
     else:
-        said += f"none fits: {counts.text()}" if not counts.fit else counts.text()
+        could = "1 provider" if counts.fit == 1 else f"{counts.fit} providers"
+        said = f"{name} is asked for{times or ' once'} and does not fit; {could} could do for one"
+        said += f" instance by itself: {counts.text()}"
     if near:
         said += "; nearest: " + ", ".join(f"{miss.name} ({miss.detail})" for miss in near)
     if when is not None:
