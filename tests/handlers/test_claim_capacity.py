@@ -212,8 +212,15 @@ class Claiming(RuleBasedStateMachine):
 
     # What happens.
 
-    @initialize(target=claims, wishes=st.lists(WISHES, max_size=5), limit=st.integers(10, 30))
-    def begin(self, wishes: list[Wish], limit: int) -> object:
+    @initialize(
+        target=claims,
+        wishes=st.lists(WISHES, max_size=5),
+        limit=st.integers(10, 30),
+        turnarounds=st.fixed_dictionaries({key: st.integers(0, 2) for key in PROVIDERS}),
+    )
+    def begin(self, wishes: list[Wish], limit: int, turnarounds: dict[str, int]) -> object:
+        for key, hours in turnarounds.items():
+            self.given.do(UpdateProvider(provider=ProviderId(key), turnaround=hours * 3600))
         self.track("company")
         self.limit("company", limit, None)
         return self.make(wishes)
