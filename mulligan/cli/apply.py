@@ -1,5 +1,6 @@
 """``mulligan apply``: make the inventory what a file says."""
 
+import gc
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
+AT_ONCE = 48
+"""Requests under way: enough for the log to write them in batches."""
 SHOWN = 200
 """Objects whose differences are shown before they are applied."""
 SIGNS = {"create": "+", "change": "~"}
@@ -106,6 +109,7 @@ def show_difference(out: Output, steps: "Iterable[Step]", most: int) -> None:
 
 async def carry_out(session: Session, waves: "Waves") -> list[Result]:
     """Do the steps, a wave after another; raise Several, with the file's lines, if some fail."""
+    gc.freeze()  # the plan of a large fleet stays to the end: the collector need not walk it
     rpcs = rpcs_of(session.client)
     total = sum(step.request is not None for wave in waves for step in wave)
     results: list[Result] = []
@@ -124,7 +128,7 @@ async def carry_out(session: Session, waves: "Waves") -> list[Result]:
             if not todo:
                 continue
             try:
-                await each(todo, send)
+                await each(todo, send, at_once=AT_ONCE)
             except Several as error:
                 raise Several(error.first, total - len(results), total) from error
     return results
