@@ -82,7 +82,7 @@ MODEL = ReadModel(
                     ),
                     key=3,
                     rows=_allocations,
-                    indices=("(provider, claim)",),
+                    indices=("(provider, claim)", "(project)", "(account)"),
                 ),
             ),
             indices=(
