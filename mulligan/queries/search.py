@@ -35,7 +35,7 @@ _SMALL = 100
 _SPARE = 8
 _WIDER = 8
 _TIMED = 256
-_MOST_TIMED = 20_000
+_MOST = 20_000
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,10 +141,10 @@ async def find_at(
         considered += loaded.considered
         found = await solved(request, loaded.space, start, end, rejected=rejected, limit=limit)
         enough = len(found.candidates) >= limit or loaded.complete or bool(breadth)
-        if enough or not found.complete:
+        if enough or not found.complete or wanted >= _MOST:
             break
         wanted *= _WIDER
-    require_finished(found)
+    require_finished(found, loaded, wanted)
     return Proposal(
         candidates=found.candidates,
         start=start,
@@ -177,12 +177,19 @@ async def _apart(work: Callable[[], T], size: int) -> T:
     return work() if size <= _SMALL else await anyio.to_thread.run_sync(work)
 
 
-def require_finished(found: Found) -> None:
+def require_finished(found: Found, loaded: Loaded, breadth: int) -> None:
     """Raise Exhausted when a search ended without an answer."""
-    if not found.candidates and not found.complete:
+    if found.candidates:
+        return
+    if not found.complete:
         raise Exhausted(
             f"the search was given up after {found.steps} steps without an answer; ask for less at"
             " once, or loosen isolate, same_subtree or distances"
+        )
+    if not loaded.complete and breadth >= _MOST:
+        raise Exhausted(
+            f"the search looked at {loaded.considered} providers and found nothing, and cannot rule"
+            " out that others would do; ask for less at once, or name the tree to look in"
         )
 
 
@@ -234,7 +241,7 @@ async def when_fits(
             budget=BUDGET,
         )
         when = await _apart(search, len(loaded.space.order))
-        if loaded.complete or breadth >= _MOST_TIMED or (when is not None and not exactly):
+        if loaded.complete or breadth >= _MOST or (when is not None and not exactly):
             break
         breadth *= _WIDER
     if when is not None and not loaded.complete:
@@ -270,9 +277,7 @@ async def _failing(
 ) -> tuple[RequestGroup, WhyNot]:
     """Return the group for which the fewest providers do, with the counts."""
     counted = [
-        (group, await why_not(database, group, start, end, fork=fork))
-        for group in request.groups
-        if group.resources or len(request.groups) == 1
+        (group, await why_not(database, group, start, end, fork=fork)) for group in request.groups
     ]
     return min(counted, key=lambda found: found[1].fit)
 

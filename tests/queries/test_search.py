@@ -18,14 +18,15 @@ from mulligan.events.request import ClaimRequest, Span
 from mulligan.model import Seq
 from mulligan.placement.fleet import Space
 from mulligan.placement.solver import Candidate
+from mulligan.queries.database import Database
 from mulligan.queries.past import fork_at
-from mulligan.queries.search import find, find_at, reasons, when_fits
+from mulligan.queries.search import Proposal, find, find_at, reasons, when_fits
 from tests.placement.brute import Brute, Key
 from tests.projections.histories import World
 from tests.queries.fleets import draw_request, draw_window, fleet, nodes_of, take, whole
 from tests.queries.test_fleet import reading
 
-CASES = int(os.environ.get("MULLIGAN_CASES", "240"))
+CASES = int(os.environ.get("MULLIGAN_CASES", "120"))
 WORLDS = max(CASES // 40, 1)
 POLICIES = ("random", "random", "pack", "spread")
 
@@ -50,6 +51,16 @@ def key(candidate: Candidate) -> Key:
     )
 
 
+async def proposed(
+    reads: Database, request: ClaimRequest, world: World, seed: int
+) -> Proposal | None:
+    """Search; None when it is given up."""
+    try:
+        return await find(reads, request, world.now, seed=seed)
+    except Exhausted:
+        return None
+
+
 def fits(request: ClaimRequest, space: Space, start: datetime, end: datetime | None) -> set[Key]:
     return Brute(request, space, start, end).solutions()
 
@@ -66,8 +77,8 @@ async def test_every_refusal_is_true_and_every_candidate_valid(seed: int, databa
             space = whole(world, nodes.values(), attempt)
             try:
                 found = await find(reads, request, world.now, seed=attempt, limit=3)
-            except Exhausted:
-                continue  # given up: no answer is no refusal
+            except Exhausted:  # given up: no answer is no refusal
+                continue
             valid = fits(request, space, found.start, found.end)
             assert {key(c) for c in found.candidates} <= valid
             assert len(found.candidates) == min(3, len(valid)), request
@@ -116,7 +127,7 @@ async def test_the_same_search_at_its_position_proposes_the_same(seed: int, data
     world.flush()
     asking = [asked(world, rng) for _ in range(12)]
     async with reading(world, database) as reads:
-        before = [await find(reads, r, world.now, seed=n) for n, r in enumerate(asking)]
+        before = [await proposed(reads, r, world, n) for n, r in enumerate(asking)]
     at = Seq(len(world.entries))
     for node in list(nodes_of(world).values()):
         for class_ in node.provider.inventories:
@@ -125,6 +136,8 @@ async def test_the_same_search_at_its_position_proposes_the_same(seed: int, data
     async with reading(world, database) as reads:
         fork = await fork_at(reads, at)
         for number, (request, then) in enumerate(zip(asking, before, strict=True)):
+            if then is None:
+                continue
             again = await find_at(
                 reads,
                 request,
