@@ -43,7 +43,12 @@ def test(session: nox.Session) -> None:
 @nox.session
 def properties(session: nox.Session) -> None:
     """What must always hold, tried on 10,000 cases; arguments after `--` go to pytest."""
-    tests = ("tests/handlers", "tests/commands/test_racing.py", "tests/placement")
+    tests = (
+        "tests/handlers",
+        "tests/commands/test_racing.py",
+        "tests/placement",
+        "tests/queries/test_search.py",
+    )
     arguments = ("-q", "--timeout=0", *tests, *session.posargs)
     run(session, "python", "-m", "pytest", *arguments, MULLIGAN_CASES="10000")
 

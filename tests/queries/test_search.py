@@ -2,7 +2,7 @@
 
 Whatever is refused fits nowhere, whatever is proposed is valid, the earliest window is the
 earliest, and the same search at an earlier position proposes the same again.
-``MULLIGAN_CASES`` is how many requests are tried.
+With ``MULLIGAN_CASES`` set, one fleet is searched for every 250 of them.
 """
 
 import os
@@ -26,8 +26,8 @@ from tests.projections.histories import World
 from tests.queries.fleets import draw_request, draw_window, fleet, nodes_of, take, whole
 from tests.queries.test_fleet import reading
 
-CASES = int(os.environ.get("MULLIGAN_CASES", "120"))
-WORLDS = max(CASES // 40, 1)
+CASES = int(os.environ.get("MULLIGAN_CASES", "750"))
+WORLDS = CASES // 250
 POLICIES = ("random", "random", "pack", "spread")
 
 
