@@ -97,8 +97,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.state in LIVE and self.start <= now and (self.end is None or now < self.end)
 
     def span(self, hold: Hold) -> tuple[datetime, datetime | None]:
-        """Return over which window the capacity of ``hold`` is taken, its turnaround included."""
+        """Return over which window the capacity of ``hold`` is taken, its turnaround included.
+
+        A hold that joined at the very end is none, and has no turnaround.
+        """
         start = self.start if hold.since is None else max(self.start, hold.since)
+        if self.end is not None and self.end <= start:
+            return start, start
         return start, after(self.end, hold.turnaround)
 
 

@@ -16,7 +16,6 @@ from mulligan.handlers.claim import (
     LIVE,
     SKEW,
     Claim,
-    Hold,
     Stranded,
     after,
     amounts_of,
@@ -129,10 +128,6 @@ def _earlier(a: datetime | None, b: datetime | None) -> datetime | None:
     return min(a, b)
 
 
-def _new_span(hold: Hold, start: datetime, end: datetime | None) -> Span:
-    return (start if hold.since is None else max(start, hold.since)), after(end, hold.turnaround)
-
-
 def _longer(claim: Claim, start: datetime, end: datetime | None) -> bool:
     if end is None or claim.end is None:
         return claim.end is not None
@@ -161,7 +156,8 @@ def _capacity_moved(
     Raise DoesNotFit where what is added has no room. Holds at one provider may have different
     windows, so each is checked with those before it in place.
     """
-    moves = [(hold, claim.span(hold), _new_span(hold, start, end)) for hold in claim.held]
+    moved = replace(claim, start=start, end=end)
+    moves = [(hold, claim.span(hold), moved.span(hold)) for hold in claim.held]
     changes = [
         provider.freed(hold.provider, claim.id, hold.amounts, *span)
         for hold, old, new in moves

@@ -280,6 +280,17 @@ def test_a_hold_that_joined_later_ends_with_the_others(given: Given) -> None:
     assert given.used("p") == [(1.5, 2, 10)]
 
 
+def test_a_hold_that_joined_at_the_very_end_owes_no_turnaround(given: Given) -> None:
+    given.do(UpdateProvider(provider=ProviderId("q"), turnaround=3600))
+    make(given, 0, 2)
+    given.now += HOUR
+    given.do(move("p", "q"))
+    given.do(reschedule(end=1))
+    assert given.used("q") == []
+    given.do(EndClaim(claim=C1))
+    assert given.provider("q").use == {}
+
+
 def test_a_reservation_that_was_moved_still_starts_earlier_as_a_whole(given: Given) -> None:
     make(given, 4, 6)
     given.do(move("p", "q"))
