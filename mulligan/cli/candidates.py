@@ -30,7 +30,7 @@ MOST = 10_000
 async def list_candidates(
     session: Session,
     file: Annotated[str, typer.Option("--file", "-f", help="Request in YAML; - reads stdin.")],
-    limit: Annotated[int, typer.Option("--limit", help="At most so many; 0: 10.", min=0)] = 0,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many; none: 10.", min=0)] = 0,
     every: Annotated[
         bool, typer.Option("--all", help=f"Up to {MOST:,}, in an order that never changes.")
     ] = False,
@@ -40,7 +40,8 @@ async def list_candidates(
     from mulligan.proto.v1 import ListCandidatesRequest
 
     wanted = read_request(file, datetime.now(UTC)).request
-    request = ListCandidatesRequest(request=wanted, limit=MOST if every else limit, seed=seed)
+    most = limit or (MOST if every else 0)
+    request = ListCandidatesRequest(request=wanted, limit=most, seed=seed)
     answer = await session.client.resource.list_candidates(request)
     searched = wanted is not None and wanted.window is not None and bool(wanted.window.duration)
     show_candidates(session.out, answer, window=searched, ordered=every)

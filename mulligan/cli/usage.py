@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_time
+from mulligan.cli.quantities import format_amount, format_bytes, format_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument
 
@@ -19,10 +19,9 @@ BY = ("project", "account", "provider", "group", "class")
 
 
 def hours_shown(row: "UsageRow") -> str:
-    """Return amount times hours; whole ones in the unit of their class."""
-    whole = round(row.unit_hours)
-    if abs(row.unit_hours) >= 1000:
-        return f"{format_amount(row.resource_class, whole)} h"
+    """Return amount times hours, rounded for reading."""
+    if row.resource_class.startswith(("memory", "storage")):
+        return f"{format_bytes(round(row.unit_hours))} h"
     return f"{row.unit_hours:.2f}".rstrip("0").rstrip(".") + " h"
 
 
