@@ -42,7 +42,8 @@ def candidate_form(candidate: "Candidate", names: Names, *, window: bool) -> dic
         taken = allocations.setdefault(names.get(one.provider, one.provider), {})
         for name, amount in one.amounts.items():
             taken[name] = taken.get(name, 0) + amount
-    form: dict[str, Any] = {"allocations": allocations, "groups": groups_of(candidate, names)}
+    in_order = {name: dict(sorted(taken.items())) for name, taken in sorted(allocations.items())}
+    form: dict[str, Any] = {"allocations": in_order, "groups": groups_of(candidate, names)}
     if window and candidate.window is not None:
         form["window"] = {
             "start": plain(candidate.window.start),

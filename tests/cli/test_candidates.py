@@ -82,6 +82,12 @@ def test_candidates_keep_their_rank_unless_all_are_wanted() -> None:
     assert ordered == sorted(ranked, key=lambda one: json.dumps(one, sort_keys=True))
 
 
+def test_all_candidates_are_printed_alike_however_they_were_found() -> None:
+    one = printed(answer(candidate("u-1", "u-2"), candidate("u-3")), ordered=True)
+    other = printed(answer(candidate("u-3"), candidate("u-2", "u-1")), ordered=True)
+    assert one == other
+
+
 def test_the_window_is_told_when_it_was_searched_for() -> None:
     (one,) = json.loads(printed(answer(candidate("u-1")), window=True))["candidates"]
     assert one["window"] == {"start": "2027-01-31T08:00:00Z", "end": "2027-01-31T12:00:00Z"}
