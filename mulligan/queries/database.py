@@ -115,9 +115,14 @@ class Snapshot:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Record]:
-        """Return all rows, as they were at the moment of the first query."""
-        rows: Sequence[Record] = await self.connection.fetch(query, *args)
+    async def fetch(
+        self, query: str, *args: Any, deadline: float | None = None
+    ) -> Sequence[Record]:
+        """Return all rows, as they were at the moment of the first query.
+
+        ``deadline`` is in seconds, by default that of the pool's settings.
+        """
+        rows: Sequence[Record] = await self.connection.fetch(query, *args, timeout=deadline)
         return rows
 
 

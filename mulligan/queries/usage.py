@@ -27,6 +27,12 @@ _NAMES = {
     "class": "SELECT s.key",
 }
 
+_WORK_MEMORY = "64MB"
+"""What sorting every hold of a region takes, in part."""
+
+_PATIENCE = 30.0
+"""Seconds that a sum over a whole region with a million holds may take."""
+
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Use of a class within a window, by whatever ``key`` is the id of.
@@ -79,7 +85,10 @@ async def summarize(
         if value is not None:
             arguments.append(value)
             where.append(f" AND {condition.replace('$$', f'${len(arguments)}::text')}")
-    rows = await database.fetch(_summary(by, joined, "".join(where)), *arguments)
+    query = _summary(by, joined, "".join(where))
+    async with database.snapshot() as snapshot:
+        await snapshot.connection.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+        rows = await snapshot.fetch(query, *arguments, deadline=_PATIENCE)
     return [
         UsageRow(
             key=row["key"],
@@ -146,33 +155,40 @@ async def project_tree(database: Database, project: str) -> Sequence[ProjectId]:
 
 
 async def baseline(
-    database: Database, projects: Sequence[str]
+    database: Database, projects: Sequence[str], since: datetime | None = None
 ) -> dict[ResourceClass, tuple[Level, ...]]:
     """Return what the live claims of projects use that their quota does not count yet.
 
     The quota is the first project's, which the others are below. Claims and quota are of one
-    moment, so the two together are all that is in use.
+    moment, so the two together are all that is in use. What was in use before ``since`` is left
+    out, which leaves far fewer levels.
     """
     async with database.snapshot() as snapshot:
         held = await snapshot.fetch(
             """
-            SELECT class_, from_, to_, sum(amount)::bigint AS amount FROM rm_claims.allocation
-            WHERE project = ANY($1::text[]) AND live AND (to_ IS NULL OR to_ > from_)
-            GROUP BY class_, from_, to_ ORDER BY class_, from_, to_
+            SELECT class_, greatest(from_, $2::timestamptz) AS since, to_,
+                sum(amount)::bigint AS amount
+            FROM rm_claims.allocation
+            WHERE project = ANY($1::text[]) AND live
+                AND (to_ IS NULL OR to_ > greatest(from_, $2::timestamptz))
+            GROUP BY class_, since, to_ ORDER BY class_, since, to_
             """,
             list(projects),
+            since,
         )
         tracked = await snapshot.fetch(
             "SELECT state FROM rm_claims.quota WHERE key = $1", projects[0]
         )
     steps: dict[ResourceClass, dict[datetime | None, int]] = {}
     for row in held:
-        _step(steps, row["class_"], row["from_"], row["to_"], row["amount"])
+        _step(steps, row["class_"], row["since"], row["to_"], row["amount"])
     for row in tracked:
         quota: Quota = decoder(Quota)(row["state"])
         for class_, use in quota.use.items():
             for segment in use:
-                _step(steps, class_, segment.start, segment.end, -segment.used)
+                start = segment.start if since is None else max(segment.start, since)
+                if segment.end is None or segment.end > start:
+                    _step(steps, class_, start, segment.end, -segment.used)
     found = {class_: _levels(changes) for class_, changes in sorted(steps.items())}
     return {class_: levels for class_, levels in found.items() if levels}
 

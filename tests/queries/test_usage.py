@@ -116,6 +116,14 @@ async def test_baseline_and_what_is_tracked_are_together_all_that_is_in_use(data
             c: [(s.start, s.end, s.used) for s in use] for c, use in levels.items()
         }
         assert held
+        late = START + timedelta(hours=20)
+        for class_, lasting in (await baseline(reads, tree, late)).items():
+            assert all(level.start >= late for level in lasting)
+            for hours in range(20, 60):
+                at = START + timedelta(hours=hours)
+                moment = at, at + timedelta.resolution
+                left = tuple(usage.Segment(s.start, s.end, s.used) for s in lasting)
+                assert usage.peak(left, *moment) == usage.peak(held[class_], *moment)
     command = quota.SetQuota(project=project, limits={}, baseline=levels)
     world.do(command)
     state: Quota = world.states[StreamId(f"quota/{project}")]
