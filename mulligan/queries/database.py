@@ -97,6 +97,7 @@ class Database:
                     timeout=self.settings.connect,
                     command_timeout=self.settings.command,
                     server_settings=READER_SETTINGS,
+                    reset=_keep,
                 )
         return self._pool
 
@@ -124,6 +125,10 @@ class Snapshot:
         """
         rows: Sequence[Record] = await self.connection.fetch(query, *args, timeout=deadline)
         return rows
+
+
+async def _keep(_connection: object) -> None:
+    """Leave a connection as it is: readers change nothing that outlives their transactions."""
 
 
 READER_SETTINGS = {

@@ -3,9 +3,10 @@
 import hashlib
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
+from grpclib.encoding.proto import ProtoCodec
 
 from mulligan.commands.runner import Request
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -48,6 +49,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             raise NotFound(kind, key)
 
 
+_WIRE = "_wire"
 _caller: ContextVar[Caller] = ContextVar("caller")
 set_caller = _caller.set
 
@@ -66,6 +68,21 @@ class Mutation(Protocol):
         """Return the message's wire form."""
 
 
+class WireCodec(ProtoCodec):
+    """Decodes messages and keeps what came over the wire, so that it can be told from a repeat."""
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        """Return the message, with its wire form beside it."""
+        message = message_type.FromString(data)
+        object.__setattr__(message, _WIRE, data)
+        return message
+
+
+def wire_of(message: Mutation) -> bytes:
+    """Return the wire form of a message: as it came, or as it is now if it did not come so."""
+    return getattr(message, _WIRE, None) or bytes(message)
+
+
 def request_of(message: Mutation) -> Request:
     """Name the commit that a message asks for; without a request id it gets a new one."""
     request_id = message.request_id
@@ -75,7 +92,7 @@ def request_of(message: Mutation) -> Request:
         raise InvalidArgument("request_id", f"{request_id!r} is not a UUID in lower case")
     who = caller()
     digest = hashlib.sha256(f"{type(message).__name__}/{who.account}/{who.project}/".encode())
-    digest.update(bytes(message))
+    digest.update(wire_of(message))
     return Request(
         id=CommitId(request_id),
         actor=Actor(account=who.account, project=who.project, credential=who.credential),

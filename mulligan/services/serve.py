@@ -31,6 +31,7 @@ from mulligan.secrets import load_master_keys
 from mulligan.services import work
 from mulligan.services.bootstrap import bootstrap
 from mulligan.services.call import Gate
+from mulligan.services.caller import WireCodec
 from mulligan.services.catalog import Catalog
 from mulligan.services.control import Control
 from mulligan.services.eventlog import Log
@@ -163,7 +164,7 @@ def _server(services: list[Any], health: ServiceStatus) -> Server:
     limits = Configuration(
         http2_connection_window_size=4 * 1024 * 1024, http2_stream_window_size=1024 * 1024
     )
-    return Server(extended, config=limits)
+    return Server(extended, codec=WireCodec(), config=limits)
 
 
 def _pool() -> DescriptorPool:

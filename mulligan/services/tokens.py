@@ -1,6 +1,7 @@
 """Tokens: signed by mulligan-iam, verified offline by everyone with the keys from the log."""
 
 import base64
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,8 @@ REFRESH_LIFE = timedelta(hours=12)
 ALGORITHM = "EdDSA"
 ISSUER = "mulligan"
 _LEEWAY = timedelta(seconds=5)
+MAX_SEEN = 1024
+"""So many verified tokens are remembered, the oldest forgotten first."""
 
 
 class Signer:
@@ -62,10 +65,12 @@ class KeyRing:
     def __init__(self, region: RegionName) -> None:
         self._region = region
         self._keys: dict[str, tuple[SigningKey, Ed25519PublicKey]] = {}
+        self._seen: OrderedDict[tuple[str, str], tuple[str, Mapping[str, Any]]] = OrderedDict()
 
     def add(self, key: SigningKey) -> None:
         """Trust a key, or take its newer state."""
         self._keys[key.kid] = (key, Ed25519PublicKey.from_public_bytes(_unbase64(key.x)))
+        self._seen.clear()
 
     @property
     def keys(self) -> list[SigningKey]:
@@ -77,10 +82,26 @@ class KeyRing:
         return kid in self._keys
 
     def verify(self, token: str, use: str, now: datetime) -> Mapping[str, Any]:
-        """Return the token's claims; raise Unauthenticated saying what is wrong with it."""
-        key, public = self._key_of(token)
+        """Return the token's claims; raise Unauthenticated saying what is wrong with it.
+
+        What was verified once is remembered by the whole token; its times are looked at every time.
+        """
+        kid, claims = self._seen.get((token, use)) or self._verified(token, use)
+        key, _ = self._keys[kid]
         if key.honoured_until is not None and now > key.honoured_until:
             raise Unauthenticated("the key that signed this token is retired; log in again")
+        if now - _LEEWAY > _time(claims["exp"]):
+            raise Unauthenticated("the token has expired; log in again")
+        if now + _LEEWAY < _time(claims["iat"]):
+            raise Unauthenticated("the token is from the future; check this machine's clock")
+        return claims
+
+    def seen(self, token: str, use: str) -> bool:
+        """Whether the token's signature was verified before."""
+        return (token, use) in self._seen
+
+    def _verified(self, token: str, use: str) -> tuple[str, Mapping[str, Any]]:
+        key, public = self._key_of(token)
         try:
             claims: Mapping[str, Any] = jwt.decode(
                 token,
@@ -98,11 +119,10 @@ class KeyRing:
             raise Unauthenticated("this token is for another region or use; log in here") from error
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"the token is not valid: {error}") from error
-        if now - _LEEWAY > _time(claims["exp"]):
-            raise Unauthenticated("the token has expired; log in again")
-        if now + _LEEWAY < _time(claims["iat"]):
-            raise Unauthenticated("the token is from the future; check this machine's clock")
-        return claims
+        self._seen[token, use] = key.kid, claims
+        if len(self._seen) > MAX_SEEN:
+            self._seen.popitem(last=False)
+        return key.kid, claims
 
     def _key_of(self, token: str) -> tuple[SigningKey, Ed25519PublicKey]:
         kid = kid_of(token)
