@@ -136,6 +136,7 @@ READER_SETTINGS = {
     "default_transaction_read_only": "on",
     "TimeZone": "UTC",
     "jit": "off",
+    "work_mem": "64MB",  # or what a whole fleet is held against is not hashed but read, row by row
     "plan_cache_mode": "force_generic_plan",  # to plan a search anew takes longer than the search
 }
 

@@ -3,7 +3,7 @@
 The conditions are necessary ones: whether a tree really does is for the solver.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,34 +17,40 @@ from mulligan.queries.walks import FEW, Walk
 
 
 class Forest(msgspec.Struct, frozen=True, kw_only=True):
-    """Bundles, each with the class along whose few inventories its trees are found, if any."""
+    """Bundles, each with the class along whose few inventories its trees are found, if any.
+
+    ``least`` is the smallest amount asked for of each class.
+    """
 
     bundles: Sequence[Bundle]
     along: Sequence[ResourceClass | None]
+    least: Mapping[ResourceClass, int]
 
     @classmethod
     async def plan(cls, reads: Reads, schema: str, bundles: Sequence[Bundle]) -> "Forest":
         """Look how rare the classes are."""
-        classes = sorted({c for b in bundles for group in b.groups for c in group.resources})
-        if not classes:
-            return cls(bundles=bundles, along=[None] * len(bundles))
+        least = _least(group for bundle in bundles for group in bundle.groups)
+        if not least:
+            return cls(bundles=bundles, along=[None] * len(bundles), least=least)
         rows = await reads.fetch(
             f"""
             SELECT w.class_, (
                 SELECT count(*) FROM (
-                    SELECT FROM {schema}.inventory i
-                    WHERE i.class_ = w.class_ AND i.open AND i.room > 0 LIMIT {FEW + 1}
+                    SELECT FROM {schema}.inventory i WHERE i.class_ = w.class_
+                        AND i.open AND i.room > 0 AND i.room >= w.amount LIMIT {FEW + 1}
                 ) x
             ) AS offered, (
                 SELECT true FROM {schema}.share s
                 JOIN {schema}.inventory i ON i.provider = s.provider
-                WHERE i.class_ = w.class_ AND i.open AND i.room > 0 LIMIT 1
-            ) AS pooled FROM unnest($1::text[]) AS w (class_)
+                WHERE i.class_ = w.class_ AND i.open AND i.room >= w.amount LIMIT 1
+            ) AS pooled FROM unnest($1::text[], $2::bigint[]) AS w (class_, amount)
             """,
-            classes,
+            sorted(least),
+            [least[class_] for class_ in sorted(least)],
         )
         rare = {row["class_"]: row["offered"] for row in rows if not row["pooled"]}
-        return cls(bundles=bundles, along=[_rarest(bundle, rare) for bundle in bundles])
+        along = [_rarest(bundle, rare) for bundle in bundles]
+        return cls(bundles=bundles, along=along, least=least)
 
     def ctes(self, terms: Terms, walk: Walk, first: int, spared: str, bound: int) -> list[str]:
         """Return ``pool``, ``tree (part, provider)`` and ``member (provider)`` as statements.
@@ -54,7 +60,8 @@ class Forest(msgspec.Struct, frozen=True, kw_only=True):
         if not self.bundles:
             return []
         trees = [
-            f"SELECT {first + n} AS part, x.provider FROM {_walk(terms, walk, bundle, along)} x"
+            f"SELECT {first + n} AS part, x.provider FROM"
+            f" {_walk(terms, walk, bundle, along, self.least)} x"
             for n, (bundle, along) in enumerate(zip(self.bundles, self.along, strict=True))
         ]
         members = [
@@ -72,13 +79,28 @@ class Forest(msgspec.Struct, frozen=True, kw_only=True):
         return [*found, f"member AS MATERIALIZED ({members_of} LIMIT {bound + 1})"]
 
 
+def _least(groups: Iterable[RequestGroup]) -> dict[ResourceClass, int]:
+    """Return the smallest amount that one instance asks for, by class."""
+    least: dict[ResourceClass, int] = {}
+    for group in groups:
+        for class_, number in group.resources.items():
+            least[class_] = min(number, least.get(class_, number))
+    return least
+
+
 def _rarest(bundle: Bundle, rare: dict[ResourceClass, int]) -> ResourceClass | None:
     classes = [c for group in bundle.groups for c in group.resources if c in rare]
     found = min(classes, key=lambda class_: rare[class_], default=None)
     return found if found is not None and rare[found] <= FEW else None
 
 
-def _walk(terms: Terms, walk: Walk, bundle: Bundle, along: ResourceClass | None) -> str:
+def _walk(
+    terms: Terms,
+    walk: Walk,
+    bundle: Bundle,
+    along: ResourceClass | None,
+    least: Mapping[ResourceClass, int],
+) -> str:
     conditions = [c for group in bundle.groups for c in _tree_meets(terms, bundle, group)]
     conditions += [*terms.capable("i.provider", bundle.root), "true"]
     table = f"(SELECT p.key AS provider, p.* FROM {terms.schema}.provider p)"
@@ -88,7 +110,8 @@ def _walk(terms: Terms, walk: Walk, bundle: Bundle, along: ResourceClass | None)
     class_ = terms.arguments.add(along, "text")
     roots = (
         f"SELECT DISTINCT v.root AS provider FROM {terms.schema}.inventory v"
-        f" WHERE v.class_ = {class_} AND v.open AND v.room > 0 LIMIT {FEW}"
+        f" WHERE v.class_ = {class_} AND v.open AND v.room > 0"
+        f" AND v.room >= {terms.arguments.add(least[along], 'bigint')} LIMIT {FEW}"
     )
     joined = f"SELECT i.* FROM ({roots}) d JOIN {table} i USING (provider)"
     return walk.among(f"({joined} WHERE {' AND '.join(tops)})", conditions)
@@ -134,10 +157,16 @@ def _or_pooled(terms: Terms, group: RequestGroup, own: Sequence[str], pool: Sequ
     if "false" in pool:
         return mine
     return f"""({mine} OR (
-        SELECT true FROM {terms.schema}.provider t
-        JOIN {terms.schema}.group_member m ON m.provider = t.key
-        JOIN pool v ON v.group_ = m.group_
-        WHERE t.root = i.provider AND NOT t.deleted AND {" AND ".join(pool)} LIMIT 1
+        (SELECT true FROM pool LIMIT 1) AND (
+            SELECT true FROM {terms.schema}.provider t
+            WHERE t.root = i.provider AND NOT t.deleted AND (
+                SELECT true FROM {terms.schema}.group_member m
+                WHERE m.provider = t.key AND (
+                    SELECT true FROM pool v
+                    WHERE v.group_ = m.group_ AND {" AND ".join(pool)} LIMIT 1
+                ) LIMIT 1
+            ) LIMIT 1
+        )
     ))"""
 
 
@@ -199,10 +228,7 @@ def _links(terms: Terms) -> str:
 
 def _members(terms: Terms, bundle: Bundle, part: int) -> list[str]:
     """Return the members of the bundle's trees that could be chosen."""
-    least: dict[ResourceClass, int] = {}
-    for group in bundle.groups:
-        for class_, number in group.resources.items():
-            least[class_] = min(number, least.get(class_, number))
+    least = _least(bundle.groups)
     offers = " OR ".join(
         f"(v.class_ = {terms.arguments.add(class_, 'text')}"
         f" AND v.room >= {terms.arguments.add(number, 'bigint')})"

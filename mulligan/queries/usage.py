@@ -27,9 +27,6 @@ _NAMES = {
     "class": "SELECT s.key",
 }
 
-_WORK_MEMORY = "64MB"
-"""What sorting every hold of a region takes, in part."""
-
 _PATIENCE = 30.0
 """Seconds that a sum over a whole region with a million holds may take."""
 
@@ -87,7 +84,6 @@ async def summarize(
             where.append(f" AND {condition.replace('$$', f'${len(arguments)}::text')}")
     query = _summary(by, joined, "".join(where))
     async with database.snapshot() as snapshot:
-        await snapshot.connection.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
         rows = await snapshot.fetch(query, *arguments, deadline=_PATIENCE)
     return [
         UsageRow(

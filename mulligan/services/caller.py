@@ -74,7 +74,8 @@ class WireCodec(ProtoCodec):
     def decode(self, data: bytes, message_type: Any) -> Any:
         """Return the message, with its wire form beside it."""
         message = message_type.FromString(data)
-        object.__setattr__(message, _WIRE, data)
+        if hasattr(message, "request_id"):
+            setattr(message, _WIRE, data)
         return message
 
 

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpclib.config import Configuration
+from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.events import RecvRequest, listen
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
@@ -164,7 +165,8 @@ def _server(services: list[Any], health: ServiceStatus) -> Server:
     limits = Configuration(
         http2_connection_window_size=4 * 1024 * 1024, http2_stream_window_size=1024 * 1024
     )
-    return Server(extended, codec=WireCodec(), config=limits)
+    details = ProtoStatusDetailsCodec()
+    return Server(extended, codec=WireCodec(), status_details_codec=details, config=limits)
 
 
 def _pool() -> DescriptorPool:
