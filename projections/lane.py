@@ -23,6 +23,10 @@ BATCH_EVENTS = 2_000
 """About so many events are folded at once, so that other tasks get their turn."""
 
 
+REST_S = 0.03
+"""Folding begins at most this often: a busy log is folded in fewer and larger batches."""
+
+
 class Dropped(Exception):
     """The schema of a read model is gone."""
 
@@ -120,9 +124,11 @@ class Lane:
         """Fold until cancelled; raise what the log or Postgres cannot recover from by itself."""
         async with aclosing(self._log.tail(self.place.seq, self.place.chain)) as batches:
             async for batch in batches:
+                next_at = anyio.current_time() + REST_S
                 for part in slices(batch):
                     async with self._turn:
                         await self._fold(part)
+                await anyio.sleep_until(next_at)
 
     async def admit(self, connection: Connection, model: ReadModel, place: Place) -> None:
         """Bring a read model from ``place`` up to the lane and into it; raise as advance_one."""

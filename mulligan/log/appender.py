@@ -102,6 +102,7 @@ class Appender:
     ) -> None:
         self.writer = new_id()
         self.lost_races = 0
+        self.linger: Callable[[], float] = lambda: 0.0
         self.transactions = 0
         self._store = store
         self._view = view
@@ -163,12 +164,21 @@ class Appender:
                 if not self._queue:
                     self._work.clear()
                     await self._work.wait()
+                await self._linger()
                 await self._take_turn()
                 batch = self._collect()
                 if batch.taken:
                     await self._append(batch)
         except Exception as error:
             self._view.halt(error)
+
+    async def _linger(self) -> None:
+        """Let more commits come, where the process knows that they will: an entry costs everybody.
+
+        Every process of the region reads every entry, so few large ones are cheaper than many.
+        """
+        if (seconds := self.linger()) > 0:
+            await asyncio.sleep(seconds)
 
     async def _take_turn(self) -> None:
         while (delay := self._turns.delay(self._clock())) > 0:

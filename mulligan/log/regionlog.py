@@ -118,6 +118,10 @@ class RegionLog:
         """Return a commit of the recent past by its id."""
         return self._view.window.find(commit)
 
+    def linger_while(self, seconds: Callable[[], float]) -> None:
+        """Wait so long for company before each append, as ``seconds`` says then; 0 goes at once."""
+        self._appender.linger = seconds
+
     def covers(self, since: datetime) -> bool:
         """Tell whether every entry written at ``since`` or later is in memory."""
         return self._view.window.covers(since)

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 Body = Callable[["Parts"], Awaitable[None]]
 
 _RETRY_S = 0.3
+_BUSY = 12
+_LINGER_S = 0.006
+"""A busy process appends at most so often: fewer and larger entries, for all that read them."""
 _LEAVE_S = 1.0
 
 
@@ -66,6 +69,7 @@ class Runtime:
 
     def __init__(self, config: Config, service: str, address: str) -> None:
         self.config = config
+        self.in_flight: Callable[[], int] = lambda: 0
         self.service = service
         self.region = RegionName(config.region)
         self.instance = f"{service}-{os.getpid()}-{new_id()[-8:]}"
@@ -122,6 +126,7 @@ class Runtime:
         async with AsyncExitStack() as stack:
             etcd = await stack.enter_async_context(Etcd(settings))
             event_log = await stack.enter_async_context(EtcdLog.open(etcd, self.region))
+            event_log.linger_while(self._linger)
             database = await stack.enter_async_context(Database(str(config.postgres.dsn)))
             models = ReadModels(database)
             commands = Commands(event_log, models, models, clock=utc_now)
@@ -149,6 +154,10 @@ class Runtime:
                 registration=registration,
                 membership=membership,
             )
+
+    def _linger(self) -> float:
+        """Wait a moment for company when many calls are under way: most of them append."""
+        return _LINGER_S if self.in_flight() >= _BUSY else 0.0
 
     async def leave_catalog(self) -> None:
         """Tell everybody to call other instances; our lease stays, for what we have to finish."""

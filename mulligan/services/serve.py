@@ -119,6 +119,7 @@ async def serve(name: str, config: Config) -> None:
     runtime = Runtime(config, name, str(address))
     made = _MAKERS[name](runtime)
     gate = Gate(runtime, config.limits.deadline_s)
+    runtime.in_flight = lambda: gate.in_flight
     health = ServiceStatus()
     health.set(False)
     services = [s for s in (made.service, Catalog(runtime)) if s is not None]
