@@ -25,7 +25,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     """How the allocations were found, so that the decision can be run again.
 
     The read model stood at entry ``at``, ``now`` was the time, and the search looked at the first
-    ``breadth`` providers or trees that could do. ``rejected`` are the providers that others had
+    ``breadth`` providers or trees that could do. Its candidate number ``rank`` (from 0) was taken:
+    those that ask the same at the same time share a search. ``rejected`` are the providers that others had
     taken meanwhile, ``conflicts`` how often that happened.
     """
 
@@ -35,6 +36,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     considered: int
     conflicts: int = 0
     breadth: int = 0
+    rank: int = 0
     now: datetime | None = None
     request: ClaimRequest | None = None
     rejected: tuple[ProviderId, ...] = ()

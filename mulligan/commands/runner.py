@@ -2,22 +2,25 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import anyio
 import msgspec
 
-from mulligan.commands.states import ABSENT, Known, StateCache, StateSource
+from mulligan.commands.states import ABSENT, Known, Loaded, StateCache, StateSource
 from mulligan.errors import AlreadyExists, Conflict, MulliganError
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit, EventRecord
 from mulligan.handlers.decision import Change, Command
 from mulligan.log.protocol import EventLog, Fence, ReadSet
-from mulligan.model import CommitId, Position, Seq, StreamId
+from mulligan.model import CommitId, Position, Seq, StreamId, stream_key
 
 ATTEMPTS = 12
 """A command that somebody keeps overtaking is given up, with Conflict, after this many tries."""
+
+AHEAD = timedelta(minutes=1)
+"""A request id may be so far ahead of this process's clock."""
 
 _READ_ROUNDS = 100
 """A cold tree is read level by level, in as many rounds as it is deep."""
@@ -169,14 +172,26 @@ class Commands:
         found = self._recent(request)
         if found is not None:
             return found
-        made_at = _time_of(request.id)
-        if self.log.covers(made_at or datetime.min.replace(tzinfo=UTC)):
+        if self._is_new(request.id):
             return None
         earlier = await self._index.find_commit(request.id)
         if earlier is None:
             return None
         _require_same(request, earlier.digest)
         return Outcome(position=Position(self.log.region, earlier.seq), repeat=True)
+
+    def _is_new(self, commit: CommitId) -> bool:
+        """Whether an id that is not in the log's memory was never used.
+
+        Ids that lie more than ``AHEAD`` in the future are refused where they come in, so whatever
+        was made under this one was made no earlier than that before the time in it.
+        """
+        made_at = _time_of(commit) or datetime.min.replace(tzinfo=UTC) + AHEAD
+        return self.log.find(commit) is None and self.log.covers(made_at - AHEAD)
+
+    def learn(self, states: Mapping[StreamId, Loaded]) -> None:
+        """Take in states that were read anyway, so that deciding on them needs no other look."""
+        self._states.learn(states)
 
     def _recent(self, request: Request) -> Outcome | None:
         found = self.log.find(request.id)
@@ -189,7 +204,7 @@ class Commands:
         self, command: Command, request: Request, versions: Mapping[StreamId, int]
     ) -> _Decision | Outcome:
         """Return what to append, or where the request stands when there is nothing to append."""
-        states = await self._load(command)
+        states = await self._load(command, request.id)
         # From here to the append nothing awaits: what is read is exact at the head.
         recent = self._recent(request)
         if recent is not None:
@@ -222,7 +237,11 @@ class Commands:
         self._states.push(commit, made)
         return _Decision(commit, read)
 
-    async def _load(self, command: Command) -> dict[StreamId, tuple[Known, Sequence[CommitId]]]:
+    async def _load(
+        self, command: Command, made: CommitId
+    ) -> dict[StreamId, tuple[Known, Sequence[CommitId]]]:
+        """Return what a command reads; what it makes, under its own new id, is not there yet."""
+        new = self._is_new(made)
         for _ in range(_READ_ROUNDS):
             states: dict[StreamId, tuple[Known, Sequence[CommitId]]] = {}
             missing: list[StreamId] = []
@@ -230,6 +249,9 @@ class Commands:
             while wanted:
                 for stream in wanted:
                     found = self._states.foremost(stream)
+                    if found is None and new and stream_key(stream) == made:
+                        self._states.assume_absent(stream)
+                        found = ABSENT, ()
                     if found is None:
                         missing.append(stream)
                     else:
@@ -297,6 +319,12 @@ def _require_same(request: Request, digest: str) -> None:
         raise AlreadyExists(
             f"request id {request.id} was used for another request; use a new id for each"
         )
+
+
+def is_ahead(commit: CommitId, now: datetime) -> bool:
+    """Whether the time in a UUIDv7 lies further ahead than clocks may differ."""
+    made_at = _time_of(commit)
+    return made_at is not None and made_at > now + AHEAD
 
 
 def _time_of(commit: CommitId) -> datetime | None:

@@ -100,12 +100,23 @@ class StateCache:
         missing = {s for s in streams if s not in self._known}
         if not missing:
             return
-        loaded = await self._source.load(missing)
-        for stream in missing:
+        self.learn(await self._source.load(missing))
+
+    def learn(self, loaded: Mapping[StreamId, Loaded]) -> None:
+        """Take in what a read model has; raise Unavailable when it is too far behind."""
+        for stream, found in loaded.items():
             if stream not in self._known:
-                known = self._known[stream] = self._forward(stream, loaded[stream])
+                known = self._known[stream] = self._forward(stream, found)
                 self.latest = max(self.latest, known.updated_at or self.latest)
-        while len(self._known) > max(self._limit, len(missing)):
+        self._trim(len(loaded))
+
+    def assume_absent(self, stream: StreamId) -> None:
+        """Take in a stream that is known to have no event yet."""
+        self._known.setdefault(stream, ABSENT)
+        self._trim(1)
+
+    def _trim(self, least: int) -> None:
+        while len(self._known) > max(self._limit, least):
             self._known.popitem(last=False)
 
     def get(self, stream: StreamId) -> Known | None:

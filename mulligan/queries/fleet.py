@@ -4,7 +4,7 @@ For groups that one provider meets alone, the first providers that do; for what 
 the first trees that could, with their pools. ``mulligan.placement`` solves on what comes of it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,6 +18,7 @@ from mulligan.placement.fleet import Node, Space
 from mulligan.queries.bundles import Bundle, bundles
 from mulligan.queries.database import Database, Reads, Record, Snapshot
 from mulligan.queries.fork import Fork, laid, snapshot_of
+from mulligan.queries.states import Loaded as State
 from mulligan.queries.states import decoder
 from mulligan.queries.terms import FLEET, Arguments, Terms
 from mulligan.queries.trees import Forest
@@ -33,12 +34,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A space of the read model at entry ``seq``.
 
     ``complete`` when all that could matter is in it; ``considered`` counts what is to be tried.
+    ``states`` are the providers as they stood there, with their versions.
     """
 
     space: Space
     complete: bool
     seq: Seq
     considered: int
+    states: Mapping[ProviderId, State]
 
 
 async def load_space(
@@ -125,6 +128,8 @@ class _Search:
         decode = decoder(Provider)
         nodes: list[Node] = []
         tried: list[tuple[bool, int, ProviderId]] = []
+        states: dict[ProviderId, State] = {}
+        seq = Seq(rows[0]["seq"])
         found = [0] * (len(self._alone) + len(self.bundles))
         for row in rows:
             if row["key"] is None:
@@ -132,6 +137,9 @@ class _Search:
             groups = frozenset(GroupId(group) for group in row["groups"])
             node = Node(provider=decode(row["state"]), groups=groups)
             nodes.append(node)
+            states[node.provider.id] = State(
+                row["version"], node.provider, seq, row["created_at"], row["updated_at"]
+            )
             for part in row["parts"]:
                 found[part] += 1
             if row["tried"]:
@@ -141,8 +149,9 @@ class _Search:
         return Loaded(
             space=Space(nodes, [provider for _, _, provider in tried], types),
             complete=whole and all(count < self._breadth for count in found),
-            seq=Seq(rows[0]["seq"]),
+            seq=seq,
             considered=len(tried),
+            states=states,
         )
 
 
@@ -163,7 +172,7 @@ def _gathering(schema: str, ctes: Sequence[str], named: str, *, with_trees: bool
             SELECT a.ancestor FROM wanted w JOIN {schema}.ancestor a ON a.provider = w.provider
         )
         SELECT c.seq, f.* FROM mulligan.projection c LEFT JOIN (
-            SELECT p.key, p.shuffle, p.state,
+            SELECT p.key, p.shuffle, p.state, p.version, p.created_at, p.updated_at,
                 ARRAY(
                     SELECT m.group_ FROM {schema}.group_member m WHERE m.provider = p.key
                 ) AS groups,

@@ -31,7 +31,7 @@ RANKED = 256
 BUDGET = 50_000
 """Steps of a search, some half a second at most; one that needs more is given up."""
 
-_SMALL = 100
+_SMALL = 300
 _SPARE = 8
 _WIDER = 8
 _TIMED = 256

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import msgspec
 from grpclib.encoding.proto import ProtoCodec
 
-from mulligan.commands.runner import Request
+from mulligan.commands.runner import Request, is_ahead
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.envelope import Actor
 from mulligan.handlers import roles
-from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id
+from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id, utc_now
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +91,10 @@ def request_of(message: Mutation) -> Request:
         request_id = message.request_id = new_id()
     if not is_uuid(request_id):
         raise InvalidArgument("request_id", f"{request_id!r} is not a UUID in lower case")
+    if is_ahead(CommitId(request_id), utc_now()):
+        raise InvalidArgument(
+            "request_id", "its time lies more than a minute ahead; set the clock of your machine"
+        )
     who = caller()
     digest = hashlib.sha256(f"{type(message).__name__}/{who.account}/{who.project}/".encode())
     digest.update(wire_of(message))

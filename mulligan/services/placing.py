@@ -18,7 +18,7 @@ from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
 from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit
-from mulligan.model import ClaimId, ProviderId, Seq
+from mulligan.model import ClaimId, ProviderId, Seq, stream_id
 from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
@@ -30,6 +30,7 @@ from mulligan.services.claim_views import ClaimViews, require_consumer
 from mulligan.services.form import MAX_ALLOCATIONS, read_request
 from mulligan.services.objects import identify, identify_all
 from mulligan.services.reading import page_of, wait_for
+from mulligan.services.searching import SharedSearches, shareable
 from mulligan.services.showing import candidate_shown, summaries, why_not_shown
 
 MAX_CANDIDATES = 10_000
@@ -40,6 +41,8 @@ _NOTICE = 3600
 
 class Placing(ClaimViews):
     """Claims and reservations."""
+
+    _searches: SharedSearches
 
     async def list_candidates(self, message: v1.ListCandidatesRequest) -> v1.ListCandidatesResponse:
         """Answer ranked ways to meet a request, or why there is none."""
@@ -97,11 +100,17 @@ class Placing(ClaimViews):
         considered = conflicts = 0
         seen = Seq(0)
         found: Proposal | None = None
+        rank = 0
+        database = self._rt.parts.database
+        shared = shareable(wanted)
         for _ in range(_ROUNDS):
             head = self._commands.position().seq
             now = self._commands.now()
-            if found is None:
-                database = self._rt.parts.database
+            if shared:
+                share, seed = await self._searches.find(database, wanted, now, seed)
+                found, rank = share.proposal, share.rank
+                considered += found.considered
+            elif found is None:
                 found = await find(database, wanted, now, seed=seed, rejected=rejected)
                 considered += found.considered
             if not found.candidates:
@@ -118,18 +127,33 @@ class Placing(ClaimViews):
                 considered=considered,
                 conflicts=conflicts,
                 breadth=found.breadth,
+                rank=rank,
                 now=now,
                 request=wanted,
                 rejected=tuple(rejected),
             )
+            command = taking(draft, wanted, found, search)
             try:
-                await self._commands.execute(taking(draft, wanted, found, search), request)
+                self._learn(command, found)
+                await self._commands.execute(command, request)
                 return
             except DoesNotFit as lost:
-                rejected[lost.provider] = None
                 conflicts += 1
+                if shared:
+                    continue
+                rejected[lost.provider] = None
             found = await _next(wanted, found, rejected)
         raise Exhausted(f"others took each of {_ROUNDS} choices first; try again", retry_after=0.5)
+
+    def _learn(self, command: claims.MakeClaim, found: Proposal) -> None:
+        """Let the command be decided on the states that the search has read anyway."""
+        states = {}
+        for allocation in command.allocations:
+            state = found.loaded.states[allocation.provider]
+            for one in (allocation.provider, *state.state.ancestors):
+                if one in found.loaded.states:
+                    states[stream_id("provider", one)] = found.loaded.states[one]
+        self._commands.learn(states)
 
     async def _refuse(self, wanted: ClaimRequest, found: Proposal) -> NoReturn:
         why = await reasons(self._rt.parts.database, wanted, found.start, found.end)
@@ -216,8 +240,8 @@ async def _next(
 def taking(
     draft: claims.MakeClaim, wanted: ClaimRequest, found: Proposal, search: Search
 ) -> claims.MakeClaim:
-    """Return the command that takes the first candidate; a start that is now stays now."""
-    candidate: Candidate = found.candidates[0]
+    """Return the command that takes a candidate; a start that is now stays now."""
+    candidate: Candidate = found.candidates[search.rank]
     at_once = wanted.span.duration is None and wanted.span.start is None
     end = found.end
     start = None if at_once else found.start

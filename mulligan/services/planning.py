@@ -257,13 +257,14 @@ class Planning(ClaimViews):
             _searched_from(made, search),
             made.end,
             seed=search.seed,
+            limit=search.rank + 1,
             rejected=search.rejected,
             fork=fork,
             breadth=search.breadth,
         )
         group = search.request.groups[0]
         counts = await why_not(database, group, found.start, found.end, fork=fork)
-        candidate = found.candidates[0] if found.candidates else None
+        candidate = found.candidates[search.rank] if len(found.candidates) > search.rank else None
         same = candidate is not None and _same(candidate, made)
         names = await self._provider_names(search.rejected)
         return v1.ExplainClaimResponse(

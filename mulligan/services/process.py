@@ -1,5 +1,6 @@
 """The process around a service: logging, the event loop, and how it ends."""
 
+import gc
 import logging
 import sys
 
@@ -11,10 +12,14 @@ from mulligan.services.serve import serve
 
 log = logging.getLogger(__name__)
 
+GC_THRESHOLDS = (20_000, 20, 100)
+"""States of streams are many and hold no cycles: to walk them all is a pause for every caller."""
+
 
 def run(name: str, config: Config) -> int:
     """Run one service to its end and return the exit code."""
     logs.set_up(name, config.log.level, config.log.format)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         uvloop.run(serve(name, config))
     except KeyboardInterrupt:

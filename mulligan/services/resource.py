@@ -25,6 +25,7 @@ from mulligan.services.planning import Planning
 from mulligan.services.quotas import Quotas
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Runtime
+from mulligan.services.searching import SharedSearches
 
 UPDATABLE = frozenset(
     {"attributes", "inventories", "capabilities", "shares", "distances", "turnaround", "parent"}
@@ -37,6 +38,7 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
+        self._searches = SharedSearches(lambda: runtime.in_flight())
 
     @property
     def _commands(self) -> Commands:
