@@ -1,8 +1,8 @@
 """Searches for the same thing at the same time are made once; each asker takes another candidate.
 
 Many claims of one form arrive together: a batch of nodes, a burst of tenants. They would all ask
-Postgres the same. The first of them asks for as many candidates as there are askers, and those who
-come within a moment take the next ones.
+Postgres the same. So a search is for as many candidates as asked for the same the last time, and
+those who come within a moment take the next ones.
 """
 
 from collections import OrderedDict
@@ -42,6 +42,7 @@ class _Batch:
         self.seed = 0
         self.until = 0.0
         self.taken = 0
+        self.asked = 1
 
     @property
     def found_nothing(self) -> bool:
@@ -62,21 +63,23 @@ class SharedSearches:
         key = _encode(request)
         batch = self._batches.get(key)
         while batch is not None and not batch.ready.is_set():
+            batch.asked += 1
             await batch.ready.wait()
             if batch.found_nothing:
                 assert batch.proposal is not None
                 return Share(proposal=batch.proposal, rank=0), batch.seed
             batch = self._batches.get(key)
         if batch is None or self._over(batch):
+            limit = 1 if batch is None else max(1, min(MOST, batch.asked, self._asking()))
             batch = self._batches[key] = _Batch()
+            self._batches.move_to_end(key)
             batch.seed = seed
             try:
-                limit = max(1, min(MOST, self._asking()))
                 proposal = await find(database, request, now, seed=seed, limit=limit)
                 batch.proposal = proposal
                 batch.until = anyio.current_time() + FRESH_S
             finally:
-                if batch.proposal is None or not batch.proposal.candidates:
+                if batch.proposal is None or batch.found_nothing:
                     self._batches.pop(key, None)
                 batch.ready.set()
             while len(self._batches) > KEPT:
@@ -84,6 +87,7 @@ class SharedSearches:
         assert batch.proposal is not None
         rank = batch.taken
         batch.taken += 1
+        batch.asked += 1
         return Share(proposal=batch.proposal, rank=rank), batch.seed
 
     def _over(self, batch: _Batch) -> bool:
