@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from mulligan.errors import Unavailable
-from mulligan.events.request import ClaimRequest
+from mulligan.events.request import ClaimRequest, RequestGroup
 from mulligan.handlers.distance import DistanceType
 from mulligan.handlers.provider import Provider
 from mulligan.model import GroupId, ProviderId, Seq
@@ -20,7 +20,7 @@ from mulligan.queries.database import Database, Reads, Record, Snapshot
 from mulligan.queries.fork import Fork, laid, snapshot_of
 from mulligan.queries.states import Loaded as State
 from mulligan.queries.states import decoder
-from mulligan.queries.terms import FLEET, Arguments, Terms
+from mulligan.queries.terms import FLEET, Arguments, Terms, scarcest
 from mulligan.queries.trees import Forest
 from mulligan.queries.walks import Narrowing, Walk, narrowest, narrowings, pick, place_of
 
@@ -70,6 +70,42 @@ async def load_space(
         async with snapshot_of(database) as snapshot:
             return await search.run(snapshot, FLEET)
     return await search.run(database, FLEET)
+
+
+async def load_sample(
+    database: Database | Snapshot, group: RequestGroup, *, limit: int = 64, fork: Fork | None = None
+) -> Space:
+    """Return some providers that offer what a group asks for, whatever keeps it from them.
+
+    Half of them may be claimed and half are cordoned, those with the most room first.
+    """
+    if fork is not None:
+        async with laid(database, fork) as (snapshot, schema):
+            return await _sample(snapshot, schema, group, limit)
+    return await _sample(database, FLEET, group, limit)
+
+
+async def _sample(reads: Reads, schema: str, group: RequestGroup, limit: int) -> Space:
+    arguments = Arguments()
+    half = arguments.add(limit // 2, "bigint")
+    class_ = arguments.add(scarcest(group.resources) if group.resources else "", "text")
+    halves = [
+        f"(SELECT 0 AS part, i.provider FROM {schema}.inventory i"
+        f" WHERE i.class_ = {class_} AND {which} ORDER BY i.room DESC, i.shuffle LIMIT {half})"
+        for which in ("i.open", "NOT i.open")
+    ]
+    ctes = [f"pick AS MATERIALIZED ({' UNION ALL '.join(halves)})"]
+    named = arguments.add(sorted(_named(ClaimRequest(groups=(group,)))), "text[]")
+    rows = await reads.fetch(_gathering(schema, ctes, named, with_trees=False), *arguments.values)
+    found = [row for row in rows if row["key"] is not None]
+    nodes = [_node(row) for row in found]
+    order = [node.id for row, node in zip(found, nodes, strict=True) if row["tried"]]
+    return Space(nodes, order)
+
+
+def _node(row: Record) -> Node:
+    groups = frozenset(GroupId(group) for group in row["groups"])
+    return Node(provider=decoder(Provider)(row["state"]), groups=groups)
 
 
 class _Search:
@@ -125,7 +161,6 @@ class _Search:
         return _gathering(schema, ctes, named, with_trees=bool(self.bundles)), arguments
 
     def _loaded(self, rows: Sequence[Record], types: dict[str, tuple[str, ...]]) -> Loaded:
-        decode = decoder(Provider)
         nodes: list[Node] = []
         tried: list[tuple[bool, int, ProviderId]] = []
         states: dict[ProviderId, State] = {}
@@ -134,8 +169,7 @@ class _Search:
         for row in rows:
             if row["key"] is None:
                 continue
-            groups = frozenset(GroupId(group) for group in row["groups"])
-            node = Node(provider=decode(row["state"]), groups=groups)
+            node = _node(row)
             nodes.append(node)
             states[node.provider.id] = State(
                 row["version"], node.provider, seq, row["created_at"], row["updated_at"]

@@ -18,8 +18,8 @@ from mulligan.placement.earliest import When, earliest
 from mulligan.placement.fleet import Space
 from mulligan.placement.nearest import Miss, nearest_misses
 from mulligan.placement.solver import Candidate, Found, solve
-from mulligan.queries.database import Database
-from mulligan.queries.fleet import Loaded, load_space
+from mulligan.queries.database import Database, Snapshot
+from mulligan.queries.fleet import Loaded, load_sample, load_space
 from mulligan.queries.fork import Fork
 from mulligan.queries.why_not import WhyNot, why_not
 
@@ -75,7 +75,7 @@ class Reasons(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find(
-    database: Database,
+    database: Database | Snapshot,
     request: ClaimRequest,
     now: datetime,
     *,
@@ -120,7 +120,7 @@ def window_of(request: ClaimRequest, now: datetime) -> tuple[datetime, datetime 
 
 
 async def find_at(
-    database: Database,
+    database: Database | Snapshot,
     request: ClaimRequest,
     start: datetime,
     end: datetime | None,
@@ -200,7 +200,7 @@ def first_breadth(request: ClaimRequest, limit: int) -> int:
 
 
 async def when_fits(
-    database: Database,
+    database: Database | Snapshot,
     request: ClaimRequest,
     not_before: datetime,
     *,
@@ -250,7 +250,7 @@ async def when_fits(
 
 
 async def reasons(
-    database: Database,
+    database: Database | Snapshot,
     request: ClaimRequest,
     start: datetime,
     end: datetime | None,
@@ -269,7 +269,7 @@ async def reasons(
 
 
 async def _failing(
-    database: Database,
+    database: Database | Snapshot,
     request: ClaimRequest,
     start: datetime,
     end: datetime | None,
@@ -283,34 +283,34 @@ async def _failing(
 
 
 async def _nearest(
-    database: Database,
+    database: Database | Snapshot,
     group: RequestGroup,
     start: datetime,
     end: datetime | None,
     fork: Fork | None,
 ) -> tuple[Miss, ...]:
-    """Look among those that lack only time; if there is none, among all that offer the classes."""
+    """Look among those that lack nothing but time, and among all that offer the classes."""
     alone = msgspec.structs.replace(group, count=1)
-    bare = RequestGroup(name=group.name, resources=group.resources)
     names = await _group_names(database, group)
-    for looked_for in (alone, bare):
-        loaded = await load_space(
-            database,
-            ClaimRequest(groups=(looked_for,)),
-            start,
-            end,
-            seed=0,
-            breadth=64,
-            fork=fork,
-            any_time=True,
-        )
-        found = nearest_misses(alone, loaded.space, start, end, names=names)
+    timely = await load_space(
+        database,
+        ClaimRequest(groups=(alone,)),
+        start,
+        end,
+        seed=0,
+        breadth=64,
+        fork=fork,
+        any_time=True,
+    )
+    spaces = [timely.space, await load_sample(database, group, fork=fork)]
+    for space in spaces:
+        found = nearest_misses(alone, space, start, end, names=names)
         if found:
             return found
     return ()
 
 
-async def _group_names(database: Database, group: RequestGroup) -> dict[GroupId, str]:
+async def _group_names(database: Database | Snapshot, group: RequestGroup) -> dict[GroupId, str]:
     ids = [*group.groups.forbid, *(g for choice in group.groups.any_of for g in choice)]
     if not ids:
         return {}
@@ -323,7 +323,7 @@ async def _group_names(database: Database, group: RequestGroup) -> dict[GroupId,
 
 
 async def _ties(
-    database: Database,
+    database: Database | Snapshot,
     request: ClaimRequest,
     start: datetime,
     end: datetime | None,

@@ -249,21 +249,21 @@ class Planning(ClaimViews):
                 claim=answer.claim,
                 text="its providers were named by its maker; nothing was searched",
             )
-        database = self._rt.parts.database
-        fork = await fork_at(database, Seq(search.at))
-        found = await find_at(
-            database,
-            search.request,
-            _searched_from(made, search),
-            made.end,
-            seed=search.seed,
-            limit=search.rank + 1,
-            rejected=search.rejected,
-            fork=fork,
-            breadth=search.breadth,
-        )
-        group = search.request.groups[0]
-        counts = await why_not(database, group, found.start, found.end, fork=fork)
+        async with self._rt.parts.database.snapshot() as moment:
+            fork = await fork_at(moment, Seq(search.at))
+            found = await find_at(
+                moment,
+                search.request,
+                _searched_from(made, search),
+                made.end,
+                seed=search.seed,
+                limit=search.rank + 1,
+                rejected=search.rejected,
+                fork=fork,
+                breadth=search.breadth,
+            )
+            group = search.request.groups[0]
+            counts = await why_not(moment, group, found.start, found.end, fork=fork)
         candidate = found.candidates[search.rank] if len(found.candidates) > search.rank else None
         same = candidate is not None and _same(candidate, made)
         names = await self._provider_names(search.rejected)

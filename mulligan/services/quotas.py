@@ -50,7 +50,8 @@ class Quotas(ClaimViews):
             at = self._commands.position().seq
             database = self._rt.parts.database
             await wait_until(database, ("claims", "iam"), at)
-            found = await baseline(database, await project_tree(database, project))
+            tree = await project_tree(database, project)
+            found = await baseline(database, tree, self._commands.now())
             command = msgspec.structs.replace(command, baseline=found)
         versions = {stream: parse.version(message.etag)}
         await self._commands.execute(command, request, versions=versions)
