@@ -32,7 +32,7 @@ BUDGET = 50_000
 """Steps of a search, some half a second at most; one that needs more is given up."""
 
 _SMALL = 300
-_SPARE = 8
+_SPARE = 4
 _WIDER = 8
 _TIMED = 256
 _MOST = 20_000
