@@ -26,8 +26,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
     The read model stood at entry ``at``, ``now`` was the time, and the search looked at the first
     ``breadth`` providers or trees that could do. Its candidate number ``rank`` (from 0) was taken:
-    those that ask the same at the same time share a search. ``rejected`` are the providers that others had
-    taken meanwhile, ``conflicts`` how often that happened.
+    those that ask the same at the same time share a search. ``rejected`` are the providers that
+    others had taken meanwhile, ``conflicts`` how often that happened.
     """
 
     at: int
