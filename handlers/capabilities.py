@@ -3,7 +3,9 @@
 A capability says yes or no. Sizes and counts are inventories. What is not here is ``custom.*``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from mulligan.events.request import CapabilityDemand
 
 STANDARD: Mapping[str, str] = {
     "boot.bios": "Boots in legacy BIOS mode",
@@ -64,3 +66,15 @@ STANDARD: Mapping[str, str] = {
     "storage.self_encrypting": "Self-encrypting disks",
     "storage.ssd": "Solid-state disks",
 }
+
+
+def has(capabilities: Iterable[str], demand: CapabilityDemand) -> bool:
+    """Whether the capabilities meet the demand."""
+    if not (demand.require or demand.forbid or demand.any_of):
+        return True
+    own = frozenset(capabilities)
+    return (
+        own.issuperset(demand.require)
+        and own.isdisjoint(demand.forbid)
+        and not any(own.isdisjoint(choice) for choice in demand.any_of)
+    )

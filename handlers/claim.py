@@ -15,6 +15,7 @@ from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events import claim as ev
 from mulligan.events.claim import Allocation, Search
 from mulligan.handlers import machine_release, names, provider, quota
+from mulligan.handlers.capabilities import has
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.provider import Provider
 from mulligan.model import (
@@ -265,6 +266,7 @@ class MakeClaim(Command, frozen=True, kw_only=True):
         if not self.allocations:
             raise InvalidArgument("allocations", "a claim needs at least one allocation")
         quota.check_lease(states, self.project, start, self.end)
+        self._check_capabilities(states)
         taking, allocations = take(states, self.claim, self.allocations, start, self.end)
         made = ev.ClaimMade(
             claim=self.claim,
@@ -286,6 +288,21 @@ class MakeClaim(Command, frozen=True, kw_only=True):
             states, self.project, self.claim, amounts_of(self.allocations), start, self.end
         )
         return changes + taking
+
+
+    def _check_capabilities(self, states: States) -> None:
+        """Raise DoesNotFit where a provider that was found has lost a capability meanwhile."""
+        if self.search is None or self.search.request is None:
+            return
+        demands = {g.name: g.capabilities for g in self.search.request.groups if g.single_provider}
+        for allocation in self.allocations:
+            demand = demands.get(allocation.group)
+            state = provider.claimable(states, allocation.provider)
+            if demand is not None and not has(state.capabilities, demand):
+                raise provider.DoesNotFit(
+                    allocation.provider,
+                    f"provider {state.name} no longer has the capabilities asked for",
+                )
 
 
 def take(

@@ -5,13 +5,14 @@ group without gives only some classes; membership of its root counts for it, and
 suppliers must have between them is not looked at here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
 from mulligan.events.provider import Inventory
 from mulligan.events.request import CapabilityDemand, RequestGroup
 from mulligan.handlers import usage
+from mulligan.handlers.capabilities import has
 from mulligan.handlers.claim import after
 from mulligan.handlers.provider import Provider, capacity
 from mulligan.model import GroupId, ProviderId, ResourceClass
@@ -82,18 +83,6 @@ def room(provider: Provider, class_: ResourceClass, start: datetime, end: dateti
 def formed(inventory: Inventory, amount: int) -> bool:
     """Whether the inventory gives such an amount: within its least and most, in its steps."""
     return inventory.min_unit <= amount <= inventory.max_unit and amount % inventory.step_size == 0
-
-
-def has(capabilities: Iterable[str], demand: CapabilityDemand) -> bool:
-    """Whether the capabilities meet the demand."""
-    if not (demand.require or demand.forbid or demand.any_of):
-        return True
-    own = frozenset(capabilities)
-    return (
-        own.issuperset(demand.require)
-        and own.isdisjoint(demand.forbid)
-        and not any(own.isdisjoint(choice) for choice in demand.any_of)
-    )
 
 
 def memberships(space: Space, node: Node, group: RequestGroup) -> frozenset[GroupId]:

@@ -9,11 +9,12 @@ from itertools import product
 
 from mulligan.errors import InvalidArgument
 from mulligan.events.request import CapabilityDemand, ClaimRequest, RequestGroup
+from mulligan.handlers.capabilities import has
 from mulligan.handlers.provider import capacity
 from mulligan.model import ProviderId, ResourceClass
 from mulligan.placement.distance import Bounds, Distances, bounds
 from mulligan.placement.domain import Budget, Domain, Place, Supply
-from mulligan.placement.eligibility import has, named_tree, room, split, standing
+from mulligan.placement.eligibility import named_tree, room, split, standing
 from mulligan.placement.fleet import Node, Space
 from mulligan.placement.ties import apart
 

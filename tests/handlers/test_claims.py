@@ -1,14 +1,17 @@
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from mulligan.events.claim import Allocation, ClaimEnded, ClaimStarted
+from mulligan.events.claim import Allocation, ClaimEnded, ClaimStarted, Search
 from mulligan.events.provider import CapacityFreed, CapacityTaken
+from mulligan.events.request import CapabilityDemand, ClaimRequest, RequestGroup
 from mulligan.handlers import names
 from mulligan.handlers.claim import EndClaim, MakeClaim, ReleaseClaim, StartClaim
 from mulligan.handlers.operations import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
+from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.model import MAX_AMOUNT, AccountId, ClaimId, CommitId, ProviderId, ResourceClass
 
 from .given import C1, HOUR, MEMORY, MINUTE, NOON, OS, WEB, Given, claim_of, types
@@ -277,3 +280,19 @@ def test_the_next_holder_waits_until_the_machine_is_clean() -> None:
 
 def _deploy(given: Given, claim: str = C1) -> DeployMachine:
     return DeployMachine(claim=ClaimId(claim), image=OS, operation=CommitId(given.fresh("deploy")))
+
+
+def test_a_provider_that_lost_a_capability_since_it_was_found_is_not_taken(given: Given) -> None:
+    asked = ClaimRequest(
+        groups=(
+            RequestGroup(
+                resources={MEMORY: 1}, capabilities=CapabilityDemand(require=("custom.fast",))
+            ),
+        )
+    )
+    found = Search(at=1, policy="random", seed=0, considered=1, request=asked)
+    command = msgspec.structs.replace(claim_of({"p": {MEMORY: 1}}), search=found)
+    with pytest.raises(DoesNotFit, match="no longer has the capabilities"):
+        given.do(command)
+    given.do(UpdateProvider(provider=ProviderId("p"), capabilities=("custom.fast",)))
+    given.do(command)

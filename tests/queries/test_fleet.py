@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from mulligan.config import Dsn
 from mulligan.events.request import CapabilityDemand, ClaimRequest, RequestGroup
+from mulligan.handlers.capabilities import has
 from mulligan.log.memory import MemoryDisk
-from mulligan.placement.eligibility import has, stage
+from mulligan.placement.eligibility import stage
 from mulligan.placement.fleet import Node, Space
 from mulligan.placement.solver import solve
 from mulligan.queries.database import Database
