@@ -11,6 +11,7 @@ from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit
 from mulligan.events.machine import Bmc, Disk, Exchange, Facts, StepObserved
 from mulligan.handlers import actions, claim, enrolment, image, operations
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine
@@ -75,7 +76,7 @@ class Traffic:
         for n in itertools.count():
             self.now += timedelta(seconds=1)
             if len(waiting) >= self._machines // 2:
-                yield claim.ReleaseClaim(claim=waiting.pop(0))
+                yield ReleaseClaim(claim=waiting.pop(0))
                 continue
             one = ClaimId(self._id())
             amounts = {ResourceClass("machine"): 1, ResourceClass("memory"): 2**38}

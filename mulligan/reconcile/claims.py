@@ -17,7 +17,8 @@ from mulligan.errors import MulliganError
 from mulligan.events.claim import ClaimMade, ClaimRescheduled
 from mulligan.events.codec import Codec, UnreadableEvent
 from mulligan.events.envelope import Actor, EventRecord
-from mulligan.handlers.claim import LIVE, Claim, EndClaim, StartClaim, WarnClaim
+from mulligan.handlers.claim import LIVE, Claim
+from mulligan.handlers.claim_ends import EndClaim, StartClaim, WarnClaim
 from mulligan.handlers.decision import Command
 from mulligan.log.protocol import Fence, Fenced, Stored
 from mulligan.model import ClaimId, CommitId, new_id, stream_id, stream_key

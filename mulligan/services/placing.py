@@ -16,6 +16,7 @@ from mulligan.errors import Exhausted, InvalidArgument
 from mulligan.events.claim import Search
 from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import ClaimId, ProviderId, Seq, stream_id
@@ -223,7 +224,7 @@ class Placing(ClaimViews):
         request = request_of(message)
         uuid = await self._claim(message.claim)
         await self._visible(uuid)
-        await self._commands.execute(claims.ReleaseClaim(claim=ClaimId(uuid)), request)
+        await self._commands.execute(ReleaseClaim(claim=ClaimId(uuid)), request)
         return await self._claim_response(uuid)
 
 
@@ -255,7 +256,7 @@ def taking(
 
 def read_notice(message: timedelta | None) -> int:
     """Read how long ahead of its end a claim announces it, in seconds; an hour by default."""
-    return _NOTICE if message is None else int(message.total_seconds())
+    return _NOTICE if message is None else parse.seconds(message, "ending_notice")
 
 
 def _state_name(state: v1.ClaimState) -> str:

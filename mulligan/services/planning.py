@@ -19,6 +19,7 @@ from mulligan.events.quota import QuotaSet
 from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
 from mulligan.handlers import quota
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Change, Command
 from mulligan.handlers.group import Group
 from mulligan.handlers.kinds import KINDS
@@ -194,7 +195,7 @@ class Planning(ClaimViews):
         for number, text in enumerate(message.release):
             uuid = await self._claim(text, f"suppose.release[{number}]")
             await self._visible(uuid)
-            await supposed.run(claims.ReleaseClaim(claim=ClaimId(uuid)))
+            await supposed.run(ReleaseClaim(claim=ClaimId(uuid)))
         for number, one in enumerate(message.quotas):
             field = f"suppose.quotas[{number}]"
             uuid = await identify(self._commands, "project", one.project, f"{field}.project")

@@ -24,8 +24,8 @@ from mulligan.errors import (
     Unavailable,
 )
 from mulligan.handlers.account import CreateProject
-from mulligan.handlers.claim import ReleaseClaim
 from mulligan.handlers.claim_changes import MoveClaim, RescheduleClaim
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.quota import OverQuota, SetQuota, TrackQuota

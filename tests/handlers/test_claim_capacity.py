@@ -25,8 +25,9 @@ from mulligan.events.claim import Allocation
 from mulligan.events.provider import Inventory
 from mulligan.events.quota import Level
 from mulligan.handlers import usage
-from mulligan.handlers.claim import LIVE, EndClaim, MakeClaim, ReleaseClaim, StartClaim, WarnClaim
+from mulligan.handlers.claim import LIVE, MakeClaim
 from mulligan.handlers.claim_changes import MoveClaim, RescheduleClaim, Reshape
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim, WarnClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.operations import ReleaseMachine
 from mulligan.handlers.provider import DoesNotFit

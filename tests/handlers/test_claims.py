@@ -8,7 +8,8 @@ from mulligan.events.claim import Allocation, ClaimEnded, ClaimStarted, Search
 from mulligan.events.provider import CapacityFreed, CapacityTaken
 from mulligan.events.request import CapabilityDemand, ClaimRequest, RequestGroup
 from mulligan.handlers import names
-from mulligan.handlers.claim import EndClaim, MakeClaim, ReleaseClaim, StartClaim
+from mulligan.handlers.claim import MakeClaim
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim
 from mulligan.handlers.operations import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import UpdateProvider

@@ -7,8 +7,9 @@ import pytest
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import ClaimEnding
 from mulligan.handlers import operations as ops
-from mulligan.handlers.claim import MAX_NOTICE, EndClaim, ReleaseClaim, StartClaim, WarnClaim
+from mulligan.handlers.claim import MAX_NOTICE
 from mulligan.handlers.claim_changes import RescheduleClaim
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim, WarnClaim
 from mulligan.handlers.enrolment import DeleteMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import CommitId, MachineId, ProjectId

@@ -7,7 +7,7 @@ from mulligan.events import machine as ev
 from mulligan.events.machine import Bmc
 from mulligan.handlers import actions, image, plans
 from mulligan.handlers import operations as ops
-from mulligan.handlers.claim import ReleaseClaim
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import DeleteMachine, EnrolMachine, bmc_stream
 from mulligan.handlers.machine import Machine

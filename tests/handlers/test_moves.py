@@ -5,8 +5,9 @@ import pytest
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import Allocation
 from mulligan.handlers import names
-from mulligan.handlers.claim import EndClaim, MakeClaim, ReleaseClaim, Stranded
+from mulligan.handlers.claim import MakeClaim, Stranded
 from mulligan.handlers.claim_changes import FlagStranded, MoveClaim, Reshape
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
 from mulligan.handlers.operations import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import CordonProvider, UpdateProvider

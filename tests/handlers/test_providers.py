@@ -3,7 +3,7 @@ import pytest
 from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.provider import Inventory
 from mulligan.handlers import group, provider
-from mulligan.handlers.claim import ReleaseClaim
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.operations import InspectMachine, ManageMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import (

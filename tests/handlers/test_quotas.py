@@ -6,7 +6,8 @@ import pytest
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import Allocation
 from mulligan.events.quota import Level
-from mulligan.handlers.claim import EndClaim, MakeClaim, ReleaseClaim
+from mulligan.handlers.claim import MakeClaim
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
 from mulligan.handlers.quota import OverQuota, SetQuota, TrackQuota
 from mulligan.model import MAX_AMOUNT, AccountId, ClaimId, ProjectId, ProviderId, ResourceClass
 

@@ -5,8 +5,9 @@ import pytest
 
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import Allocation, ClaimRescheduled
-from mulligan.handlers.claim import EndClaim, MakeClaim, ReleaseClaim, StartClaim
+from mulligan.handlers.claim import MakeClaim
 from mulligan.handlers.claim_changes import MoveClaim, RescheduleClaim
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import CordonProvider, UpdateProvider
 from mulligan.handlers.quota import OverQuota

@@ -5,8 +5,8 @@ import pytest
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import Allocation
 from mulligan.events.provider import Inventory
-from mulligan.handlers.claim import EndClaim, ReleaseClaim
 from mulligan.handlers.claim_changes import MAX_RESHAPED, RescheduleClaim, Reshape
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
 from mulligan.handlers.operations import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import UpdateProvider

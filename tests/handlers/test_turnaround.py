@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from mulligan.handlers.claim import EndClaim, ReleaseClaim
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.model import ProviderId

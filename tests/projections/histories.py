@@ -24,6 +24,7 @@ from mulligan.handlers import (
     provider_commands,
 )
 from mulligan.handlers import provider as providers
+from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine
@@ -256,12 +257,12 @@ class _Steps:
 
     def end_claims(self) -> None:
         for one in self.claims:
-            self.world.attempt(claim.StartClaim(claim=one))
-            self.world.attempt(claim.EndClaim(claim=one))
+            self.world.attempt(StartClaim(claim=one))
+            self.world.attempt(EndClaim(claim=one))
 
     def release(self) -> None:
         if self.claims:
-            self.world.attempt(claim.ReleaseClaim(claim=self.rng.choice(self.claims)))
+            self.world.attempt(ReleaseClaim(claim=self.rng.choice(self.claims)))
 
     def ask(self) -> None:
         if not self.machines:

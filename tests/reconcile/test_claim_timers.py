@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from mulligan.errors import Unavailable
 from mulligan.events.claim import ClaimEnded, ClaimEnding, ClaimStarted
 from mulligan.events.codec import Codec
-from mulligan.handlers.claim import MakeClaim, ReleaseClaim
+from mulligan.handlers.claim import MakeClaim
 from mulligan.handlers.claim_changes import RescheduleClaim
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.log.memory import MemoryDisk
 from mulligan.model import ClaimId, Seq, utc_now
 from mulligan.projections.claims import due_at

@@ -10,7 +10,7 @@ import pytest
 from mulligan.events.machine import Bmc, StepObserved
 from mulligan.handlers import image, plans
 from mulligan.handlers import operations as ops
-from mulligan.handlers.claim import ReleaseClaim
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Action, Machine

@@ -19,7 +19,7 @@ from mulligan.events.codec import Codec
 from mulligan.events.machine import ActionRequested, Bmc, StepAttempted, StepObserved
 from mulligan.handlers import image
 from mulligan.handlers import operations as ops
-from mulligan.handlers.claim import ReleaseClaim
+from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Action, Machine
