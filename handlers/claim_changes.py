@@ -129,8 +129,10 @@ def _earlier(a: datetime | None, b: datetime | None) -> datetime | None:
 
 
 def _longer(claim: Claim, start: datetime, end: datetime | None) -> bool:
-    if end is None or claim.end is None:
-        return claim.end is not None
+    if end is None:
+        return claim.end is not None or start < claim.start
+    if claim.end is None:
+        return False
     return end - start > claim.end - claim.start
 
 
