@@ -4,23 +4,28 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
+from mulligan.handlers import usage
 from mulligan.handlers.distance import DistanceType
 from mulligan.handlers.group import Group
 from mulligan.handlers.provider import Provider
-from mulligan.model import GroupId, ProviderId, ResourceClass
+from mulligan.model import GroupId, ProviderId, ResourceClass, utc_now
 from mulligan.queries.database import Database, Record
-from mulligan.queries.paging import OBJECT_COLUMNS, Filters, Object, Page, PageRequest, page, reader
+from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
 
-_GROUPS = (
-    "ARRAY(SELECT m.group_ FROM rm_providers.group_member m WHERE m.provider = t.key ORDER BY 1)"
+_COLUMNS = (
+    "t.version, t.created_at, t.updated_at, t.brief AS state,"
+    " ARRAY(SELECT m.group_ FROM rm_providers.group_member m WHERE m.provider = t.key ORDER BY 1)"
+    " AS groups"
 )
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     """A provider with the groups that it is a member of.
 
-    Its inventories, capabilities, cordons and use over time are in the state.
+    Its inventories, capabilities and cordons are in the state. Of its use over time there is what
+    is in use at one moment, and of an over-committed one also the most of each class.
     """
 
     state: Provider
@@ -39,6 +44,31 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     used: int
 
 
+async def list_providers(
+    database: Database,
+    request: PageRequest,
+    *,
+    type: str | None = None,
+    parent: str | None = None,
+    group: str | None = None,
+    now: datetime | None = None,
+) -> Page[ProviderRow]:
+    """List providers by age, with what they use ``now``; ``parent`` "" means roots."""
+    filters = Filters("NOT t.deleted")
+    filters.add("t.type = $$", type)
+    filters.add("t.parent = $$", parent)
+    filters.add(
+        "t.key IN (SELECT m.provider FROM rm_providers.group_member m WHERE m.group_ = $$)", group
+    )
+    found = await page(database, filters.listing("rm_providers.provider", _COLUMNS), request, _read)
+    used = await _use(database, [row.state.id for row in found.items], now or utc_now())
+    rows = (
+        replace(row, state=replace(row.state, use=used.get(row.state.id, {})))
+        for row in found.items
+    )
+    return Page(items=tuple(rows), next_token=found.next_token)
+
+
 def _read(row: Record) -> ProviderRow:
     found = reader(Provider)(row)
     return ProviderRow(
@@ -50,23 +80,31 @@ def _read(row: Record) -> ProviderRow:
     )
 
 
-async def list_providers(
-    database: Database,
-    request: PageRequest,
-    *,
-    type: str | None = None,
-    parent: str | None = None,
-    group: str | None = None,
-) -> Page[ProviderRow]:
-    """List providers by age; ``parent`` "" means roots."""
-    filters = Filters("NOT t.deleted")
-    filters.add("t.type = $$", type)
-    filters.add("t.parent = $$", parent)
-    filters.add(
-        "t.key IN (SELECT m.provider FROM rm_providers.group_member m WHERE m.group_ = $$)", group
+async def _use(
+    database: Database, providers: Sequence[ProviderId], now: datetime
+) -> dict[ProviderId, dict[ResourceClass, usage.Use]]:
+    """Return what each uses ``now``, and where it uses the most if it is over-committed."""
+    rows = await database.fetch(
+        """
+        SELECT provider, class_, from_, to_, used FROM rm_providers.usage_segment
+        WHERE provider = ANY($1::text[]) AND from_ <= $2 AND (to_ IS NULL OR to_ > $2)
+        UNION
+        (SELECT DISTINCT ON (s.provider, s.class_) s.provider, s.class_, s.from_, s.to_, s.used
+         FROM rm_providers.provider t JOIN rm_providers.usage_segment s ON s.provider = t.key
+         WHERE t.key = ANY($1::text[]) AND t.over_committed
+         ORDER BY s.provider, s.class_, s.used DESC, s.from_)
+        ORDER BY provider, class_, from_
+        """,
+        providers,
+        now,
     )
-    listing = filters.listing("rm_providers.provider", f"{OBJECT_COLUMNS}, {_GROUPS} AS groups")
-    return await page(database, listing, request, _read)
+    found: dict[ProviderId, dict[ResourceClass, usage.Use]] = {}
+    for row in rows:
+        use = found.setdefault(ProviderId(row["provider"]), {})
+        class_ = ResourceClass(row["class_"])
+        segment = usage.Segment(row["from_"], row["to_"], row["used"])
+        use[class_] = (*use.get(class_, ()), segment)
+    return found
 
 
 async def groups_of(database: Database, provider: str) -> Sequence[GroupId]:

@@ -77,14 +77,15 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
             raise InvalidArgument("type", f"{message.type!r} is not one of {known}")
         parent = await self._provider(message.parent, "parent") if message.parent else None
         group = await self._group(message.group) if message.group else None
+        now = utc_now()
         page = await queries.list_providers(
             self._rt.parts.database,
             page_of(self._rt, message.page),
             type=message.type or None,
             parent=parent,
             group=group,
+            now=now,
         )
-        now = utc_now()
         found = [render.provider(row, self._rt.region, row.groups, now) for row in page.items]
         return v1.ListProvidersResponse(
             providers=found, next_page_token=page.next_token, position=position

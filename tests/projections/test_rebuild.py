@@ -128,7 +128,8 @@ async def test_a_newer_version_is_built_beside_the_old_one_and_swapped_in(databa
     async with folding(disk, database):
         pass
     newer = tuple(
-        msgspec.structs.replace(m, version=2) if m.name == "claims" else m for m in READ_MODELS
+        msgspec.structs.replace(m, version=m.version + 1) if m.name == "claims" else m
+        for m in READ_MODELS
     )
     async with MemoryLog.open(disk=disk) as log:
         worker = Worker(log, database, models=newer, pace=QUICK)

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from mulligan.config import Dsn
 from mulligan.errors import InvalidArgument, Unavailable
 from mulligan.events.codec import Codec
+from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project, SigningKey
 from mulligan.handlers.claim import LIVE, Claim
 from mulligan.handlers.group import Group
@@ -17,6 +19,7 @@ from mulligan.handlers.image import Credential, Image
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.names import NameState
 from mulligan.handlers.provider import Provider
+from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.log.memory import MemoryDisk
 from mulligan.model import CommitId, Seq, StreamId
 from mulligan.queries import (
@@ -70,7 +73,6 @@ async def test_lists_show_each_object_once_page_by_page(database: Dsn) -> None:
         lists: tuple[tuple[Callable[..., Awaitable[Page[Any]]], type[Any]], ...] = (
             (accounts.list_accounts, Account),
             (accounts.list_projects, Project),
-            (providers.list_providers, Provider),
             (providers.list_groups, Group),
             (claims.list_claims, Claim),
             (machines.list_machines, Machine),
@@ -83,6 +85,36 @@ async def test_lists_show_each_object_once_page_by_page(database: Dsn) -> None:
             assert same([r.state for r in rows], of(world, kind))
         keys = await accounts.list_keys(reads)
         assert [k.state for k in keys] == of(world, SigningKey)
+
+
+async def test_listed_providers_show_what_is_in_use_at_one_moment(database: Dsn) -> None:
+    world, disk = history(34, steps=400), MemoryDisk()
+    for one in of(world, Provider):
+        none = {class_: replace(i, total=i.reserved) for class_, i in one.inventories.items()}
+        if one.use and world.rng.random() < 0.5:
+            world.do(UpdateProvider(provider=one.id, inventories=none))
+    world.flush()
+    write(disk, world.entries)
+    wanted = {p.id: p for p in of(world, Provider)}
+    used = 0
+    async with folding(disk, database), Database(database) as reads:
+        for hours in (0, 20, 200):
+            now = world.now + timedelta(hours=hours)
+            rows = await everything(partial(providers.list_providers, reads, now=now))
+            assert {r.state.id for r in rows} == wanted.keys()
+            for row in rows:
+                whole = wanted[row.state.id]
+                assert replace(row.state, use=whole.use) == whole
+                assert row.state.over_committed == whole.over_committed
+                for class_ in {*whole.use, *row.state.use}:
+                    shown, all_ = row.state.use.get(class_, ()), whole.use.get(class_, ())
+                    assert {*shown} <= {*all_}
+                    moment = now, now + timedelta.resolution
+                    assert usage.peak(shown, *moment) == usage.peak(all_, *moment)
+                    used += len(shown)
+    assert used
+    assert any(p.over_committed for p in wanted.values())
+    assert not all(p.over_committed for p in wanted.values() if p.use)
 
 
 async def test_filters_pass_just_what_they_name(database: Dsn) -> None:
