@@ -66,7 +66,7 @@ class Reasons(msgspec.Struct, frozen=True, kw_only=True):
     def facts(self) -> dict[str, str]:
         """Return them for a program."""
         found = {"group": self.group, "considered": str(self.counts.considered)}
-        found |= {stage: str(number) for stage, number in self.counts.stages().items()}
+        found |= {f"dropped.{stage}": str(n) for stage, n in self.counts.stages().items()}
         found |= {f"nearest.{n}": f"{m.name}: {m.detail}" for n, m in enumerate(self.nearest)}
         if self.when is not None:
             found["earliest"] = self.when.start.isoformat()
@@ -257,10 +257,12 @@ async def reasons(
     *,
     fork: Fork | None = None,
 ) -> Reasons:
-    """Return why nothing fits, looking at the whole fleet."""
+    """Return why nothing fits, looking at the whole fleet; ``when`` may be after ``not_after``."""
     group, counts = await _failing(database, request, start, end, fork)
     near = await _nearest(database, group, start, end, fork)
-    when = await when_fits(database, request, start, fork=fork)
+    span = msgspec.structs.replace(request.span, not_after=None)
+    patient = msgspec.structs.replace(request, span=span)
+    when = await when_fits(database, patient, start, fork=fork)
     if when is not None and when.start <= start:
         when = None
     ties = await _ties(database, request, start, end, fork) if counts.fit else ()
