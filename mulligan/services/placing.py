@@ -99,28 +99,29 @@ class Placing(ClaimViews):
         seed = random.getrandbits(31)
         rejected: dict[ProviderId, None] = {}
         considered = conflicts = 0
+        head = self._commands.position().seq
         seen = Seq(0)
         found: Proposal | None = None
         rank = 0
         database = self._rt.parts.database
         shared = shareable(wanted)
         for _ in range(_ROUNDS):
-            head = self._commands.position().seq
             now = self._commands.now()
             if shared:
-                share, seed = await self._searches.find(database, wanted, now, seed)
-                found, rank = share.proposal, share.rank
+                share = await self._searches.find(database, wanted, now, seed, least=seen)
+                found, rank, now, seed = share.proposal, share.rank, share.now, share.seed
                 considered += found.considered
             elif found is None:
                 found = await find(database, wanted, now, seed=seed, rejected=rejected)
                 considered += found.considered
             if not found.candidates:
-                if seen < head:  # the read model may not have what would fit yet
-                    seen = await wait_until(self._rt.parts.database, ("providers",), head)
-                    rejected.clear()  # what they had lost by then is in the read model now
-                    found = None
-                    continue
-                await self._refuse(wanted, found)
+                if found.loaded.seq >= head and not rejected:
+                    await self._refuse(wanted, found)
+                # the read model may not have what would fit yet, nor what became of the rejected
+                seen = await wait_until(database, ("providers",), head)
+                rejected.clear()
+                found = None
+                continue
             search = Search(
                 at=found.loaded.seq,
                 policy=wanted.policy,
@@ -140,10 +141,12 @@ class Placing(ClaimViews):
                 return
             except DoesNotFit as lost:
                 conflicts += 1
-                if shared:
-                    continue
-                rejected[lost.provider] = None
-            found = await _next(wanted, found, rejected)
+                head = self._commands.position().seq
+                if not shared:
+                    rejected[lost.provider] = None
+                    found = await _next(wanted, found, rejected)
+                elif conflicts > 1:  # the read model lags; what it still offers is lost already
+                    seen = await wait_until(database, ("providers",), head)
         raise Exhausted(f"others took each of {_ROUNDS} choices first; try again", retry_after=0.5)
 
     def _learn(self, command: claims.MakeClaim, found: Proposal) -> None:

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from mulligan.events.request import ClaimRequest
+from mulligan.model import Seq
 from mulligan.queries.database import Database
 from mulligan.queries.search import Proposal, find
 
@@ -29,17 +30,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """A proposal of which candidate ``rank`` is the asker's own."""
+    """A proposal of which candidate ``rank`` is the asker's own; made at ``now`` with ``seed``."""
 
     proposal: Proposal
     rank: int
+    now: datetime
+    seed: int
 
 
 class _Batch:
-    def __init__(self) -> None:
+    def __init__(self, now: datetime, seed: int) -> None:
         self.ready = anyio.Event()
         self.proposal: Proposal | None = None
-        self.seed = 0
+        self.now = now
+        self.seed = seed
         self.until = 0.0
         self.taken = 0
         self.asked = 1
@@ -47,6 +51,13 @@ class _Batch:
     @property
     def found_nothing(self) -> bool:
         return self.proposal is not None and not self.proposal.candidates
+
+    def knows(self, least: Seq) -> bool:
+        return self.proposal is not None and self.proposal.loaded.seq >= least
+
+    def share(self, rank: int) -> Share:
+        assert self.proposal is not None
+        return Share(proposal=self.proposal, rank=rank, now=self.now, seed=self.seed)
 
 
 class SharedSearches:
@@ -57,26 +68,32 @@ class SharedSearches:
         self._batches: OrderedDict[bytes, _Batch] = OrderedDict()
 
     async def find(
-        self, database: Database, request: ClaimRequest, now: datetime, seed: int
-    ) -> tuple[Share, int]:
-        """Return a share of a search, a new one if need be, and the seed it was made with."""
+        self,
+        database: Database,
+        request: ClaimRequest,
+        now: datetime,
+        seed: int,
+        *,
+        least: Seq = Seq(0),
+    ) -> Share:
+        """Return a share of a search, of a new one if need be; none that knows less than ``least``.
+
+        A new one is made at once, of what the read model has: wait for that before.
+        """
         key = _encode(request)
         batch = self._batches.get(key)
         while batch is not None and not batch.ready.is_set():
             batch.asked += 1
             await batch.ready.wait()
-            if batch.found_nothing:
-                assert batch.proposal is not None
-                return Share(proposal=batch.proposal, rank=0), batch.seed
+            if batch.found_nothing and batch.knows(least):
+                return batch.share(0)
             batch = self._batches.get(key)
-        if batch is None or self._over(batch):
+        if batch is None or self._over(batch, least):
             limit = 1 if batch is None else max(1, min(MOST, batch.asked, self._asking()))
-            batch = self._batches[key] = _Batch()
+            batch = self._batches[key] = _Batch(now, seed)
             self._batches.move_to_end(key)
-            batch.seed = seed
             try:
-                proposal = await find(database, request, now, seed=seed, limit=limit)
-                batch.proposal = proposal
+                batch.proposal = await find(database, request, now, seed=seed, limit=limit)
                 batch.until = anyio.current_time() + FRESH_S
             finally:
                 if batch.proposal is None or batch.found_nothing:
@@ -84,16 +101,15 @@ class SharedSearches:
                 batch.ready.set()
             while len(self._batches) > KEPT:
                 self._batches.popitem(last=False)
-        assert batch.proposal is not None
         rank = batch.taken
         batch.taken += 1
         batch.asked += 1
-        return Share(proposal=batch.proposal, rank=rank), batch.seed
+        return batch.share(rank)
 
-    def _over(self, batch: _Batch) -> bool:
+    def _over(self, batch: _Batch, least: Seq) -> bool:
         assert batch.proposal is not None
         used_up = batch.taken >= len(batch.proposal.candidates)
-        return used_up or anyio.current_time() > batch.until
+        return used_up or not batch.knows(least) or anyio.current_time() > batch.until
 
 
 def shareable(request: ClaimRequest) -> bool:
