@@ -163,7 +163,10 @@ class Planning(ClaimViews):
         while True:
             fork = await supposed.fork(database)
             now = self._commands.now()
-            found = await find(database, wanted, now, seed=seed, rejected=rejected, fork=fork)
+            try:
+                found = await find(database, wanted, now, seed=seed, rejected=rejected, fork=fork)
+            except Exhausted as given_up:
+                return v1.Plan(name=name, refusal=given_up.message)
             if not found.candidates:
                 why = await reasons(database, wanted, found.start, found.end, fork=fork)
                 return v1.Plan(name=name, why_not=why_not_shown(why))
@@ -173,7 +176,7 @@ class Planning(ClaimViews):
             except DoesNotFit as lost:  # the read model lags; the exact state knows better
                 rejected[lost.provider] = None
                 continue
-            except Exhausted as refused:
+            except (Exhausted, InvalidArgument) as refused:  # by a quota: use, or longest lease
                 return v1.Plan(name=name, refusal=refused.message)
             return v1.Plan(name=name, candidate=await self._shown(found.candidates[0], found))
 
