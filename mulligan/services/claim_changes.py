@@ -1,10 +1,10 @@
 """What is done to a claim that exists: another window, another place, a reshape."""
 
 from mulligan.commands.runner import Request
-from mulligan.errors import Exhausted, InvalidArgument
+from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument
 from mulligan.events.claim import Allocation
 from mulligan.handlers import claim_changes as changes
-from mulligan.handlers.claim import Claim
+from mulligan.handlers.claim import LIVE, Claim
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import ClaimId, ProviderId, stream_id
 from mulligan.proto import v1
@@ -43,9 +43,11 @@ class ClaimChanges(ClaimViews):
         request = request_of(message)
         uuid = await self._claim(message.claim)
         claim = await self._visible(uuid)
-        source = await self._source(message.source, claim)
         if await self._commands.earlier(request) is not None:
             return await self._claim_response(uuid)
+        if claim.state not in LIVE:
+            raise FailedPrecondition(f"the claim is {claim.state}; only a live one can be moved")
+        source = await self._source(message.source, claim)
         if message.target:
             target = await identify(self._commands, "provider", message.target, "target")
             await self._move(claim, source, ProviderId(target), message.reason, request)
@@ -54,9 +56,12 @@ class ClaimChanges(ClaimViews):
         return await self._claim_response(uuid)
 
     async def _source(self, text: str, claim: Claim) -> ProviderId:
-        if text:
-            return ProviderId(await identify(self._commands, "provider", text, "source"))
         held = {hold.provider for hold in claim.held}
+        if text:
+            source = ProviderId(await identify(self._commands, "provider", text, "source"))
+            if source not in held:
+                raise FailedPrecondition(f"the claim holds nothing at {text}")
+            return source
         if len(held) != 1:
             raise InvalidArgument(
                 "source", f"the claim holds something at {len(held)} providers; name the one"
