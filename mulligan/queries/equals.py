@@ -46,7 +46,11 @@ async def find_equal(
     )
     if asked is not None:
         group = _merged(asked, {hold.group for hold in held}, group)
-    request = ClaimRequest(groups=(group,), span=Span(start=max(claim.start, now), end=claim.end))
+    request = ClaimRequest(
+        groups=(group,),
+        span=Span(start=max(claim.start, now), end=claim.end),
+        root_capabilities=CapabilityDemand() if asked is None else asked.root_capabilities,
+    )
     taken = {*rejected, *(hold.provider for hold in claim.held)}
     found = await find(database, request, now, seed=_seed(claim), rejected=taken)
     if found.candidates:
@@ -82,6 +86,7 @@ def _merged(asked: ClaimRequest, names: Collection[str], bare: RequestGroup) -> 
         first,
         count=1,
         resources=bare.resources,
+        in_tree=next((g.in_tree for g in groups if g.in_tree), first.in_tree),
         capabilities=CapabilityDemand(
             require=tuple(sorted({c for t in tags for c in t.require})),
             forbid=tuple(sorted({c for t in tags for c in t.forbid})),
