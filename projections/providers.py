@@ -65,15 +65,17 @@ def _inventories(key: str, provider: Provider) -> Iterable[Row]:
 
 def bounds(
     use: usage.Use, offered: int, since: datetime | None
-) -> tuple[int, int, datetime | None]:
-    """Return (sure, room, opens_at): what spares a look at the use over time.
+) -> tuple[int, int, datetime | None, datetime | None, datetime | None]:
+    """Return (sure, room, opens_at, peak_from, peak_to): what spares a look at the use over time.
 
     At every instant from ``since`` on at least ``sure`` is free, and at no instant more than
-    ``room``. Nothing is free before ``opens_at``; None says nothing.
+    ``room``. Nothing is free before ``opens_at``; None says nothing. Within [peak_from, peak_to) no
+    more than ``sure`` is free; ``peak_from`` None says nothing, ``peak_to`` None is open.
     """
     if not use or since is None:
-        return offered, offered, None
-    sure = offered - max(segment.used for segment in use)
+        return offered, offered, None, None, None
+    highest = max(use, key=_height)
+    sure = offered - highest.used
     least, full_until, covered = offered, since, since
     open_end = False
     for segment in use:
@@ -89,7 +91,13 @@ def bounds(
             break
         covered = segment.end
     room = offered - least if open_end else offered
-    return sure, room, full_until if full_until > since else None
+    opens_at = full_until if full_until > since else None
+    return sure, room, opens_at, highest.start, highest.end
+
+
+def _height(segment: usage.Segment) -> tuple[int, datetime]:
+    """Order by use, and of the same by time: the later one is within more windows to come."""
+    return segment.used, segment.start
 
 
 def _shares(key: str, provider: Provider) -> Iterable[Row]:
@@ -157,6 +165,8 @@ MODEL = ReadModel(
                         sure="bigint",
                         room="bigint",
                         opens_at="timestamptz",
+                        peak_from="timestamptz",
+                        peak_to="timestamptz",
                     ),
                     key=2,
                     rows=_inventories,

@@ -73,21 +73,28 @@ class Terms:
         return (
             f"{inventory}.room >= {amount}"
             f" AND ({inventory}.opens_at IS NULL OR {inventory}.opens_at <= {self.start()})"
-            f" AND ({inventory}.sure >= {amount}"
-            f" OR {inventory}.capacity - {amount} >= {self.peak(inventory)})"
+            f" AND ({inventory}.sure >= {amount} OR {self._low(inventory, amount)})"
         )
 
-    def peak(self, inventory: str) -> str:
-        """Return the highest use of an inventory at any instant of the window."""
-        before_end, end = "", self._window[1]
-        if end is not None:
+    def _low(self, inventory: str, amount: str) -> str:
+        """Whether use is low enough all through the window; it is not if the peak lies within.
+
+        The first segment that is too high ends the look.
+        """
+
+        def meets(start: str, end: str) -> str:
+            late, until = f"({end} IS NULL OR {end} > {self.start()})", self._window[1]
+            if until is None:
+                return late
             turnaround = f"make_interval(secs => {inventory}.turnaround)"
-            before_end = f" AND s.from_ < {self.arguments.add(end, 'timestamptz')} + {turnaround}"
-        return f"""coalesce((
-            SELECT max(s.used) FROM {self.schema}.usage_segment s
+            return f"{late} AND {start} < {self.arguments.add(until, 'timestamptz')} + {turnaround}"
+
+        peak = f"{inventory}.peak_from", f"{inventory}.peak_to"
+        return f"""(({peak[0]} IS NULL OR NOT ({meets(*peak)})) AND (
+            SELECT true FROM {self.schema}.usage_segment s
             WHERE s.provider = {inventory}.provider AND s.class_ = {inventory}.class_
-                AND (s.to_ IS NULL OR s.to_ > {self.start()}){before_end}
-        ), 0)"""
+                AND {meets("s.from_", "s.to_")} AND s.used > {inventory}.capacity - {amount} LIMIT 1
+        ) IS NULL)"""
 
     def gives(self, provider: str, class_: ResourceClass, number: int) -> str:
         """Whether a provider offers a class in such an amount, and has room for it."""
