@@ -368,8 +368,8 @@ def _said(
         said += f" for {name}: {counts.text()}"
     else:
         could = "1 provider" if counts.fit == 1 else f"{counts.fit} providers"
-        said = f"{name} is asked for{times or ' once'} and does not fit; {could} could do for one"
-        said += f" instance by itself: {counts.text()}"
+        said = f"{name} does not fit{times or ' together with the others'}: {could} could take it"
+        said += f" by itself; {counts.text()}"
     if near:
         said += "; nearest: " + ", ".join(f"{miss.name} ({miss.detail})" for miss in near)
     if when is not None:

@@ -23,6 +23,9 @@ class Unknown(msgspec.Struct, frozen=True):
     nearest: str = ""
 
 
+_TAGS, _BANNED, _SHORT = "a capability or", "a forbidden one", "not enough left in the window"
+
+
 class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
     """How many providers each stage dropped, in this order; ``fit`` passed them all.
 
@@ -46,16 +49,17 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """Say it in a sentence."""
-        reasons = {
-            "do not offer what is asked": self.inventory,
-            "do not give it in such amounts": self.form,
-            "lack a capability or have a forbidden one": self.capability,
-            "are not in the right groups": self.group,
-            "are cordoned": self.cordoned,
-            "have not enough left in the window": self.capacity,
-        }
-        said = ", ".join(f"{count} {why}" for why, count in reasons.items() if count)
-        found = [f"of {self.considered} providers {said or 'none'}"]
+        reasons = (
+            (self.inventory, "does not offer what is asked", "do not offer what is asked"),
+            (self.form, "does not give it in such amounts", "do not give it in such amounts"),
+            (self.capability, f"lacks {_TAGS} has {_BANNED}", f"lack {_TAGS} have {_BANNED}"),
+            (self.group, "is not in the right groups", "are not in the right groups"),
+            (self.cordoned, "is cordoned", "are cordoned"),
+            (self.capacity, f"has {_SHORT}", f"have {_SHORT}"),
+        )
+        said = ", ".join(f"{n} {one if n == 1 else many}" for n, one, many in reasons if n)
+        whole = "1 provider" if self.considered == 1 else f"{self.considered} providers"
+        found = [f"of {whole} {said or 'none is dropped'}"]
         for one in self.unknown:
             hint = f" (did you mean {one.nearest}?)" if one.nearest else ""
             found.append(f"no provider has {one.capability}{hint}")

@@ -247,6 +247,8 @@ async def test_without_postgres_what_is_in_memory_goes_on_and_the_rest_says_so_s
     async with away(world.region, "postgres", how):
         changed = edge.call("resource.update_provider", update("1"), operator)
         assert await timed(changed, within=1) is None, "its states are in memory"
+        exact = edge.call("resource.claim_exact", one_of(known), tenant)
+        assert await timed(exact, within=1) is None, "so are those of its claims"
         assert (
             await edge.call("resource.get_claim", v1.GetClaimRequest(claim=claim), tenant)
         ).claim
@@ -259,7 +261,6 @@ async def test_without_postgres_what_is_in_memory_goes_on_and_the_rest_says_so_s
             tasks.start_soon(says_so, "list_claims", v1.ListClaimsRequest())
             tasks.start_soon(says_so, "make_claim", claim_of_memory())
             tasks.start_soon(says_so, "get_claim", v1.GetClaimRequest(claim=new_id()))
-            tasks.start_soon(says_so, "claim_exact", one_of(known))
     claims = await edge.call("resource.list_claims", v1.ListClaimsRequest(), tenant)
     assert claim in {one.uuid for one in claims.claims}
     await edge.call("resource.make_claim", claim_of_memory(), tenant)
