@@ -1,6 +1,7 @@
 """Moves reservations off providers that have failed, to equals that have room.
 
-What fits nowhere is flagged once, and tried again now and then: room may come.
+What fits nowhere is flagged once, and tried again: when providers come, open or grow, and now and
+then, as claims end too.
 """
 
 import logging
@@ -9,9 +10,14 @@ from collections.abc import Callable
 import anyio
 
 from mulligan.commands.runner import Commands, Request
-from mulligan.errors import MulliganError, NotFound
+from mulligan.errors import Exhausted, FailedPrecondition, MulliganError, NotFound
 from mulligan.events.envelope import Actor
-from mulligan.events.provider import ProviderCordoned
+from mulligan.events.provider import (
+    InventoriesSet,
+    ProviderCordoned,
+    ProviderCreated,
+    ProviderUncordoned,
+)
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.claim_changes import FlagStranded, MoveClaim
 from mulligan.handlers.provider import DoesNotFit, Provider
@@ -27,7 +33,9 @@ log = logging.getLogger(__name__)
 ACTOR = Actor(account="service:resource")
 _AGAIN_S = 30.0
 _RETRY_S = 1.0
+_PAUSE_S = 0.5
 _CHOICES = 8
+_ROOM = frozenset({ProviderCreated.TYPE, ProviderUncordoned.TYPE, InventoriesSet.TYPE})
 
 
 class ClaimMigration:
@@ -45,42 +53,57 @@ class ClaimMigration:
         self._database = database
         self._mine = mine
         self._fence = fence
-        self._cordoned = anyio.Event()
+        self._changed = anyio.Event()
+        self._stranded = False
 
     async def run(self) -> None:
-        """Go on for ever: at every failure, and now and then."""
+        """Go on for ever: at every failure, when room may have come, and now and then."""
         stop = self._commands.log.listen(self._on_entry)
         try:
             while True:
-                self._cordoned = anyio.Event()
+                self._changed = anyio.Event()
                 delay = _RETRY_S
                 try:
                     if self._mine():
-                        await self.settle()
+                        self._stranded = True  # as far as is known, until all have been looked at
+                        self._stranded = await self.settle()
                         delay = _AGAIN_S
                 except (MulliganError, Fenced) as error:
                     log.info("will look at failed providers again", extra={"reason": str(error)})
+                if self._stranded:
+                    await anyio.sleep(_PAUSE_S)  # a search in vain is the dearest there is
                 with anyio.move_on_after(delay):
-                    await self._cordoned.wait()
+                    await self._changed.wait()
         finally:
             stop()
 
     def _on_entry(self, stored: Stored) -> None:
         for commit in stored.entry.commits:
-            if any(record.type == ProviderCordoned.TYPE for record in commit.events):
-                self._cordoned.set()
+            for record in commit.events:
+                room = self._stranded and record.type in _ROOM
+                if room or record.type == ProviderCordoned.TYPE:
+                    self._changed.set()
 
-    async def settle(self) -> None:
-        """Move or flag each reservation at a failed provider, once."""
+    async def settle(self) -> bool:
+        """Move or flag each reservation at a failed provider, once; tell whether any is left there.
+
+        One that cannot be moved for now does not keep the others waiting.
+        """
         head = self._commands.position().seq
         await wait_until(self._database, ("claims", "providers"), head)
+        left = False
         for one in await find_afflicted(self._database):
             try:
                 await self._settle(one)
             except NotFound:
                 continue
+            except (Exhausted, FailedPrecondition) as error:
+                log.info("left where it is for now", extra={"reason": str(error)})
+                left = True
+        return left
 
     async def _settle(self, one: Afflicted) -> None:
+        """Move one; raise Exhausted when it fits nowhere, after flagging it."""
         streams = [stream_id("claim", one.claim), stream_id("provider", one.provider)]
         states = await self._commands.states(streams)
         claim: Claim | None = states[streams[0]].state
@@ -109,6 +132,7 @@ class ClaimMigration:
                 rejected.add(lost.provider)
         flag = FlagStranded(claim=claim.id, provider=one.provider, reason=reason)
         await self._commands.execute(flag, _request(), fence=self._fence())
+        raise Exhausted(reason)
 
 
 def _request() -> Request:
