@@ -132,12 +132,23 @@ def check_lease(states: States, project: ProjectId, start: datetime, end: dateti
         if quota.max_lease is None:
             continue
         if end is None or end - start > timedelta(seconds=quota.max_lease):
-            longest = timedelta(seconds=quota.max_lease)
+            asked = "an open end is longer"
+            if end is not None:
+                asked = f"this one is {_words(int((end - start).total_seconds()))}"
             raise InvalidArgument(
                 "window.end",
-                f"the longest lease of project {name} is {longest}; "
-                + ("an open end is longer" if end is None else f"this one is {end - start}"),
+                f"the longest lease of project {name} is {_words(quota.max_lease)}; {asked}",
             )
+
+
+def _words(seconds: int) -> str:
+    """Say a span of time in days, hours, minutes and seconds, leaving out what is none."""
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts) or "0 s"
 
 
 class TrackQuota(Command, frozen=True, kw_only=True):

@@ -133,13 +133,17 @@ class Walk:
         self.cli("machine", "show", self._machines[0])
         self._on_all("provide")
         self.cli("provider", "list", "--group", "rack-1")
-        title("As a tenant: reserve two machines for later, claim one for now")
+        title("As a tenant, within a quota: reserve two machines for later, claim one for now")
+        self.cli("quota", "set", "research", "machine=4", "--max-lease", "7d")
         self.tenant(
             "reservation", "make", "--class", "machine=1", "--count", "2", "--start", "+2h",
             "--for", "4h", "--name", "tonight",
         )  # fmt: skip
         self.tenant("claim", "make", "--class", "machine=1", "--for", "1h", "--name", "build")
-        self.tenant("claim", "list")
+        self.tenant("claim", "list", "--gantt", "--width", "100")
+        title("Why this machine? The same search again, where it ran; and if a rack were down?")
+        self.tenant("claim", "explain", "build")
+        self.tenant("claim", "plan", "-f", str(self._request()), "--cordon-group", "rack-1")
         title("Deploy: the BMC fetches the image from our media server and boots it")
         self.tenant("machine", "deploy", "build", "--image", "tiny", "--wait", "--timeout", "60s")
         self.tenant("machine", "list")
@@ -242,6 +246,16 @@ class Walk:
             "machines": machines,
             "groups": [{"name": rack, "members": by_rack[rack]} for rack in racks],
         }
+
+    def _request(self) -> Path:
+        wanted = {
+            "groups": [{"name": "server", "count": 2, "resources": {"machine": 1}}],
+            "isolate": [["server"]],
+            "window": {"duration": "2h"},
+        }
+        path = self._folder / "two-servers.yaml"
+        path.write_text(yaml.safe_dump(wanted, sort_keys=False))
+        return path
 
     def _on_all(self, verb: str) -> None:
         self.cli("machine", verb, *self._machines, "--wait", "--timeout", "60s", shown="node-…")
