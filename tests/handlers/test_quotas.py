@@ -263,7 +263,7 @@ def test_no_lease_is_longer_than_that_of_any_project_above(given: Given) -> None
     given.limited("company", {}, max_lease=2 * 3600)
     given.limited("team", {}, max_lease=8 * 3600)
     make(given, 1, 1, 3, project="team")
-    with pytest.raises(InvalidArgument, match="longest lease of project company is 2:00:00") as no:
+    with pytest.raises(InvalidArgument, match="longest lease of project company is 2 h") as no:
         make(given, 1, 1, 3.01, project="team")
     assert field(no) == "window.end"
     with pytest.raises(InvalidArgument, match="an open end is longer") as no:
