@@ -43,6 +43,7 @@ from mulligan.proto import v1
 from mulligan.queries import audit
 from mulligan.queries.database import Database
 from mulligan.queries.fork import Fork
+from mulligan.queries.freshness import wait_until
 from mulligan.queries.past import fork_at
 from mulligan.queries.providers import groups_of_each
 from mulligan.queries.search import Proposal, find, find_at, reasons
@@ -287,11 +288,12 @@ class Planning(ClaimViews):
         )
 
     async def _made(self, claim: claims.Claim) -> ClaimMade:
-        rows = await audit.stream_events(
-            self._rt.parts.database, stream_id("claim", claim.id), limit=1
-        )
+        """Return how the claim was made, waiting for the read model if it was just now."""
+        database, stream = self._rt.parts.database, stream_id("claim", claim.id)
+        rows = await audit.stream_events(database, stream, limit=1)
         if not rows:
-            raise FailedPrecondition("the log's read model does not have this claim yet; try again")
+            await wait_until(database, ("audit", "providers"), self._commands.position().seq)
+            rows = await audit.stream_events(database, stream, limit=1)
         made = _codec.event(rows[0].record)
         assert isinstance(made, ClaimMade)
         return made
