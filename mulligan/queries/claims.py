@@ -23,13 +23,22 @@ async def list_claims(
     end: datetime | None = None,
     stranded: bool = False,
 ) -> Page[Object[Claim]]:
-    """List claims by age; with a window, those that overlap it."""
+    """List claims by age; with a window, those that overlap it.
+
+    At a provider are those that hold something there, or did to their end; with a window, also
+    those that have left it.
+    """
     filters = Filters()
     filters.add("t.project = $$", project)
     filters.add("t.status = ANY($$::text[])", list(states) if states else None)
-    filters.add(
-        "t.key IN (SELECT a.claim FROM rm_claims.allocation a WHERE a.provider = $$)", provider
-    )
+    at_provider = "t.key IN (SELECT a.claim FROM rm_claims.allocation a WHERE a.provider = $$)"
+    if start is None and end is None:
+        at_provider = (
+            "t.key IN (SELECT a.claim FROM rm_claims.allocation a JOIN rm_claims.claim c"
+            " ON c.key = a.claim WHERE a.provider = $$"
+            " AND (a.live OR c.status <> ALL('{reserved,active}')))"
+        )
+    filters.add(at_provider, provider)
     filters.add("(t.end_at IS NULL OR t.end_at > $$)", start)
     filters.add("t.start_at < $$", end)
     filters.add("t.stranded = $$", True if stranded else None)
