@@ -550,7 +550,7 @@ async def test_without_capacity_the_refusal_says_why(edge: Edge, tokens: Tokens)
     asked = claim(group(resources={"gpu": 3}))
     refused = await refusal(edge.call("resource.make_claim", asked, tokens.red))
     assert refused.status is Status.RESOURCE_EXHAUSTED
-    assert "do not offer what is asked" in refused.message
+    assert "not offer what is asked" in refused.message
 
 
 async def test_a_claim_without_a_project_says_how_to_get_one(edge: Edge, tokens: Tokens) -> None:

@@ -200,6 +200,21 @@ async def test_a_running_claim_keeps_what_it_held_until_it_moved(
     assert before.until == after.since
     assert [before.provider_name] == holds(made)
     assert [after.provider_name] == holds(moved)
+    fresh = await stock.known()
+
+    async def listed(provider: str, **more: Any) -> list[str]:
+        message = v1.ListClaimsRequest(provider=provider, freshness=fresh, **more)
+        return [c.uuid for c in (await tenant.call("list_claims", message)).claims]
+
+    assert await listed(after.provider) == [made.uuid]
+    assert await listed(before.provider) == []
+    since = v1.Window(start=made.created_at)
+    assert await listed(before.provider, window=since) == [made.uuid]
+    await tenant.release(moved)
+    fresh = await stock.known()
+    assert await listed(after.provider) == []
+    over = [v1.ClaimState.RELEASED]
+    assert await listed(after.provider, states=over) == [made.uuid]
 
 
 async def test_an_operator_reshapes_and_a_tenant_does_not(stock: Stock, tenant: Caller) -> None:
