@@ -15,7 +15,7 @@ import yaml
 
 from mulligan.tls import fingerprint
 from tests.e2e.fleet import Fleet, write_image
-from tests.e2e.region import MULLIGAN, RunningRegion, short_folder
+from tests.e2e.region import MULLIGAN, RunningRegion, short_folder, until
 
 Page = dict[str, Any]
 NODES = ("node-00", "node-01")
@@ -206,6 +206,101 @@ async def test_errors_say_what_to_do_and_end_with_a_code(
     assert ended.returncode == code, ended.stderr
     assert saying in ended.stderr
     assert ended.stderr.startswith("error: ")
+
+
+REQUEST = """\
+groups:
+  - name: part
+    count: 2
+    resources: {custom.part: 1}
+isolate: [[part]]
+distances: [{from: part, to: part, type: hops, min: row}]
+window: {start: 2040-01-01T00:00Z, end: 2040-01-02T00:00Z}
+"""
+
+
+@pytest.fixture(scope="module")
+async def parts(world: World, applied: Page) -> str:
+    """A file that asks for two of four parts, in different rows; there is a project for it."""
+    await world.run("project", "create", "parts")
+    await world.run("distance", "create", "hops", "local", "row", "site")
+    for row in ("a", "b"):
+        await world.run("group", "create", f"row-{row}")
+    for n, row in enumerate("aabb"):
+        near = [f"hops:row-{row}=local", f"hops:row-{'ab'.replace(row, '')}=row"]
+        distances = [word for distance in near for word in ("--distance", distance)]
+        await world.run("provider", "create", f"part-{n}", "-i", "custom.part=1", *distances)
+    await world.run("group", "add", "row-a", "part-0", "part-1")
+    await world.run("group", "add", "row-b", "part-2", "part-3")
+    path = world.folder / "request.yaml"
+    path.write_text(REQUEST)
+    return str(path)
+
+
+async def test_a_request_is_looked_at_planned_made_and_explained(world: World, parts: str) -> None:
+    mine = ("--project", "parts")
+    shown = json.loads(
+        await world.run(*mine, "claim", "candidates", "-f", parts, "--all", "-o", "json")
+    )
+    pairs = [sorted(one["allocations"]) for one in shown["candidates"]]
+    assert sorted(pairs) == [
+        ["part-0", "part-2"],
+        ["part-0", "part-3"],
+        ["part-1", "part-2"],
+        ["part-1", "part-3"],
+    ]
+    around = await world.run(*mine, "claim", "plan", "-f", parts, "--cordon", "part-0")
+    assert "part-1" in around
+    assert "part-0" not in around
+    closed = await world.run(*mine, "claim", "plan", "-f", parts, "--cordon-group", "row-a")
+    assert "cordoned" in closed
+    assert await world.read(*mine, "claim", "list") == []
+    await world.run(*mine, "claim", "make", "-f", parts, "--name", "pair")
+    explained = await world.run(*mine, "claim", "explain", "pair")
+    assert "yes, as taken" in explained
+    await world.run(*mine, "claim", "make", "-f", parts, "--name", "other")
+    refused = await world.run(*mine, "claim", "make", "-f", parts, code=7)
+    assert "4 have not enough left in the window" in refused
+    await world.run(*mine, "claim", "release", "other", "--yes")
+    await world.run(*mine, "claim", "release", "pair", "--yes")
+
+
+async def test_a_reservation_is_changed_moved_and_saved_from_a_failure(
+    world: World, parts: str
+) -> None:
+    mine = ("--project", "parts")
+    week = ("--start", "+1d", "--for", "2d", "--name", "week", "--group", "row-a")
+    await world.run(*mine, "reservation", "make", "--class", "custom.part=1", *week)
+    await world.run(*mine, "reservation", "extend", "week", "--by", "1d")
+    await world.run(*mine, "reservation", "move-start", "week", "--to", "+2d")
+    await world.run(*mine, "reservation", "shorten", "week", "--to", "+3d")
+    await world.run(*mine, "claim", "move", "week", "--to", "part-3", "--reason", "noise")
+    assert "part-3" in await world.run(*mine, "claim", "show", "week")
+    await world.run("provider", "cordon", "part-3", "--failed", "--yes")
+
+    async def moved() -> bool:
+        return "week" not in await world.run(*mine, "claim", "list", "--provider", "part-3")
+
+    await until(moved, "the reservation leaves what has failed", 15)
+    assert "week" in await world.run(*mine, "claim", "list")
+    assert await world.read(*mine, "claim", "list", "--stranded") == []
+    await world.run("provider", "uncordon", "part-3")
+
+
+async def test_a_quota_limits_and_usage_counts(world: World, parts: str) -> None:
+    mine = ("--project", "parts")
+    await world.run("quota", "set", "parts", "custom.part=1", "--max-lease", "10d")
+    shown = await world.run("quota", "show", "parts")
+    assert "custom.part" in shown
+    over = ("claim", "make", "--class", "custom.part=1", "--count", "2", "--for", "1d")
+    assert "may use 1 custom.part" in await world.run(*mine, *over, code=7)
+    long = ("claim", "make", "--class", "custom.part=1", "--for", "20d")
+    assert "longest lease" in await world.run(*mine, *long, code=2)
+    used = await world.run("usage", "--to", "+7d", "--by", "project", "--class", "custom.part")
+    assert "parts" in used
+    supposed = ("claim", "plan", "-f", parts, "--quota", "parts:custom.part=2")
+    assert "part-" in await world.run(*mine, *supposed)
+    assert "may use 1" in await world.run(*mine, "claim", "plan", "-f", parts)
 
 
 async def test_following_the_log_shows_what_happens_and_ends_on_an_interrupt(
