@@ -204,7 +204,7 @@ def _step(
 def _levels(changes: dict[datetime | None, int]) -> tuple[Level, ...]:
     """Return the level between each change and the next; a change at None is never."""
     times: list[datetime] = sorted(t for t, step in changes.items() if t is not None and step)
-    ends: list[datetime | None] = [*times[1:], None]
+    ends: list[datetime | None] = [*times[1:], None] if times else []
     levels: list[Level] = []
     level = 0
     for start, end in zip(times, ends, strict=True):
