@@ -82,7 +82,12 @@ MODEL = ReadModel(
                     ),
                     key=3,
                     rows=_allocations,
-                    indices=("(provider, claim)", "(project)", "(account)"),
+                    indices=(
+                        "(provider, claim)",
+                        "(project)",
+                        "(account)",
+                        "(claim) WHERE ordinal > 0",
+                    ),
                 ),
             ),
             indices=(

@@ -71,8 +71,8 @@ async def summarize(
         "a.account = $$": account,
         "a.provider = $$": provider,
         "a.class_ = $$": class_,
-        "a.provider IN (SELECT g.provider FROM rm_providers.group_member g"
-        " WHERE g.group_ = $$)": group,
+        "a.provider = ANY(ARRAY(SELECT g.provider FROM rm_providers.group_member g"
+        " WHERE g.group_ = $$))": group,
     }
     if by == "group":
         filters["m.group_ = $$"] = group
@@ -99,38 +99,47 @@ async def summarize(
 
 
 def _summary(by: str, joined: str, where: str) -> str:
-    """Return the statement: one pass over what was held, clipped to the window, in order of time.
+    """Return the statement; ``hold`` is what was held, clipped to the window.
 
-    Each hold is a rise and a fall of a running total, the falls first where times are equal; falls
-    at the end of the window change no peak. Claims are counted by a hash, which sorts sooner.
+    Use is summed first, without any order, and only the rows that are shown go in order of time:
+    each hold is a rise and a fall of a running total, the falls first where times are equal; falls
+    at the end of the window change no peak. Nearly every claim has one hold of a class, so holds
+    are counted, and only of the claims with more than one is it looked which are the same claim's.
+    ``spot`` is a hash of key and class, which sorts sooner; it is looked up by IN () IS TRUE, for
+    what is held is too hard to estimate for Postgres to join it well.
     """
     return f"""
-        WITH summed AS (
-            SELECT key, class_, sum(unit_seconds) AS unit_seconds,
-                count(DISTINCT claim) AS claims, max(level)::bigint AS peak
-            FROM (
-                SELECT key, class_, s.unit_seconds, s.claim, sum(step) OVER (
-                    PARTITION BY key, class_ ORDER BY at, step ROWS UNBOUNDED PRECEDING
+        WITH hold AS MATERIALIZED (
+            SELECT {_KEYS[by]} AS key, a.class_, a.claim, a.amount,
+                hashtextextended({_KEYS[by]}, hashtextextended(a.class_, 0)) AS spot,
+                greatest(a.from_, $1::timestamptz) AS since,
+                least(a.to_, $2::timestamptz) AS until
+            FROM rm_claims.allocation a {joined}
+            WHERE a.from_ < $2 AND (a.to_ IS NULL OR a.to_ > $1 AND a.to_ > a.from_){where}
+        ), shown AS MATERIALIZED (
+            SELECT key, class_, count(*) AS holds,
+                sum(amount * date_part('epoch', until - since)) AS unit_seconds,
+                hashtextextended(key, hashtextextended(class_, 0)) AS spot
+            FROM hold GROUP BY key, class_ ORDER BY unit_seconds DESC, class_, key LIMIT $3
+        ), peak AS (
+            SELECT spot, max(level)::bigint AS peak FROM (
+                SELECT spot, sum(step) OVER (
+                    PARTITION BY spot ORDER BY at, step ROWS UNBOUNDED PRECEDING
                 ) AS level
-                FROM (
-                    SELECT {_KEYS[by]} AS key, a.class_, a.amount,
-                        hashtextextended(a.claim, 0) AS claim,
-                        greatest(a.from_, $1::timestamptz) AS since,
-                        least(a.to_, $2::timestamptz) AS until
-                    FROM rm_claims.allocation a {joined}
-                    WHERE a.from_ < $2
-                        AND (a.to_ IS NULL OR a.to_ > $1 AND a.to_ > a.from_){where}
-                ) h, LATERAL (
-                    VALUES
-                        (since, amount, claim,
-                            amount * extract(epoch FROM until - since)::float8),
-                        (until, -amount, NULL, 0)
-                ) AS s (at, step, claim, unit_seconds)
-                WHERE step > 0 OR at < $2
-            ) run GROUP BY key, class_
+                FROM hold, LATERAL (VALUES (since, amount), (until, -amount)) AS s (at, step)
+                WHERE (step > 0 OR at < $2) AND (spot IN (SELECT spot FROM shown)) IS TRUE
+            ) run GROUP BY spot
+        ), again AS (
+            SELECT spot, sum(holds - 1) AS holds FROM (
+                SELECT spot, count(*) AS holds FROM hold
+                WHERE (claim IN (
+                    SELECT m.claim FROM rm_claims.allocation m WHERE m.ordinal > 0)) IS TRUE
+                GROUP BY spot, claim
+            ) same GROUP BY spot
         )
-        SELECT s.*, ({_NAMES[by]}) AS name
-        FROM (SELECT * FROM summed ORDER BY unit_seconds DESC, class_, key LIMIT $3) s
+        SELECT s.key, s.class_, s.unit_seconds, p.peak, ({_NAMES[by]}) AS name,
+            (s.holds - coalesce(again.holds, 0))::bigint AS claims
+        FROM shown s JOIN peak p USING (spot) LEFT JOIN again USING (spot)
         ORDER BY s.unit_seconds DESC, s.class_, s.key
     """
 
