@@ -36,7 +36,7 @@ from mulligan.services.showing import candidate_shown, summaries, why_not_shown
 
 MAX_CANDIDATES = 10_000
 DEFAULT_CANDIDATES = 10
-_ROUNDS = 20
+_ROUNDS = 256
 _NOTICE = 3600
 
 
