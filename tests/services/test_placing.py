@@ -414,6 +414,21 @@ async def test_many_claimers_of_the_last_machines_never_share_and_know_why_not(
     await tenant.release(*won)
 
 
+@pytest.mark.parametrize("policy", ["pack", "spread"])
+async def test_many_claimers_who_all_prefer_the_same_get_all_there_is(
+    stock: Stock, tenant: Caller, policy: str
+) -> None:
+    class_ = f"custom.liked-{policy}"
+    await stock.providers(f"liked-{policy}", MANY, {class_: 1})
+    asked = request(ask({class_: 1}), policy=policy)
+    answers = await at_once(MANY, *(tenant.make(asked) for _ in range(MANY)))
+    assert [one for one in answers if not isinstance(one, v1.Claim)] == []
+    assert len({holds(claim)[0] for claim in answers}) == MANY
+    for claim in answers[-3:]:
+        again = await explained(tenant, claim)
+        assert again.same, again.text
+
+
 async def test_a_claim_made_among_many_is_explained_whatever_came_since(
     stock: Stock, tenant: Caller, stranger: Caller
 ) -> None:
