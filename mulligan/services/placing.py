@@ -12,7 +12,7 @@ from typing import NoReturn
 import msgspec
 
 from mulligan.commands.runner import Request
-from mulligan.errors import Exhausted, InvalidArgument
+from mulligan.errors import Conflict, Exhausted, InvalidArgument
 from mulligan.events.claim import Search
 from mulligan.events.request import ClaimRequest
 from mulligan.handlers import claim as claims
@@ -147,7 +147,7 @@ class Placing(ClaimViews):
                     found = await _next(wanted, found, rejected)
                 elif conflicts > 1:  # the read model lags; what it still offers is lost already
                     seen = await wait_until(database, ("providers",), head)
-        raise Exhausted(f"others took each of {_ROUNDS} choices first; try again", retry_after=0.5)
+        raise Conflict(f"others took each of {_ROUNDS} choices first; try again")
 
     def _learn(self, command: claims.MakeClaim, found: Proposal) -> None:
         """Let the command be decided on the states that the search has read anyway."""
