@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from mulligan.errors import InvalidArgument, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project, SigningKey
-from mulligan.handlers.claim import LIVE, Claim
+from mulligan.handlers.claim import LIVE, Claim, State
 from mulligan.handlers.group import Group
 from mulligan.handlers.image import Credential, Image
 from mulligan.handlers.machine import Machine
@@ -129,6 +129,11 @@ async def test_filters_pass_just_what_they_name(database: Dsn) -> None:
         )
         wanted = [c for c in all_claims if c.project == project and c.state in LIVE]
         assert same([r.state for r in found], wanted)
+        for states in ([one] for one in (*get_args(State), "no state")):
+            found = await everything(partial(claims.list_claims, reads, states=states))
+            assert same([r.state for r in found], [c for c in all_claims if c.state in states])
+        found = await everything(partial(claims.list_claims, reads, stranded=True))
+        assert same([r.state for r in found], [c for c in all_claims if c.stranded])
         found = await everything(lambda p: claims.list_claims(reads, p, provider=provider))
         assert same(
             [r.state for r in found],
