@@ -123,7 +123,9 @@ def pick(
     if narrowed is not None:
         of = narrowed.source(terms.arguments)
         few = f"SELECT DISTINCT x.provider FROM ({of}) x LIMIT {2 * FEW}"
-        source = f"(SELECT i.* FROM ({few}) d JOIN ({usable}) i USING (provider))"
+        # OFFSET keeps each look a look by key: a plan made for any filter would scan the fleet
+        one = f"{usable} AND i.provider = d.provider OFFSET 0"
+        source = f"(SELECT i.* FROM ({few}) d CROSS JOIN LATERAL ({one}) i)"
         return walk.among(source, conditions, soonest=soonest)
     if soonest:
         at_once = walk.along(table, [*indexed, "i.opens_at IS NULL"], conditions)
