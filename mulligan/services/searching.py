@@ -26,6 +26,9 @@ FRESH_S = 0.1
 KEPT = 64
 """So many forms of requests are remembered, the least used forgotten first."""
 
+LARGEST = 512
+"""What took a look at more providers than so many is not kept for others."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -51,6 +54,10 @@ class _Batch:
     @property
     def found_nothing(self) -> bool:
         return self.proposal is not None and not self.proposal.candidates
+
+    @property
+    def large(self) -> bool:
+        return self.proposal is not None and len(self.proposal.loaded.space.nodes) > LARGEST
 
     def knows(self, least: Seq) -> bool:
         return self.proposal is not None and self.proposal.loaded.seq >= least
@@ -96,7 +103,7 @@ class SharedSearches:
                 batch.proposal = await find(database, request, now, seed=seed, limit=limit)
                 batch.until = anyio.current_time() + FRESH_S
             finally:
-                if batch.proposal is None or batch.found_nothing:
+                if batch.proposal is None or batch.found_nothing or batch.large:
                     self._batches.pop(key, None)
                 batch.ready.set()
             while len(self._batches) > KEPT:
