@@ -102,7 +102,9 @@ async def test_the_earliest_window_is_the_earliest(seed: int, database: Dsn) -> 
             base = asked(world, rng)
             request = replace(base, span=Span(duration=hours.total_seconds()))
             space = whole(world, nodes.values(), attempt)
-            found = await find(reads, request, world.now, seed=attempt)
+            found = await proposed(reads, request, world, attempt)
+            if found is None:
+                continue
             times = sorted(
                 {world.now}
                 | {
