@@ -19,14 +19,14 @@ from mulligan.events.provider import (
     ProviderUncordoned,
 )
 from mulligan.handlers.claim import Claim
-from mulligan.handlers.claim_changes import FlagStranded, MoveClaim
-from mulligan.handlers.provider import DoesNotFit, Provider
+from mulligan.handlers.claim_changes import FlagStranded
+from mulligan.handlers.provider import Provider
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import CommitId, ProviderId, new_id, stream_id
+from mulligan.model import CommitId, new_id, stream_id
 from mulligan.queries.claims import Afflicted, find_afflicted
 from mulligan.queries.database import Database
-from mulligan.queries.equals import find_equal
 from mulligan.queries.freshness import wait_until
+from mulligan.reconcile.relocation import move_to_equal
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ ACTOR = Actor(account="service:resource")
 _AGAIN_S = 30.0
 _RETRY_S = 1.0
 _PAUSE_S = 0.5
-_CHOICES = 8
 _ROOM = frozenset({ProviderCreated.TYPE, ProviderUncordoned.TYPE, InventoriesSet.TYPE})
 
 
@@ -111,25 +110,17 @@ class ClaimMigration:
         if claim is None or claim.state != "reserved":
             return
         name = failed.name if failed is not None else one.provider
-        rejected: set[ProviderId] = set()
-        reason = "others took each place first"
-        for _ in range(_CHOICES):
-            now = self._commands.now()
-            found = await find_equal(self._database, claim, failed, now, rejected=rejected)
-            if found.target is None:
-                reason = found.reason
-                break
-            move = MoveClaim(
-                claim=claim.id,
-                source=one.provider,
-                target=found.target,
-                reason=f"provider {name} failed",
-            )
-            try:
-                await self._commands.execute(move, _request(), fence=self._fence())
-                return
-            except DoesNotFit as lost:
-                rejected.add(lost.provider)
+        reason = await move_to_equal(
+            self._commands,
+            self._database,
+            claim,
+            one.provider,
+            reason=f"provider {name} failed",
+            request=_request(),
+            fence=self._fence(),
+        )
+        if not reason:
+            return
         flag = FlagStranded(claim=claim.id, provider=one.provider, reason=reason)
         await self._commands.execute(flag, _request(), fence=self._fence())
         raise Exhausted(reason)

@@ -5,18 +5,16 @@ from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument
 from mulligan.events.claim import Allocation
 from mulligan.handlers import claim_changes as changes
 from mulligan.handlers.claim import LIVE, Claim
-from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import ClaimId, ProviderId, stream_id
 from mulligan.proto import v1
-from mulligan.queries.equals import find_equal
 from mulligan.queries.freshness import wait_until
+from mulligan.reconcile.relocation import LOST, move_to_equal
 from mulligan.services import parse, render
 from mulligan.services.caller import request_of
 from mulligan.services.claim_views import ClaimViews
 from mulligan.services.objects import identify, identify_all
 
 MAX_REASON = 1024
-_ROUNDS = 8
 
 
 class ClaimChanges(ClaimViews):
@@ -48,11 +46,15 @@ class ClaimChanges(ClaimViews):
         if claim.state not in LIVE:
             raise FailedPrecondition(f"the claim is {claim.state}; only a live one can be moved")
         source = await self._source(message.source, claim)
+        reason = message.reason[:MAX_REASON]
         if message.target:
             target = await identify(self._commands, "provider", message.target, "target")
-            await self._move(claim, source, ProviderId(target), message.reason, request)
+            command = changes.MoveClaim(
+                claim=claim.id, source=source, target=ProviderId(target), reason=reason
+            )
+            await self._commands.execute(command, request)
         else:
-            await self._move_to_equal(claim, source, message.reason, request)
+            await self._move_to_equal(claim, source, reason, request)
         return await self._claim_response(uuid)
 
     async def _source(self, text: str, claim: Claim) -> ProviderId:
@@ -68,36 +70,18 @@ class ClaimChanges(ClaimViews):
             )
         return held.pop()
 
-    async def _move(
-        self,
-        claim: Claim,
-        source: ProviderId,
-        target: ProviderId,
-        reason: str,
-        request: Request,
-    ) -> None:
-        command = changes.MoveClaim(
-            claim=claim.id, source=source, target=target, reason=reason[:MAX_REASON]
-        )
-        await self._commands.execute(command, request)
-
     async def _move_to_equal(
         self, claim: Claim, source: ProviderId, reason: str, request: Request
     ) -> None:
         database = self._rt.parts.database
         await wait_until(database, ("providers",), self._commands.position().seq)
-        left = (await self._commands.state(stream_id("provider", source))).state
-        rejected: set[ProviderId] = set()
-        for _ in range(_ROUNDS):
-            found = await find_equal(database, claim, left, self._commands.now(), rejected=rejected)
-            if found.target is None:
-                raise Exhausted(found.reason)
-            try:
-                await self._move(claim, source, found.target, reason, request)
-                return
-            except DoesNotFit as lost:
-                rejected.add(lost.provider)
-        raise Exhausted("others took each place first; try again", retry_after=0.5)
+        stays = await move_to_equal(
+            self._commands, database, claim, source, reason=reason, request=request
+        )
+        if stays == LOST:
+            raise Exhausted(f"{LOST}; try again", retry_after=0.5)
+        if stays:
+            raise Exhausted(stays)
 
     async def reshape(self, message: v1.ReshapeRequest) -> v1.PositionResponse:
         """Change inventories and allocations together."""
