@@ -97,12 +97,9 @@ class UpdateProvider(Command, frozen=True, kw_only=True):
         streams = [stream_id("provider", self.provider)]
         streams += [stream_id("group", g) for g in self.shares or ()]
         streams += distance.streams(self.distances or {})
-        return streams + (_moving(states, self.provider, self.parent) if self.moves else [])
-
-    @property
-    def moves(self) -> bool:
-        """Whether another parent is asked for."""
-        return self.parent is not None
+        return streams + (
+            _moving(states, self.provider, self.parent) if self.parent is not None else []
+        )
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Emit only what differs; shrinking below what is in use is allowed and shows."""

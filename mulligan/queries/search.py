@@ -42,7 +42,6 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """Candidates over [start, end), and the space they were found in.
 
     ``breadth`` is how much of the fleet was fetched; ``considered`` counts providers looked at.
-    ``certain`` when no candidate beyond these could exist at that position.
     """
 
     candidates: tuple[Candidate, ...]
@@ -51,7 +50,6 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     loaded: Loaded
     breadth: int
     considered: int
-    certain: bool
 
 
 class Reasons(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +150,6 @@ async def find_at(
         loaded=loaded,
         breadth=wanted,
         considered=considered,
-        certain=loaded.complete and len(found.candidates) < limit,
     )
 
 

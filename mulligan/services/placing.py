@@ -32,7 +32,12 @@ from mulligan.services.form import MAX_ALLOCATIONS, read_request
 from mulligan.services.objects import identify, identify_all
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.searching import SharedSearches, shareable
-from mulligan.services.showing import candidate_shown, summaries, why_not_shown
+from mulligan.services.showing import (
+    allocations_named,
+    candidate_shown,
+    summaries,
+    why_not_shown,
+)
 
 MAX_CANDIDATES = 10_000
 DEFAULT_CANDIDATES = 10
@@ -63,8 +68,7 @@ class Placing(ClaimViews):
             answer.providers = summaries(found)
             names = {p.uuid: p.name for p in answer.providers}
             for candidate in answer.candidates:
-                for allocation in candidate.allocations:
-                    allocation.provider_name = names.get(allocation.provider, "")
+                allocations_named(candidate.allocations, names)
         else:
             why = await reasons(database, request, found.start, found.end)
             answer.why_not = why_not_shown(why)

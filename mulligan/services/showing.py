@@ -12,8 +12,6 @@ from mulligan.proto import v1
 from mulligan.queries.search import Proposal, Reasons
 from mulligan.queries.why_not import WhyNot
 
-MAX_SUMMARIES = 1000
-
 
 def candidate_shown(candidate: Candidate, start: datetime, end: datetime | None) -> v1.Candidate:
     """Render a candidate; providers are UUIDs."""
