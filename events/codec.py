@@ -15,6 +15,7 @@ import msgspec
 
 from mulligan.events import (
     account,
+    brake,
     claim,
     credential,
     distance,
@@ -23,10 +24,13 @@ from mulligan.events import (
     key,
     machine,
     name,
+    profile,
     project,
     provider,
     quota,
     region,
+    serial,
+    userdata,
 )
 from mulligan.events.envelope import Commit, Entry, EventRecord
 from mulligan.model import Seq, StreamId
@@ -46,8 +50,8 @@ class UnreadableEvent(Exception):
 
 
 _MODULES = (
-    account, claim, credential, distance, group, image, key, machine, name, project, provider,
-    quota, region,
+    account, brake, claim, credential, distance, group, image, key, machine, name, profile, project,
+    provider, quota, region, serial, userdata,
 )  # fmt: skip
 
 KIND_OF_MODULE = {m.__name__.rpartition(".")[2]: m for m in _MODULES}

@@ -8,7 +8,9 @@ from mulligan.model import ImageId
 
 
 class ImageCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """``kind`` is ``iso``; ``firmware`` ``uefi`` or ``bios``; ``ready_when`` ``power-on``.
+    """``kind`` is ``iso`` or ``http-boot``; ``firmware`` ``uefi`` or ``bios``.
+
+    ``ready_when`` is ``power-on``, or ``phone-home`` for a system that reports when it is up.
 
     ``url`` is http(s), or ``file:<name>`` for a file in the media server's image folder;
     ``sha256`` is hex.
