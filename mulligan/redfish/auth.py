@@ -69,6 +69,14 @@ class Authentication:
                 await self._log_in()
             return self._ticket
 
+    async def headers(self) -> dict[str, str]:
+        """Be logged in, and return the headers that say so; they are secret."""
+        await self.ticket()
+        token = self._wire.get_session_key()
+        if token:
+            return {"X-Auth-Token": token}
+        return {"Authorization": self._basic_header}
+
     async def renew(self, ticket: int) -> None:
         """Log in again after a 401 under ``ticket``, unless somebody has meanwhile."""
         async with self._lock:

@@ -52,6 +52,7 @@ class BmcClient:
     ) -> None:
         self.bmc = bmc
         self.timings = timings or Timings()
+        self.ca_file = ca_file
         self._channel = Channel(bmc, login, limiter=limiter, timings=self.timings, ca_file=ca_file)
         self.origin = self._channel.origin
         self._reads = anyio.Semaphore(2)
@@ -230,6 +231,19 @@ class BmcClient:
             body = decode(self.origin, path, answer)
         etag = answer.headers.get("etag", "") or text(body.get("@odata.etag"))
         return Reply(path=path, status=answer.status, body=body, etag=etag)
+
+    # -- streaming ---------------------------------------------------------------------------
+
+    def local(self, path: str) -> str:
+        """Return ``path`` as one of this BMC; raise ``not-redfish`` when it leads elsewhere."""
+        return self._channel.local(path)
+
+    async def login_headers(self) -> dict[str, str]:
+        """Return the headers of this client's session, for a stream beside it. Raise BmcFault.
+
+        They are secret, and a later login replaces them.
+        """
+        return await self._channel.login_headers()
 
     # -- life --------------------------------------------------------------------------------
 

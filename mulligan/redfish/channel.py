@@ -119,6 +119,10 @@ class Channel:
         self._auth.proven()
         return answer
 
+    async def login_headers(self) -> dict[str, str]:
+        """Be logged in, and return the headers that say so; they are secret. Raise BmcFault."""
+        return await self._auth.headers()
+
     async def _call(
         self,
         method: str,
