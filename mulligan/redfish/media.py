@@ -1,99 +1,16 @@
-"""Virtual media: find the drives, empty them all, put an image in, and look whether it is there."""
+"""Virtual media: put an image into an empty drive, take it out, and look whether it is so."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import msgspec
 
-from mulligan.redfish.answers import Json, items, link, links, reference, section, text
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.digests import note
+from mulligan.redfish.drives import Slot, holds, may_hold, slot_of, slots
 from mulligan.redfish.faults import BmcFault
 
 _TRIES = 3
-
-
-class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """A virtual drive as reported. ``inserted`` is None when the BMC does not tell."""
-
-    path: str
-    media_types: tuple[str, ...] = ()
-    image: str = ""
-    inserted: bool | None = None
-    insert: str = ""
-    eject: str = ""
-    etag: str = ""
-
-    @property
-    def takes_cd(self) -> bool:
-        """Whether a CD image may go in; drives that do not tell count."""
-        return not self.media_types or bool({"CD", "DVD"} & set(self.media_types))
-
-    @property
-    def occupied(self) -> bool:
-        """Whether anything is in it."""
-        return self.inserted is True or (self.inserted is None and bool(self.image))
-
-
-def slot_of(path: str, body: Json, etag: str = "") -> Slot:
-    """Read a VirtualMedia resource."""
-    actions = section(body, "Actions")
-    inserted = body.get("Inserted")
-    return Slot(
-        path=path,
-        media_types=tuple(text(kind) for kind in items(body.get("MediaTypes"))),
-        image=reference(body.get("Image")).strip(),
-        inserted=inserted if isinstance(inserted, bool) else None,
-        insert=reference(section(actions, "#VirtualMedia.InsertMedia").get("target")),
-        eject=reference(section(actions, "#VirtualMedia.EjectMedia").get("target")),
-        etag=etag,
-    )
-
-
-def same_media(image: str, url: str) -> bool:
-    """Tell whether ``image`` is what was inserted as ``url``.
-
-    The path decides: it holds an unguessable token, whereas another executor may serve it under
-    another host.
-    """
-    if image == url:
-        return True
-    try:
-        wanted, found = urlsplit(url).path, urlsplit(image).path
-    except ValueError:
-        return False
-    return len(wanted) > 32 and found == wanted
-
-
-async def slots(bmc: BmcClient) -> list[Slot]:
-    """Return the system's virtual drives, else those of its manager, CD drives first.
-
-    Raise ``unsupported`` when there is none.
-    """
-    system = (await bmc.system()).body
-    found = await _slots_at(bmc, link(system, "VirtualMedia"))
-    managers = links(section(system, "Links").get("ManagedBy"))
-    if not found and managers:
-        manager = await bmc.get_optional(managers[0])
-        found = await _slots_at(bmc, link(manager.body if manager else {}, "VirtualMedia"))
-    if not found:
-        raise BmcFault("unsupported", f"{bmc.origin} offers no virtual media for this system")
-    return sorted(found, key=lambda slot: not slot.takes_cd)
-
-
-async def _slots_at(bmc: BmcClient, collection: str) -> list[Slot]:
-    if not collection:
-        return []
-    reply = await bmc.get_optional(collection)
-    if reply is None:
-        return []
-    found: list[Slot] = []
-    for path in links(reply.body.get("Members"))[:16]:
-        member = await bmc.get_optional(path)
-        if member is not None:
-            found.append(slot_of(path, member.body, member.etag))
-    return found
 
 
 async def eject_all(bmc: BmcClient) -> list[str]:
@@ -106,6 +23,28 @@ async def eject_all(bmc: BmcClient) -> list[str]:
     return out
 
 
+async def eject(bmc: BmcClient, url: str) -> bool:
+    """Empty just the drive that holds ``url``; tell whether one did. Idempotent.
+
+    Where a BMC does not show what is inserted, the only drive that can hold it is emptied.
+    """
+    found = await slots(bmc)
+    held = [slot for slot in found if holds(slot, url)]
+    if not held:
+        held = [slot for slot in found if may_hold(slot, url)]
+        if len(held) > 1:
+            raise BmcFault(
+                "unsupported",
+                f"{bmc.origin} does not show which of {len(held)} drives holds the image; eject "
+                "all of them",
+            )
+        if held:
+            note(f"{held[0].path} does not tell its image: taken for the one to eject")
+    for slot in held:
+        await _eject(bmc, slot)
+    return bool(held)
+
+
 async def _eject(bmc: BmcClient, slot: Slot) -> None:
     fault: BmcFault | None = None
     for turn in range(_TRIES):
@@ -115,7 +54,7 @@ async def _eject(bmc: BmcClient, slot: Slot) -> None:
             if slot.eject:
                 await bmc.post(slot.eject, {}, slow=True)
             else:
-                await bmc.patch(slot.path, {"Image": None, "Inserted": False}, etag=slot.etag)
+                await _patch_out(bmc, slot)
         except BmcFault as trouble:
             if not trouble.heals:
                 raise
@@ -127,15 +66,30 @@ async def _eject(bmc: BmcClient, slot: Slot) -> None:
     )
 
 
-async def insert(bmc: BmcClient, url: str) -> Slot:
-    """Put ``url`` into the first CD drive that takes it; all drives must be empty.
+async def _patch_out(bmc: BmcClient, slot: Slot) -> None:
+    try:
+        await bmc.patch(slot.path, {"Image": None, "Inserted": False}, etag=slot.etag)
+    except BmcFault as fault:
+        if fault.status != 400:
+            raise
+        note("the BMC takes only the image to eject")
+        await bmc.patch(slot.path, {"Image": None}, etag=slot.etag)
 
-    Tries the next drive on 400 and 405. Raise Ambiguous when the outcome is open.
+
+async def insert(bmc: BmcClient, url: str) -> Slot:
+    """Put ``url`` into the first empty CD drive that takes it, else into a USB stick's place.
+
+    Drives in use are passed over; the next one is tried on 400 and 405. Raise ``unsupported``
+    when all are in use, Ambiguous when the outcome is open.
     """
+    found = await slots(bmc)
+    cds = [slot for slot in found if slot.takes_cd]
+    sticks = [slot for slot in found if slot.takes_usb and not slot.takes_cd]
+    empty = [slot for slot in (*cds, *sticks) if not slot.occupied]
+    if not empty:
+        raise _none_left(bmc, cds)
     fault: BmcFault | None = None
-    for slot in await slots(bmc):
-        if not slot.takes_cd:
-            continue
+    for slot in empty:
         try:
             await _insert_into(bmc, slot, url)
         except BmcFault as trouble:
@@ -144,8 +98,20 @@ async def insert(bmc: BmcClient, url: str) -> Slot:
             note(f"{slot.path} did not take the image: the next drive is tried")
             fault = trouble
         else:
+            if not slot.takes_cd:
+                note(f"no CD drive was left: {slot.path} shows the image as a USB stick")
             return await _inserted(bmc, slot, url)
-    raise fault or BmcFault("unsupported", f"{bmc.origin} has no virtual CD drive")
+    raise fault or _none_left(bmc, cds)
+
+
+def _none_left(bmc: BmcClient, cds: list[Slot]) -> BmcFault:
+    if not cds:
+        return BmcFault("unsupported", f"{bmc.origin} has no virtual CD drive")
+    return BmcFault(
+        "unsupported",
+        f"{bmc.origin} has {len(cds)} virtual CD drive(s) and all are in use; eject one of: "
+        + ", ".join(slot.path for slot in cds),
+    )
 
 
 async def _insert_into(bmc: BmcClient, slot: Slot, url: str) -> None:
@@ -164,22 +130,57 @@ async def _insert_into(bmc: BmcClient, slot: Slot, url: str) -> None:
 
 
 async def _send_insert(bmc: BmcClient, slot: Slot, url: str) -> None:
-    if not slot.insert:
-        await bmc.patch(slot.path, {"Image": url, "Inserted": True}, etag=slot.etag)
-        return
     body: dict[str, Any] = {"Image": url, "Inserted": True, "WriteProtected": True}
+    if not slot.insert:
+        body.pop("WriteProtected")
     try:
-        await bmc.post(slot.insert, body, slow=True)
+        await _send_body(bmc, slot, body)
+        return
     except BmcFault as fault:
-        if fault.status != 400 or not _wants_more(fault.message):
+        if fault.status != 400:
             raise
-        note("the BMC wants TransferProtocolType and MediaType with the image")
-        more = {"TransferProtocolType": urlsplit(url).scheme.upper(), "MediaType": "CD"}
-        await bmc.post(slot.insert, {**body, **more}, slow=True)
+        first = fault
+    for remark, other in _other_bodies(first.message, slot, body):
+        try:
+            await _send_body(bmc, slot, other)
+        except BmcFault as fault:
+            if fault.status != 400:
+                raise
+        else:
+            note(remark)
+            return
+    raise first
 
 
-def _wants_more(message: str) -> bool:
-    return any(name in message for name in ("TransferProtocol", "MediaType", "missing"))
+async def _send_body(bmc: BmcClient, slot: Slot, body: dict[str, Any]) -> None:
+    if slot.insert:
+        await bmc.post(slot.insert, body, slow=True)
+    else:
+        await bmc.patch(slot.path, body, etag=slot.etag)
+
+
+def _other_bodies(
+    message: str, slot: Slot, body: dict[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the other bodies worth a try after a 400 with this message, with what to note."""
+    protocol = {"TransferProtocolType": urlsplit(str(body["Image"])).scheme.upper()}
+    fuller = [
+        (
+            "the BMC wants TransferProtocolType and MediaType with the image",
+            {**body, **protocol, "MediaType": "CD"},
+        ),
+        ("the BMC wants TransferProtocolType with the image", {**body, **protocol}),
+    ]
+    bare = [("the BMC takes the image's URL alone", {"Image": body["Image"]})]
+    complaint = message.partition(" with 400")[2]
+    if any(name in complaint for name in ("Inserted", "WriteProtected")):
+        return bare
+    if any(name in complaint for name in ("TransferProtocol", "MediaType", "missing")):
+        return fuller if slot.insert else bare
+    # Says nothing of use, such as "See @Message.ExtendedInfo".
+    if ":" not in complaint or "ExtendedInfo" in complaint or "general error" in complaint:
+        return [*fuller, *bare] if slot.insert else bare
+    return []
 
 
 async def _inserted(bmc: BmcClient, slot: Slot, url: str) -> Slot:
@@ -190,7 +191,7 @@ async def _inserted(bmc: BmcClient, slot: Slot, url: str) -> Slot:
             now = await _reread(bmc, slot)
             if holds(now, url):
                 return now
-            if now.inserted is True and not now.image:
+            if may_hold(now, url):
                 note("the BMC does not tell which image is inserted")
                 return now
             await anyio.sleep(bmc.timings.poll)
@@ -199,11 +200,6 @@ async def _inserted(bmc: BmcClient, slot: Slot, url: str) -> Slot:
         f"{bmc.origin} accepted the image and its drive {slot.path} shows "
         f"{'another image' if now.image else 'none'}",
     )
-
-
-def holds(slot: Slot, url: str) -> bool:
-    """Tell whether the drive shows this very image, inserted."""
-    return slot.inserted is not False and same_media(slot.image, url)
 
 
 async def find_inserted(bmc: BmcClient, url: str) -> Slot | None:

@@ -24,7 +24,8 @@ STATES: Mapping[str, Power] = MappingProxyType(
 ON = ("On", "ForceOn")
 OFF = ("ForceOff",)
 GRACEFUL_OFF = ("GracefulShutdown",)
-RESTARTS = ("ForceRestart", "GracefulRestart", "PowerCycle")
+RESTARTS = ("ForceRestart", "GracefulRestart", "PowerCycle", "Nmi")
+"""What a running machine can be told; ``Nmi`` is for its kernel to dump, and never sent to off."""
 
 
 def power_of(system: Json) -> Power:
@@ -113,6 +114,10 @@ async def reset(bmc: BmcClient, wanted: tuple[str, ...]) -> str:
     Raise ``unsupported`` when none is, Ambiguous when the outcome is open.
     """
     system = (await bmc.system()).body
+    if "Nmi" in wanted and power_of(system) != "on":
+        raise BmcFault(
+            "refused", f"{bmc.origin} reports power {power_of(system)}; Nmi is for one that is on"
+        )
     target = reset_target(system)
     if not target:
         raise BmcFault("unsupported", f"{bmc.origin}: the system has no Reset action")

@@ -8,7 +8,7 @@ from mulligan.events.machine import Disk, Facts, Nic
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.boot import override_of
 from mulligan.redfish.inspect import Parts, facts_of, inspect
-from mulligan.redfish.media import slot_of
+from mulligan.redfish.drives import slot_of
 from mulligan.redfish.power import allowed_in_action, allowed_in_info, power_of
 from tests.redfish.scripted_bmc import SYSTEM, ScriptedBmc, answer, status
 

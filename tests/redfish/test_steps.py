@@ -330,7 +330,7 @@ async def test_not_ready_yet_is_tried_again(client: BmcClient) -> None:
     ("name", "params"),
     [
         ("power_off", {"target": "Nmi"}),
-        ("reset", {"target": "Nmi"}),
+        ("reset", {"target": "Suspend"}),
         ("boot_once", {"device": "tape"}),
         ("insert_media", {}),
         ("stage_image", {"image_url": "file:x"}),
