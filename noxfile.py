@@ -1,4 +1,4 @@
-"""The project's commands, for `make` and for people: `nox -s check|test|properties|crash`.
+"""The project's commands, for `make` and for people: `nox -s check|test|properties|crash|qemu`.
 
 They run in the environment that `make setup` builds from uv.lock, so there is one set of versions.
 """
@@ -57,6 +57,13 @@ def properties(session: nox.Session) -> None:
 def crash(session: nox.Session) -> None:
     """The long runs in which processes are killed again and again."""
     run(session, "python", "-m", "pytest", "-q", "-m", "crash", *session.posargs)
+
+
+@nox.session
+def qemu(session: nox.Session) -> None:
+    """Provision a virtual machine, after bringing what that needs: as root, Debian packages."""
+    run(session, "python", "-m", "tests.qemu.parts")
+    run(session, "python", "-m", "pytest", "-q", "-m", "qemu", "tests/qemu", *session.posargs)
 
 
 @nox.session
