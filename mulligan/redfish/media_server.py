@@ -1,13 +1,12 @@
-"""The executor's HTTP server for images: what BMCs read their virtual media from.
+"""The executor's HTTP server: images and seeds for BMCs, reports from booted machines.
 
-A URL holds a token made by HMAC from the server's secret, the attempt and the image, so that it
-cannot be guessed, differs for each attempt, and is the same again after a crash. What is published
-is kept in small files beside the images, so a BMC reads on when the executor comes back.
+A URL holds a token made by HMAC from the server's secret and what it is for, so that it cannot be
+guessed, differs for each attempt, and is the same again after a crash. What is published is kept
+beside the images, so a BMC reads on when the executor comes back.
 """
 
-import hmac
-from hashlib import sha256 as sha256_of
-from pathlib import Path
+from collections import OrderedDict
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -16,18 +15,18 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.image_cache import ImageCache, Limits, checked_sha256
+from mulligan.redfish.publications import Publication, PublicationLimits, Publications
+from mulligan.redfish.report_intake import ReportIntake
+from mulligan.redfish.reports import MAX_BODY, OnReport, ReportKind
+from mulligan.redfish.tokens import TokenMaker
 
-_MAX_PUBLISHED = 10_000
+IMAGE_NAME = "image.iso"
+SEED_NAME = "seed.iso"
 
-
-class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """One published image: who it is for and what it is."""
-
-    attempt: str
-    image_url: str
-    sha256: str
+_COUNTED = 10_000
+_TYPES = {".efi": "application/efi"}
+_BOOT_SUFFIXES = (".efi", ".iso", ".img")
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +46,9 @@ class MediaServer:
     """Stages images and serves them; an async context manager that listens while it is open.
 
     ``public_url`` is how BMCs reach it, such as ``http://10.0.0.5:8090``; without it, the
-    listening address is used. Keep ``port``, ``folder`` and ``secret`` over restarts.
+    listening address is used. ``machines_url`` is how booted machines reach it, where that is
+    another. Without ``on_report`` no report is taken. Keep ``port``, ``folder`` and ``secret``
+    over restarts.
     """
 
     def __init__(
@@ -58,29 +59,32 @@ class MediaServer:
         host: str = "127.0.0.1",
         port: int = 0,
         public_url: str = "",
+        machines_url: str = "",
         images: Path | None = None,
         limits: Limits | None = None,
+        publication_limits: PublicationLimits | None = None,
+        on_report: OnReport | None = None,
     ) -> None:
-        if len(secret) < 16:
-            raise ValueError("the media server's secret must have at least 16 bytes")
-        self._secret = secret
+        self._tokens = TokenMaker(secret)
         self._host = host
         self._port = port
         self._public_url = public_url.rstrip("/")
-        self._records = folder / "published"
-        self._published: dict[str, Publication] = {}
-        self._fetched: dict[str, Fetched] = {}
+        self._machines_url = machines_url.rstrip("/")
+        self._published = Publications(folder, self._tokens, publication_limits)
+        self._fetched: OrderedDict[str, Fetched] = OrderedDict()
+        self._intake = None if on_report is None else ReportIntake(self._tokens, on_report)
         self._runner: web.AppRunner | None = None
         self.cache = ImageCache(
-            folder / "images", images=images, limits=limits, in_use=self._checksums_in_use
+            folder / "images", images=images, limits=limits, in_use=self._published.checksums
         )
 
     async def __aenter__(self) -> Self:
         self.cache.prepare()
-        self._records.mkdir(parents=True, exist_ok=True)
-        self._load()
-        app = web.Application()
+        self._published.load()
+        app = web.Application(client_max_size=MAX_BODY)
         app.router.add_get("/media/{token}/{name}", self._serve)
+        if self._intake is not None:
+            self._intake.add_to(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -104,79 +108,129 @@ class MediaServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return self._public_url or f"http://{host}:{self._port}"
 
+    # -- images ------------------------------------------------------------------------------
+
     async def stage(self, image_url: str, sha256: str) -> Path:
         """Have the image downloaded and verified; idempotent. Raise BmcFault."""
         return await self.cache.stage(image_url, sha256)
 
-    def publish(self, image_url: str, sha256: str, attempt_id: str) -> str:
+    def publish(
+        self,
+        image_url: str,
+        sha256: str,
+        attempt_id: str,
+        *,
+        machine: str = "",
+        name: str = IMAGE_NAME,
+    ) -> str:
         """Return the URL of the image for this attempt: the same each time, until withdrawn.
 
         The image need not be staged yet; until it is, the URL answers 404.
         """
-        what = Publication(attempt=attempt_id, image_url=image_url, sha256=checked_sha256(sha256))
-        token = self._token(what)
-        if token not in self._published:
-            if len(self._published) >= _MAX_PUBLISHED:
-                raise BmcFault("disk-full", f"{_MAX_PUBLISHED} images are published already")
-            self._keep(token, what)
-            self._published[token] = what
-        return f"{self.url}/media/{token}/image.iso"
+        what = Publication(
+            kind="image",
+            name=name,
+            attempt=attempt_id,
+            machine=machine,
+            image_url=image_url,
+            sha256=checked_sha256(sha256),
+        )
+        return self._media_url(self._published.add(what), name)
+
+    # -- seeds -------------------------------------------------------------------------------
+
+    def seed_url(self, machine: str, operation: str, attempt_id: str) -> str:
+        """Return the URL that a seed has, or would have."""
+        what = _seed(machine, operation, attempt_id)
+        return self._media_url(self._published.token(what), SEED_NAME)
+
+    def publish_seed(self, machine: str, operation: str, attempt_id: str, content: bytes) -> str:
+        """Serve a seed until it is withdrawn, over restarts too; return its URL.
+
+        Raise ``disk-full`` when the seeds published take too much.
+        """
+        what = _seed(machine, operation, attempt_id)
+        return self._media_url(self._published.add(what, content), SEED_NAME)
+
+    # -- both --------------------------------------------------------------------------------
 
     def withdraw(self, url: str) -> bool:
         """Stop serving a URL; tell whether it was one of ours. Idempotent."""
-        token = _token_of(url)
-        if self._published.pop(token, None) is None:
-            return False
+        return self._withdraw(_token_of(url))
+
+    def withdraw_all(self, machine: str) -> int:
+        """Stop serving whatever was published for a machine; return how much that was."""
+        return sum(self._withdraw(token) for token in self._published.of_machine(machine))
+
+    def _withdraw(self, token: str) -> bool:
         self._fetched.pop(token, None)
-        (self._records / token).unlink(missing_ok=True)
-        return True
+        return self._published.withdraw(token)
 
     def fetched(self, url: str) -> Fetched:
         """Tell how much of a URL was read since this process started."""
         return self._fetched.get(_token_of(url), Fetched())
 
-    def _token(self, what: Publication) -> str:
-        message = "\n".join((what.attempt, what.image_url, what.sha256)).encode()
-        return hmac.new(self._secret, message, sha256_of).hexdigest()
+    # -- reports -----------------------------------------------------------------------------
 
-    def _keep(self, token: str, what: Publication) -> None:
-        fresh = self._records / f"{token}.new"
-        fresh.write_bytes(msgspec.json.encode(what))
-        fresh.replace(self._records / token)
+    def report_url(self, kind: ReportKind, machine: str, operation: str) -> str:
+        """Return where the machine reports for this operation: the same on every executor."""
+        token = self._tokens.make(kind, machine, operation)
+        return f"{self._machines_url or self.url}/{kind}/{machine}/{operation}/{token}"
 
-    def _load(self) -> None:
-        """Publish again what was published before a restart, under the same secret only."""
-        for path in self._records.iterdir():
-            try:
-                what = msgspec.json.decode(path.read_bytes(), type=Publication)
-            except (OSError, msgspec.MsgspecError):
-                what = None
-            if what is not None and hmac.compare_digest(self._token(what), path.name):
-                self._published[path.name] = what
-            else:
-                path.unlink(missing_ok=True)
+    # -- serving -----------------------------------------------------------------------------
 
-    def _checksums_in_use(self) -> set[str]:
-        return {what.sha256 for what in self._published.values()}
+    def _media_url(self, token: str, name: str) -> str:
+        return f"{self.url}/media/{token}/{name}"
+
+    def _path(self, token: str, name: str) -> Path | None:
+        what = self._published.find(token)
+        if what is None or what.name != name:
+            return None
+        seed = what.kind == "seed"
+        path = self._published.seed_path(token) if seed else self.cache.path(what.sha256)
+        return path if path.is_file() else None
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        token = request.match_info["token"]
-        what = self._published.get(token)
-        path = None if what is None else self.cache.path(what.sha256)
-        if path is None or not path.is_file():
+        token, name = request.match_info["token"], request.match_info["name"]
+        path = self._path(token, name)
+        if path is None:
             raise web.HTTPNotFound
-        response = web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
+        kind = _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
+        response = web.FileResponse(path, headers={"Content-Type": kind})
         # A file response is sent whole while it is prepared.
         await response.prepare(request)
         if request.method == "GET":
-            self._count(token, response.content_length or 0, path.stat().st_size)
+            self._count(token, response.content_length or 0, path)
         return response
 
-    def _count(self, token: str, sent: int, size: int) -> None:
-        so_far = self._fetched.get(token, Fetched())
+    def _count(self, token: str, sent: int, path: Path) -> None:
+        if self._published.find(token) is None:
+            return  # withdrawn while it was sent
+        so_far = self._fetched.pop(token, Fetched())
+        size = so_far.size or path.stat().st_size
         self._fetched[token] = Fetched(
             requests=so_far.requests + 1, bytes=so_far.bytes + sent, size=size
         )
+        if len(self._fetched) > _COUNTED:
+            self._fetched.popitem(last=False)
+
+
+def boot_name(image_url: str) -> str:
+    """Return the file name under which firmware boots an image: it goes by the suffix."""
+    suffix = PurePosixPath(urlsplit(image_url).path).suffix.lower()
+    return f"boot{suffix if suffix in _BOOT_SUFFIXES else '.efi'}"
+
+
+def is_seed(url: str) -> bool:
+    """Tell whether a URL is that of a seed, whichever executor published it."""
+    token = _token_of(url)
+    return len(token) == 64 and url.endswith(f"/{token}/{SEED_NAME}")
+
+
+def _seed(machine: str, operation: str, attempt_id: str) -> Publication:
+    return Publication(
+        kind="seed", name=SEED_NAME, attempt=attempt_id, machine=machine, operation=operation
+    )
 
 
 def _token_of(url: str) -> str:
