@@ -177,6 +177,8 @@ class Membership:
         self._on_change = on_change
         self._members: dict[str, Member] = {}
         self.known = anyio.Event()
+        self.bell = anyio.Event()
+        """Rings when ``members`` change; take it before reading them, for the next is another."""
 
     @property
     def members(self) -> Members:
@@ -212,6 +214,8 @@ class Membership:
     def _become(self, members: dict[str, Member]) -> None:
         if members != self._members:
             self._members = members
+            bell, self.bell = self.bell, anyio.Event()
+            bell.set()
             if self._on_change:
                 self._on_change(members)
 

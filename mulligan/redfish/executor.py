@@ -5,7 +5,6 @@ that a dead executor had claimed is resumed: a ``once`` step is then looked for,
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -20,19 +19,20 @@ from mulligan.handlers.actions import AttemptStep, ObserveStep
 from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Action, Machine, Operation
 from mulligan.log.protocol import Fence, Fenced
-from mulligan.model import CommitId, MachineId, new_id, stream_id, utc_now
+from mulligan.model import CommitId, new_id, stream_id, utc_now
 from mulligan.redfish.auth import Login
 from mulligan.redfish.bmc import BmcClient
+from mulligan.redfish.clients import Clients
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.steps import Observation, StepContext, run_step
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 256
-"""Steps that run at once in one process; each BMC has its own, smaller limit."""
+AT_ONCE = 2000
+"""Steps that run at once in one process, most of them waiting for a BMC or for time to pass."""
 
-CLIENTS = 2000
-"""BMC clients kept open; the least used is closed first."""
+FINISH_S = 5.0
+"""How long a step may go on once the process is to end; it is then left to another executor."""
 
 _RETRY_S = 0.5
 
@@ -77,28 +77,24 @@ class Executor:
             find_busy=find_busy,
             at_once=AT_ONCE,
         )
-        self._clients: OrderedDict[str, tuple[str, BmcClient]] = OrderedDict()
-        self._using: set[str] = set()
+        self._clients = Clients()
         self._draining = False
 
     async def run(self) -> None:
         """Execute for ever; on cancellation the BMC sessions are closed."""
-        try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._clients.run)
             await self._work.run()
-        finally:
-            with anyio.move_on_after(5, shield=True):
-                for _, client in list(self._clients.values()):
-                    await client.close()
 
     async def drain(self, within: float) -> None:
-        """Take no further step and wait for those that run."""
+        """Take no further step and wait for those that run, for ``FINISH_S`` at most."""
         self._draining = True
-        with anyio.move_on_after(within):
-            while self._using:
-                await anyio.sleep(0.02)
+        with anyio.move_on_after(min(within, FINISH_S)):
+            await self._clients.unused()
 
     def shares_changed(self) -> None:
-        """Look at every busy machine again: some may be ours now."""
+        """Look at every busy machine again: some may be ours now, and some no longer."""
+        self._clients.give_up_unless(self._mine)
         self._work.shares_changed()
 
     async def _look(self, key: str) -> float | None:
@@ -113,12 +109,11 @@ class Executor:
             return None  # it is being run: its outcome, or its owner's death, brings us back
         if not await self._claim(machine, operation, action):
             return 0.0
-        self._using.add(key)
-        try:
+        with self._clients.using(key):
             observed = await self._run(machine, action, resume=bool(action.owner))
             await self._record(machine, operation, action, observed)
-        finally:
-            self._using.discard(key)
+        if not self._mine(key):
+            self._clients.give_up(key)
         return None
 
     async def _claim(self, machine: Machine, operation: Operation, action: Action) -> bool:
@@ -180,23 +175,9 @@ class Executor:
         if credential is None or credential.deleted:
             raise NotFound("credential", machine.bmc.credential)
         identity = f"{msgspec.json.encode(machine.bmc).decode()}/{credential.version}"
-        held = self._clients.get(machine.id)
-        if held is not None and held[0] == identity:
-            self._clients.move_to_end(machine.id)
-            return held[1]
-        if held is not None:
-            del self._clients[machine.id]
-            await held[1].close()
-        login = await self._read_login(credential.id, credential.version)
-        client = BmcClient(machine.bmc, login, limiter=self._limiter)
-        self._clients[MachineId(machine.id)] = (identity, client)
-        await self._close_spare()
+        client = self._clients.get(machine.id, identity)
+        if client is None:
+            login = await self._read_login(credential.id, credential.version)
+            client = BmcClient(machine.bmc, login, limiter=self._limiter)
+            self._clients.keep(machine.id, identity, client)
         return client
-
-    async def _close_spare(self) -> None:
-        for machine in list(self._clients):
-            if len(self._clients) <= CLIENTS:
-                return
-            if machine not in self._using:
-                _, client = self._clients.pop(machine)
-                await client.close()

@@ -28,7 +28,9 @@ from mulligan.tls import write_private
 Drain = Callable[[float], Awaitable[None]]
 """Finish what runs within so many seconds, and begin nothing more."""
 
-BMC_THREADS = 256
+BMC_THREADS = 2000
+"""One for each step that may run at once, so that BMCs that do not answer hold up nobody else."""
+
 DUE_AT_ONCE = 200
 CATCH_UP_S = 30.0
 
@@ -61,11 +63,12 @@ class Share:
         """Call ``changed`` whenever instances come, drain or go."""
         known: list[tuple[str, bool]] = []
         while True:
+            bell = self._parts.membership.bell
             now = sorted((m.instance, m.draining) for m in self._members())
             if now != known:
                 known = now
                 changed()
-            await anyio.sleep(0.1)
+            await bell.wait()
 
 
 def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
