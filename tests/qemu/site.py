@@ -41,8 +41,7 @@ def site(files: Mapping[str, bytes]) -> Iterator[Site]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(body).items()}
             calls.put(Call(path=self.path, form=form))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
+            self.send_response(204)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None: ...
