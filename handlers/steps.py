@@ -21,8 +21,11 @@ MODES: Mapping[str, Mode] = MappingProxyType(
         "reset": "once",
         "stage_image": "idempotent",
         "insert_media": "once",
+        "insert_seed": "once",
         "eject_media": "idempotent",
         "boot_once": "idempotent",
+        "boot_http": "idempotent",
         "clear_boot": "idempotent",
+        "bios_reset": "idempotent",
     }
 )

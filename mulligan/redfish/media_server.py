@@ -5,6 +5,7 @@ guessed, differs for each attempt, and is the same again after a crash. What is 
 beside the images, so a BMC reads on when the executor comes back.
 """
 
+import re
 from collections import OrderedDict
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -26,6 +27,7 @@ SEED_NAME = "seed.iso"
 
 _COUNTED = 10_000
 _TYPES = {".efi": "application/efi"}
+_MEDIA_PATH = re.compile(r"/media/([0-9a-f]{64})/[\w.-]+\Z")
 _BOOT_SUFFIXES = (".efi", ".iso", ".img")
 
 
@@ -223,8 +225,7 @@ def boot_name(image_url: str) -> str:
 
 def is_seed(url: str) -> bool:
     """Tell whether a URL is that of a seed, whichever executor published it."""
-    token = _token_of(url)
-    return len(token) == 64 and url.endswith(f"/{token}/{SEED_NAME}")
+    return bool(_token_of(url)) and url.endswith(f"/{SEED_NAME}")
 
 
 def _seed(machine: str, operation: str, attempt_id: str) -> Publication:
@@ -234,8 +235,6 @@ def _seed(machine: str, operation: str, attempt_id: str) -> Publication:
 
 
 def _token_of(url: str) -> str:
-    try:
-        segments = urlsplit(url).path.split("/")
-    except ValueError:
-        return ""
-    return segments[2] if len(segments) == 4 and segments[1] == "media" else ""
+    """Return the token of a media URL, which a BMC may show without its scheme or host."""
+    match = _MEDIA_PATH.search(url)
+    return match[1] if match else ""

@@ -10,70 +10,19 @@ from types import MappingProxyType
 import anyio
 import msgspec
 
-from mulligan.events.machine import Exchange, Facts, Mode, Outcome, Power
-from mulligan.redfish import boot, media, power
+from mulligan.events.machine import Outcome, Power
+from mulligan.redfish import bios, boot, media_steps, power
 from mulligan.redfish.answers import text
-from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.digests import Record, note, recording
 from mulligan.redfish.faults import Ambiguous, BmcFault
+from mulligan.redfish.first_contact import check
 from mulligan.redfish.inspect import inspect
-from mulligan.redfish.media_server import MediaServer
+from mulligan.redfish.step import Observation, Step, StepContext, done
 
-
-class StepContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step works with. ``action`` names the attempt and makes its media URL unique."""
-
-    bmc: BmcClient
-    action: str
-    params: Mapping[str, str] = {}
-    media: MediaServer | None = None
-
-
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a step: the fields of ``events.machine.StepObserved`` but action and time."""
-
-    outcome: Outcome
-    message: str = ""
-    fault: str = ""
-    recovered: bool = False
-    power: Power | None = None
-    facts: Facts | None = None
-    notes: tuple[str, ...] = ()
-    exchanges: tuple[Exchange, ...] = ()
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """How one step is done.
-
-    ``look`` tells whether the effect is there, without changing anything: None while it is not.
-    It raises ``unknown-outcome`` where nobody can tell. ``limit`` bounds ``perform``, in seconds.
-    """
-
-    mode: Mode
-    perform: Callable[[StepContext], Awaitable[Observation]]
-    look: Callable[[StepContext], Awaitable[Observation | None]] | None = None
-    limit: float = 900.0
-
-
-def _done(message: str, **found: object) -> Observation:
-    return msgspec.convert({"outcome": "done", "message": message, **found}, Observation)
+__all__ = ["STEPS", "Observation", "Step", "StepContext", "run_step"]
 
 
 # -- reading ---------------------------------------------------------------------------------
-
-
-async def _check(context: StepContext) -> Observation:
-    bmc = context.bmc
-    root = await bmc.root()
-    system = await bmc.system()
-    if bmc.origin.startswith("http:"):
-        note("the BMC is reached without TLS")
-    elif bmc.bmc.fingerprint:
-        note("the BMC's certificate matches its pinned fingerprint")
-    elif not bmc.bmc.verify:
-        note("the BMC's certificate is not checked, as enrolled")
-    version = text(root.get("RedfishVersion")) or "of unknown version"
-    return _done(f"Redfish {version}, {system.path}", power=power.power_of(system.body))
 
 
 async def _inventory(context: StepContext) -> Observation:
@@ -84,7 +33,7 @@ async def _inventory(context: StepContext) -> Observation:
 
 async def _observe_power(context: StepContext) -> Observation:
     now = await power.stable_power(context.bmc)
-    return _done(f"power is {now}", power=now)
+    return done(f"power is {now}", power=now)
 
 
 async def _wait_ready(context: StepContext) -> Observation:
@@ -94,7 +43,7 @@ async def _wait_ready(context: StepContext) -> Observation:
     limit = context.bmc.timings.ready
     now = await power.wait_for_power(context.bmc, "on", limit)
     if now == "on":
-        return _done("powered on", power=now)
+        return done("powered on", power=now)
     raise BmcFault("not-ready", f"{context.bmc.origin} reports power {now} after {limit:.0f} s")
 
 
@@ -120,7 +69,7 @@ async def _to_power(
 ) -> Observation:
     bmc = context.bmc
     if await power.stable_power(bmc) == wanted:
-        return _done(f"was {wanted} already", power=wanted)
+        return done(f"was {wanted} already", power=wanted)
     try:
         kind = await power.reset(bmc, kinds)
     except BmcFault as fault:
@@ -129,10 +78,10 @@ async def _to_power(
             raise
         if await power.wait_for_power(bmc, wanted, bmc.timings.look_for) != wanted:
             raise
-        return _done(f"is {wanted}, though the BMC refused: {fault.message}", power=wanted)
+        return done(f"is {wanted}, though the BMC refused: {fault.message}", power=wanted)
     now = await power.wait_for_power(bmc, wanted, limit)
     if now == wanted:
-        return _done(f"powered {wanted} by {kind}", power=now)
+        return done(f"powered {wanted} by {kind}", power=now)
     advice = "; try ForceOff" if kinds is power.GRACEFUL_OFF else ""
     raise BmcFault(
         "timeout", f"{bmc.origin} accepted {kind} and reports {now} after {limit:.0f} s{advice}"
@@ -143,7 +92,7 @@ def _looks_powered(wanted: Power) -> Callable[[StepContext], Awaitable[Observati
     async def look(context: StepContext) -> Observation | None:
         if await power.stable_power(context.bmc, limit=5.0) != wanted:
             return None
-        return _done(f"is {wanted}", power=wanted)
+        return done(f"is {wanted}", power=wanted)
 
     return look
 
@@ -167,7 +116,7 @@ async def _reset(context: StepContext) -> Observation:
                 outcome="done", message=f"{target}: last reset at {after}", recovered=True
             )
         raise
-    return _done(f"{target} accepted")
+    return done(f"{target} accepted")
 
 
 async def _cannot_look(context: StepContext) -> Observation | None:
@@ -178,66 +127,7 @@ async def _cannot_look(context: StepContext) -> Observation | None:
     )
 
 
-# -- media -----------------------------------------------------------------------------------
-
-
-def _server(context: StepContext) -> MediaServer:
-    if context.media is None:
-        raise BmcFault("bad-params", "this executor runs no media server: it cannot serve images")
-    return context.media
-
-
-def _param(context: StepContext, name: str) -> str:
-    value = context.params.get(name, "")
-    if not value:
-        raise BmcFault("bad-params", f"the step needs the parameter {name!r}")
-    return value
-
-
-async def _stage_image(context: StepContext) -> Observation:
-    url, sha256 = _param(context, "image_url"), _param(context, "sha256")
-    path = await _server(context).stage(url, sha256)
-    return _done(f"image of {path.stat().st_size} bytes is here, sha256 {sha256}")
-
-
-def _media_url(context: StepContext) -> str:
-    """Return the given ``url``, else that of the image as published for this action."""
-    if context.params.get("url"):
-        return context.params["url"]
-    url, sha256 = _param(context, "image_url"), _param(context, "sha256")
-    return _server(context).publish(url, sha256, context.action)
-
-
-async def _insert_media(context: StepContext) -> Observation:
-    if not context.params.get("url"):
-        # Staged by an earlier step, but perhaps by another executor.
-        await _stage_image(context)
-    url = _media_url(context)
-    if await media.find_inserted(context.bmc, url) is not None:
-        return _done("was inserted already")
-    await _eject(context)
-    slot = await media.insert(context.bmc, url)
-    if context.media is not None and (read := context.media.fetched(url)).bytes:
-        note(f"the BMC has read {read.bytes} of {read.size} bytes from the media server")
-    return _done(f"inserted into {slot.path}")
-
-
-async def _look_inserted(context: StepContext) -> Observation | None:
-    slot = await media.find_inserted(context.bmc, _media_url(context))
-    return None if slot is None else _done(f"is in {slot.path}")
-
-
-async def _eject(context: StepContext) -> int:
-    out = await media.eject_all(context.bmc)
-    for url in out:
-        if context.media is not None:
-            context.media.withdraw(url)
-    return len(out)
-
-
-async def _eject_media(context: StepContext) -> Observation:
-    count = await _eject(context)
-    return _done(f"ejected {count}" if count else "all drives were empty")
+# -- boot ------------------------------------------------------------------------------------
 
 
 async def _boot_once(context: StepContext) -> Observation:
@@ -249,28 +139,43 @@ async def _boot_once(context: StepContext) -> Observation:
             f"{', '.join(boot.MODES)}",
         )
     await boot.boot_once(context.bmc, device, mode)
-    return _done(f"boots once from {device} ({mode})")
+    return done(f"boots once from {device} ({mode})")
 
 
 async def _clear_boot(context: StepContext) -> Observation:
     await boot.clear_boot(context.bmc)
-    return _done("boots as it does by itself")
+    return done("boots as it does by itself")
+
+
+async def _bios_reset(context: StepContext) -> Observation:
+    await bios.reset_bios(context.bmc)
+    return done("BIOS settings are at their defaults from the next boot on")
 
 
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
-        "check": Step(mode="observe", perform=_check, limit=300),
+        "check": Step(mode="observe", perform=check, limit=300),
         "inventory": Step(mode="observe", perform=_inventory),
         "observe_power": Step(mode="observe", perform=_observe_power, limit=300),
         "wait_ready": Step(mode="observe", perform=_wait_ready),
         "power_on": Step(mode="once", perform=_power_on, look=_looks_powered("on")),
         "power_off": Step(mode="once", perform=_power_off, look=_looks_powered("off")),
         "reset": Step(mode="once", perform=_reset, look=_cannot_look),
-        "stage_image": Step(mode="idempotent", perform=_stage_image, limit=7200),
-        "insert_media": Step(mode="once", perform=_insert_media, look=_look_inserted, limit=7200),
-        "eject_media": Step(mode="idempotent", perform=_eject_media),
+        "stage_image": Step(mode="idempotent", perform=media_steps.stage_image, limit=7200),
+        "insert_media": Step(
+            mode="once",
+            perform=media_steps.insert_media,
+            look=media_steps.look_for_media,
+            limit=7200,
+        ),
+        "insert_seed": Step(
+            mode="once", perform=media_steps.insert_seed, look=media_steps.look_for_seed
+        ),
+        "eject_media": Step(mode="idempotent", perform=media_steps.eject_media),
         "boot_once": Step(mode="idempotent", perform=_boot_once),
+        "boot_http": Step(mode="idempotent", perform=media_steps.boot_http, limit=7200),
         "clear_boot": Step(mode="idempotent", perform=_clear_boot),
+        "bios_reset": Step(mode="idempotent", perform=_bios_reset),
     }
 )
 
