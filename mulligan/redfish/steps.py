@@ -13,9 +13,9 @@ import msgspec
 from mulligan.events.machine import Outcome, Power
 from mulligan.redfish import bios, boot, media_steps, power
 from mulligan.redfish.answers import text
+from mulligan.redfish.check import check
 from mulligan.redfish.digests import Record, note, recording
 from mulligan.redfish.faults import Ambiguous, BmcFault
-from mulligan.redfish.first_contact import check
 from mulligan.redfish.inspect import inspect
 from mulligan.redfish.step import Observation, Step, StepContext, done
 
