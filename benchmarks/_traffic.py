@@ -10,7 +10,7 @@ from mulligan.events.claim import Allocation
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit
 from mulligan.events.machine import Bmc, Disk, Exchange, Facts, StepObserved
-from mulligan.handlers import actions, claim, enrolment, image, operations
+from mulligan.handlers import actions, claim, completion, enrolment, image, operations
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
@@ -101,7 +101,7 @@ class Traffic:
             operation = state.operation
             assert operation is not None
             if not operation.step:
-                yield actions.CompleteOperation(machine=machine, operation=operation.id)
+                yield completion.CompleteOperation(machine=machine, operation=operation.id)
                 return
             action = ActionId(self._id())
             yield actions.RequestAction(

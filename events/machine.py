@@ -282,10 +282,14 @@ class HardwareChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperationCompleted(msgspec.Struct, frozen=True, kw_only=True):
-    """Every step is done; the machine rests in the state the operation promised."""
+    """Every step is done; the machine rests in the state the operation promised.
+
+    ``unwiped``: the chassis that was found had been abandoned with a tenant's data on it.
+    """
 
     TYPE: ClassVar = "machine.operation_completed"
     operation: CommitId
+    unwiped: bool = False
 
 
 class OperationFailed(msgspec.Struct, frozen=True, kw_only=True):

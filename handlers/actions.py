@@ -1,28 +1,29 @@
-"""What reconcilers and executors append: actions requested, tried and observed, and their ends.
+"""What reconcilers and executors append to move an operation: actions requested, tried, observed.
 
 Each of these is decided on the machine's exact state, so of two workers that race one wins and the
-other's decision comes out empty.
+other's decision comes out empty. How operations end is in ``completion``.
 """
 
 from datetime import datetime
 from typing import ClassVar
 
 from mulligan.events import machine as ev
-from mulligan.events import provider as provider_events
-from mulligan.events.machine import Facts
-from mulligan.events.provider import Inventory
-from mulligan.handlers import plans, provider
-from mulligan.handlers.decision import Change, Command, States, existing
-from mulligan.handlers.enrolment import NOT_PROVIDED_CORDON
+from mulligan.handlers import brake, plans
+from mulligan.handlers.brake import Brake
+from mulligan.handlers.decision import Change, Command, States
 from mulligan.handlers.image import Image
-from mulligan.handlers.machine import Machine, Operation
-from mulligan.handlers.machine_release import CLEANING_CORDON
-from mulligan.handlers.provider import Provider
+from mulligan.handlers.machine import Machine
+from mulligan.handlers.operation import Operation
 from mulligan.handlers.steps import MODES
-from mulligan.model import ActionId, CommitId, MachineId, ResourceClass, StreamId, stream_id
+from mulligan.handlers.userdata import UserData
+from mulligan.model import ActionId, CommitId, MachineId, StreamId, stream_id
+
+MAX_SEED_DISKS = 256
+_BOOTING = frozenset({"stage_image", "insert_media", "boot_once", "boot_http", "wait_ready"})
 
 
-def _current(states: States, machine: MachineId, operation: CommitId) -> Operation | None:
+def current(states: States, machine: MachineId, operation: CommitId) -> Operation | None:
+    """Return the machine's operation while it is this one."""
     state: Machine | None = states.get(stream_id("machine", machine))
     if state is None or state.deleted or state.operation is None:
         return None
@@ -40,43 +41,91 @@ class RequestAction(Command, frozen=True, kw_only=True):
     attempt: int
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the machine, then the image to deploy."""
+        """Read the machine and its provider, its domain's brake, and what it is to boot."""
         streams = [stream_id("machine", self.machine)]
-        operation = _current(states, self.machine, self.operation)
-        if operation is not None and operation.image:
+        operation = current(states, self.machine, self.operation)
+        if operation is None:
+            return streams
+        streams.append(stream_id("provider", self.machine))
+        if streams[-1] in states:
+            streams.append(brake.brake_stream(brake.domain_of(states, self.machine)))
+        if operation.image:
             streams.append(stream_id("image", operation.image))
+        if operation.user_data:
+            streams.append(stream_id("userdata", operation.user_data))
         return streams
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Request it unless it is in hand or done already."""
-        operation = _current(states, self.machine, self.operation)
+        """Request it unless it is in hand or done already, or a brake or maintenance holds it."""
+        operation = current(states, self.machine, self.operation)
         if operation is None or operation.action is not None or operation.done != self.done:
+            return []
+        tried = operation.retry.attempt if operation.retry is not None else 0
+        if self.attempt != tried + 1 or operation.step not in MODES:
+            return []
+        state: Machine = states[stream_id("machine", self.machine)]
+        mode = MODES[operation.step]
+        if state.cordon is not None and state.cordon.maintenance:
+            return []
+        if mode != "observe" and braked(states, self.machine) is not None:
             return []
         event = ev.ActionRequested(
             operation=self.operation,
             action=self.action,
             step=operation.step,
-            mode=MODES[operation.step],
+            mode=mode,
             attempt=self.attempt,
-            params=_params(states, operation),
+            params=_params(states, state, operation),
         )
         return [Change(stream_id("machine", self.machine), event)]
 
 
-def _params(states: States, operation: Operation) -> dict[str, str]:
+def braked(states: States, machine: MachineId) -> Brake | None:
+    """Return the brake that holds the machine's domain, if one does."""
+    domain = brake.domain_of(states, machine)
+    state: Brake | None = states.get(brake.brake_stream(domain))
+    return state if state is not None and state.applied is not None else None
+
+
+def _params(states: States, state: Machine, operation: Operation) -> dict[str, str]:
     step = operation.step
-    if step in {"stage_image", "insert_media", "boot_once", "wait_ready"}:
+    if step == "check":
+        return {"pin": "yes"} if state.bmc.pin and not state.bmc.fingerprint else {}
+    if step in _BOOTING and operation.image:
         image: Image = states[stream_id("image", operation.image)]  # deleted: still booted once
         return {
             "image_url": image.url,
             "sha256": image.sha256,
             "mode": image.firmware,
             "device": "cd",
-            "ready_when": image.ready_when,
+            "ready_when": "power-on" if operation.verb == "restore" else image.ready_when,
         }
+    if step == "insert_seed":
+        return _seed(states, state, operation)
     if step in {"power_off", "reset"} and operation.verb == "power":
         return {"target": plans.RESET_TYPES[operation.target]}
     return {}
+
+
+def _seed(states: States, state: Machine, operation: Operation) -> dict[str, str]:
+    params = {
+        "machine": state.id,
+        "operation": operation.id,
+        "hostname": operation.hostname or state.name.lower().replace(" ", "-").replace("_", "-"),
+        "phone_home": "yes" if "phone_home" in operation.steps else "",
+    }
+    if operation.user_data:
+        data: UserData = states[stream_id("userdata", operation.user_data)]
+        params |= {
+            "user_data": data.id,
+            "user_data_version": data.version,
+            "user_data_sha256": data.sha256,
+        }
+    if operation.verb == "clean":
+        disks = state.facts.disks if state.facts is not None else ()
+        serials = [d.serial for d in disks if d.serial][:MAX_SEED_DISKS]
+        params |= {"wipe": "yes", "disks": ",".join(serials)}
+    return params
 
 
 class AttemptStep(Command, frozen=True, kw_only=True):
@@ -98,13 +147,36 @@ class AttemptStep(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Attempt it unless another executor has it."""
-        operation = _current(states, self.machine, self.operation)
+        operation = current(states, self.machine, self.operation)
         action = operation.action if operation is not None else None
         if action is None or action.id != self.action or action.owner != self.instead_of:
             return []
         event = ev.StepAttempted(
             action=self.action, owner=self.owner, resumes=bool(self.instead_of)
         )
+        return [Change(stream_id("machine", self.machine), event)]
+
+
+class StartTask(Command, frozen=True, kw_only=True):
+    """Record where a BMC tells of the task that a step became, for whoever resumes it."""
+
+    NAME: ClassVar = "machine.start_task"
+    machine: MachineId
+    operation: CommitId
+    action: ActionId
+    monitor: str
+
+    def reads(self, states: States) -> list[StreamId]:
+        """Read the machine."""
+        return [stream_id("machine", self.machine)]
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Record it while the action is the one in hand."""
+        operation = current(states, self.machine, self.operation)
+        action = operation.action if operation is not None else None
+        if action is None or action.id != self.action or action.monitor == self.monitor:
+            return []
+        event = ev.TaskStarted(action=self.action, monitor=self.monitor)
         return [Change(stream_id("machine", self.machine), event)]
 
 
@@ -122,134 +194,8 @@ class ObserveStep(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Record it while the action is the one in hand."""
-        operation = _current(states, self.machine, self.operation)
+        operation = current(states, self.machine, self.operation)
         action = operation.action if operation is not None else None
         if action is None or action.id != self.observed.action:
             return []
         return [Change(stream_id("machine", self.machine), self.observed)]
-
-
-class CompleteOperation(Command, frozen=True, kw_only=True):
-    """End an operation whose steps are all done, with what that means for the provider."""
-
-    NAME: ClassVar = "machine.complete_operation"
-    machine: MachineId
-    operation: CommitId
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the machine and its provider."""
-        return [stream_id("machine", self.machine), stream_id("provider", self.machine)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Complete it, and offer what was inspected or cleaned."""
-        operation = _current(states, self.machine, self.operation)
-        if operation is None or operation.step:
-            return []
-        event = ev.OperationCompleted(operation=self.operation)
-        changes = [Change(stream_id("machine", self.machine), event)]
-        held: Provider | None = states.get(stream_id("provider", self.machine))
-        if held is None or held.deleted:
-            return changes
-        if operation.verb == "inspect" and operation.facts is not None:
-            changes += _offered(held, operation.facts)
-        if operation.verb == "clean":
-            changes += provider.uncordoned(held, CLEANING_CORDON)
-            changes += provider.uncordoned(held, NOT_PROVIDED_CORDON)
-        return changes
-
-
-def inventories_of(facts: Facts) -> dict[ResourceClass, Inventory]:
-    """Return what an inspected machine offers; classes the BMC did not tell of are left out."""
-    amounts = {
-        "machine": 1,
-        "cpu.dedicated": facts.cpu_threads or facts.cpu_cores,
-        "memory": facts.memory_bytes,
-        "storage.block": sum(d.bytes for d in facts.disks),
-    }
-    return {ResourceClass(c): Inventory(total=n) for c, n in amounts.items() if n > 0}
-
-
-def capabilities_of(facts: Facts) -> tuple[str, ...]:
-    """Return the standard capabilities that the facts show."""
-    media = {d.media.lower() for d in facts.disks}
-    return tuple(sorted({f"storage.{m}" for m in media & {"ssd", "hdd"}}))
-
-
-def _offered(held: Provider, facts: Facts) -> list[Change]:
-    stream = stream_id("provider", held.id)
-    inventories = {**held.inventories}
-    for class_, found in inventories_of(facts).items():
-        known = inventories.get(class_)
-        inventories[class_] = found if known is None else _with_total(known, found.total)
-    capabilities = tuple(sorted({*held.capabilities, *capabilities_of(facts)}))
-    changes: list[Change] = []
-    if inventories != held.inventories:
-        changes.append(Change(stream, provider_events.InventoriesSet(inventories=inventories)))
-    if capabilities != held.capabilities:
-        changes.append(Change(stream, provider_events.CapabilitiesSet(capabilities=capabilities)))
-    return changes
-
-
-def _with_total(known: Inventory, total: int) -> Inventory:
-    return Inventory(
-        total=total,
-        reserved=min(known.reserved, total),
-        min_unit=known.min_unit,
-        max_unit=known.max_unit,
-        step_size=known.step_size,
-        allocation_ratio=known.allocation_ratio,
-    )
-
-
-class FailOperation(Command, frozen=True, kw_only=True):
-    """End an operation that cannot go on."""
-
-    NAME: ClassVar = "machine.fail_operation"
-    machine: MachineId
-    operation: CommitId
-    step: str
-    fault: str
-    message: str
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the machine and its provider."""
-        return [stream_id("machine", self.machine), stream_id("provider", self.machine)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Fail it; a machine that could not be cleaned never returns to the pool by itself."""
-        operation = _current(states, self.machine, self.operation)
-        if operation is None or operation.step != self.step:
-            return []
-        event = ev.OperationFailed(
-            operation=self.operation,
-            step=self.step,
-            fault=self.fault,
-            message=self.message,
-            at=now,
-        )
-        changes = [Change(stream_id("machine", self.machine), event)]
-        held: Provider | None = states.get(stream_id("provider", self.machine))
-        if operation.verb == "clean" and held is not None and not held.deleted:
-            changes += provider.cordoned(held, CLEANING_CORDON)
-        return changes
-
-
-class ObservePower(Command, frozen=True, kw_only=True):
-    """Record a power state that was seen outside of any operation."""
-
-    NAME: ClassVar = "machine.observe_power"
-    machine: MachineId
-    power: ev.Power
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the machine."""
-        return [stream_id("machine", self.machine)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Record only a change."""
-        state = existing(states, "machine", self.machine, Machine)
-        if state.operation is not None or state.power == self.power:
-            return []
-        return [
-            Change(stream_id("machine", self.machine), ev.PowerObserved(power=self.power, at=now))
-        ]

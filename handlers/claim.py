@@ -17,6 +17,7 @@ from mulligan.events.claim import Allocation, Search
 from mulligan.handlers import names, provider, quota
 from mulligan.handlers.capabilities import has
 from mulligan.handlers.decision import Change, Command, States, require_new
+from mulligan.handlers.plans import PROFILES
 from mulligan.handlers.provider import Provider
 from mulligan.model import (
     MAX_AMOUNT,
@@ -366,11 +367,20 @@ def claim_streams(claim: ClaimId, states: States) -> list[StreamId]:
     streams = [stream]
     if state is not None:
         streams += [stream_id("provider", a.provider) for a in state.held]
-        streams += [stream_id("machine", a.provider) for a in state.held]
+        machines = [stream_id("machine", a.provider) for a in state.held]
+        streams += machines
+        if any(_runs_on(states, machine, claim) for machine in machines):
+            streams.append(PROFILES)
         streams += quota.streams(states, state.project)
         if state.name:
             streams.append(names.name_stream("claim", state.name, state.project))
     return streams
+
+
+def _runs_on(states: States, machine: StreamId, claim: ClaimId) -> bool:
+    """Whether a machine holds the claim: giving it back then starts its cleaning."""
+    state = states.get(machine)
+    return state is not None and state.claim == claim
 
 
 def name_freed(states: States, claim: Claim) -> list[Change]:

@@ -8,16 +8,17 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from mulligan.errors import InvalidArgument
+from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events import credential as credential_events
 from mulligan.events import image as ev
 from mulligan.handlers import names
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
+from mulligan.handlers.plans import PROFILES
 from mulligan.model import CredentialId, ImageId, StreamId, stream_id
 
-KINDS = ("iso",)
+KINDS = ("iso", "http-boot")
 FIRMWARES = ("uefi", "bios")
-READY_WHEN = ("power-on",)
+READY_WHEN = ("power-on", "phone-home")
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,6 +103,8 @@ def check_image(url: str, sha256: str, kind: str, firmware: str, ready_when: str
     ):
         if value not in known:
             raise InvalidArgument(field, f"{value!r} is not one of {', '.join(known)}")
+    if kind == "http-boot" and firmware != "uefi":
+        raise InvalidArgument("firmware", "HTTP boot is a UEFI way to boot; use uefi")
 
 
 class CreateImage(Command, frozen=True, kw_only=True):
@@ -144,14 +147,21 @@ class DeleteImage(Command, frozen=True, kw_only=True):
     image: ImageId
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the image, then its name."""
-        stream = stream_id("image", self.image)
-        state: Image | None = states.get(stream)
-        return [stream] if state is None else [stream, names.name_stream("image", state.name)]
+        """Read the image and the hardware profiles, then its name."""
+        streams = [stream_id("image", self.image), PROFILES]
+        state: Image | None = states.get(streams[0])
+        return streams if state is None else [*streams, names.name_stream("image", state.name)]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Delete it and free its name; machines that run it are not touched."""
         state = existing(states, "image", self.image, Image)
+        profiles = states.get(PROFILES)
+        for profile in profiles.by_name.values() if profiles is not None else ():
+            if profile.wipe_image == self.image:
+                raise FailedPrecondition(
+                    f"hardware profile {profile.name} wipes with image {state.name}; give it"
+                    " another first"
+                )
         changes = [Change(stream_id("image", self.image), ev.ImageDeleted())]
         return changes + names.free(states, "image", state.name, self.image)
 

@@ -6,15 +6,19 @@ from typing import Any, NamedTuple
 
 from mulligan.handlers import (
     account,
+    brake,
     claim,
     distance,
     group,
     image,
     machine,
     names,
+    profile,
     provider,
     quota,
     region,
+    serial,
+    userdata,
 )
 
 
@@ -27,6 +31,7 @@ class StreamKind(NamedTuple):
 
 KINDS: Mapping[str, StreamKind] = {
     "account": StreamKind(account.Account, account.evolve),
+    "brake": StreamKind(brake.Brake, brake.evolve),
     "claim": StreamKind(claim.Claim, claim.evolve),
     "credential": StreamKind(image.Credential, image.evolve_credential),
     "distance": StreamKind(distance.DistanceType, distance.evolve),
@@ -35,8 +40,11 @@ KINDS: Mapping[str, StreamKind] = {
     "key": StreamKind(account.SigningKey, account.evolve_key),
     "machine": StreamKind(machine.Machine, machine.evolve),
     "name": StreamKind(names.NameState, names.evolve),
+    "profile": StreamKind(profile.Profiles, profile.evolve),
     "project": StreamKind(account.Project, account.evolve_project),
     "provider": StreamKind(provider.Provider, provider.evolve),
     "quota": StreamKind(quota.Quota, quota.evolve),
     "region": StreamKind(region.Region, region.evolve),
+    "serial": StreamKind(serial.Serial, serial.evolve),
+    "userdata": StreamKind(userdata.UserData, userdata.evolve),
 }

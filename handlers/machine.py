@@ -1,7 +1,8 @@
 """Stream ``machine/…``: the state of a machine and how its events change it.
 
-The commands are beside it: ``enrolment`` (enrol, delete), ``operations`` (what people ask for),
-``actions`` (what reconcilers and executors append), ``machine_release`` (giving back).
+The commands are beside it: ``enrolment`` (enrol, delete), ``operations`` and ``upkeep`` (what
+people ask for), ``actions``, ``completion``, ``reports`` and ``observations`` (what reconcilers,
+executors and machines tell), ``machine_release`` (giving back).
 """
 
 from datetime import datetime
@@ -11,61 +12,12 @@ import msgspec
 from msgspec.structs import replace
 
 from mulligan.events import machine as ev
-from mulligan.events.machine import Bmc, Facts, Mode, Power, Verb
-from mulligan.model import ActionId, ClaimId, CommitId, ImageId, MachineId, ProjectId
+from mulligan.events.machine import Bmc, Condition, DiskProof, Facts, Power
+from mulligan.handlers import operation as operations
+from mulligan.handlers.operation import DURING, Action, Operation, Retry, State
+from mulligan.model import AccountId, ClaimId, ImageId, MachineId, ProjectId, UserDataId
 
-State = Literal[
-    "enrolled", "inspecting", "manageable", "cleaning", "available", "deploying", "active", "failed"
-]
-
-DURING: dict[Verb, State] = {"inspect": "inspecting", "clean": "cleaning", "deploy": "deploying"}
-"""The state a machine is in while the operation runs; a power operation changes none."""
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The step in hand. ``owner`` is set once an executor is about to run it."""
-
-    id: ActionId
-    step: str
-    mode: Mode
-    attempt: int
-    requested_at: datetime
-    params: dict[str, str] = {}
-    owner: str = ""
-    attempted_at: datetime | None = None
-
-
-class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """The last attempt at the present step failed; ``fatal`` when it will not heal."""
-
-    attempt: int
-    fatal: bool
-    at: datetime
-    fault: str
-    message: str
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An operation in progress: ``done`` counts the finished ``steps``."""
-
-    id: CommitId
-    verb: Verb
-    steps: tuple[str, ...]
-    started_at: datetime
-    deadline: datetime
-    then: State
-    done: int = 0
-    action: Action | None = None
-    retry: Retry | None = None
-    image: ImageId = ImageId("")
-    target: str = ""
-    facts: Facts | None = None
-    before: State = "enrolled"
-
-    @property
-    def step(self) -> str:
-        """The step to do now; empty when all are done."""
-        return self.steps[self.done] if self.done < len(self.steps) else ""
+__all__ = ["Action", "Cleaned", "Cordon", "Fault", "Machine", "Operation", "Retry", "evolve"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,10 +29,34 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
 
 
+class Cordon(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's cordon; in ``maintenance`` nothing is asked of the BMC either."""
+
+    by: AccountId
+    reason: str
+    since: datetime
+    until: datetime | None
+    maintenance: bool
+
+
+class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof record of the last cleaning: its steps, and what was done to every disk."""
+
+    at: datetime
+    profile: str
+    steps: tuple[str, ...]
+    proofs: tuple[DiskProof, ...]
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A machine. ``failed`` is the verb whose failure holds it, while ``state`` is failed.
 
     ``unwiped`` from the first deploy until cleaning is done: a tenant's data may be on it.
+    ``profile`` is a hardware profile given by hand. ``desired`` is the power it is to be kept in,
+    ``enforced_at`` when that was last seen to. ``power_lost`` is when it was seen to have gone off
+    by itself. ``rescue`` is the image of its rescue. ``adopt_for`` and ``adopter`` are who an
+    adoption, also one that failed, is for. ``logins`` counts how often logins to its BMC were
+    allowed again.
     """
 
     id: MachineId
@@ -90,134 +66,225 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failed: str = ""
     power: Power = "unknown"
     power_at: datetime | None = None
+    power_lost: datetime | None = None
+    desired: Literal["on", "off", ""] = ""
+    enforced_at: datetime | None = None
+    health: str = ""
+    health_at: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
     claim: ClaimId = ClaimId("")
     project: ProjectId = ProjectId("")
     image: ImageId = ImageId("")
+    user_data: UserDataId = UserDataId("")
+    rescue: ImageId = ImageId("")
+    rescue_data: UserDataId = UserDataId("")
+    adopter: AccountId = AccountId("")
+    adopt_for: ProjectId = ProjectId("")
+    hostname: str = ""
+    host_keys: dict[str, str] = {}
+    phoned_at: datetime | None = None
+    profile: str = ""
     facts: Facts | None = None
     operation: Operation | None = None
     fault: Fault | None = None
+    cordon: Cordon | None = None
+    cleaned: Cleaned | None = None
     unwiped: bool = False
+    logins: int = 0
     deleted: bool = False
 
 
 def evolve(state: Machine | None, event: ev.Event, at: datetime) -> Machine:
     """Return the machine as it is after the event."""
     if isinstance(event, ev.MachineEnrolled):
-        return Machine(id=event.machine, name=event.name, bmc=event.bmc, state="enrolled")
+        return Machine(
+            id=event.machine,
+            name=event.name,
+            bmc=event.bmc,
+            state="enrolled",
+            profile=event.profile,
+        )
     assert state is not None, "the first event of a machine enrols it"
     match event:
         case ev.OperationStarted():
             return _started(state, event, at)
-        case ev.ActionRequested():
-            return _action_requested(state, event, at)
-        case ev.StepAttempted():
-            return _step_attempted(state, event, at)
-        case ev.StepObserved():
-            return _step_observed(state, event)
+        case (
+            ev.ActionRequested()
+            | ev.StepAttempted()
+            | ev.TaskStarted()
+            | ev.StepObserved()
+            | ev.PhonedHome()
+            | ev.DisksWiped()
+        ):
+            return _went_on(state, event, at)
         case ev.OperationCompleted():
-            return _completed(state, event)
+            return _completed(state, event, at)
         case ev.OperationFailed():
             return _failed(state, event)
         case ev.ClaimDetached():
-            return replace(state, claim=ClaimId(""), project=ProjectId(""), image=ImageId(""))
-        case ev.PowerObserved():
-            return replace(state, power=event.power, power_at=event.at)
+            return _detached(state)
         case ev.MachineWithdrawn():
             return replace(state, state="manageable", failed="", fault=None)
+        case ev.MachineRetired():
+            return replace(state, state="retired", failed="", fault=None, desired="")
+        case ev.MachineReinstated():
+            return replace(state, state="manageable")
         case ev.MachineDeleted() | ev.MachineAbandoned():
             return replace(state, deleted=True, operation=None)
+        case _:
+            return _set(state, event, at)
+
+
+_Axis = (
+    ev.PowerObserved
+    | ev.HealthObserved
+    | ev.HardwareEventSeen
+    | ev.HardwareChanged
+    | ev.DesiredPowerSet
+    | ev.MachineCordoned
+    | ev.MachineUncordoned
+    | ev.LoginsAllowed
+    | ev.BmcSet
+    | ev.ProfileAssigned
+)
+
+
+def _set(state: Machine, event: _Axis, at: datetime) -> Machine:
+    """Fold what concerns one axis only, whatever state the machine is in."""
+    match event:
+        case ev.PowerObserved():
+            lost = event.at if (state.power, event.power) == ("on", "off") else None
+            return replace(state, power=event.power, power_at=event.at, power_lost=lost)
+        case ev.HealthObserved():
+            return replace(
+                state, health=event.health, health_at=event.at, conditions=event.conditions
+            )
+        case ev.DesiredPowerSet():
+            return replace(state, desired=event.power, enforced_at=None)
+        case ev.MachineCordoned():
+            cordon = Cordon(
+                by=event.by,
+                reason=event.reason,
+                since=at,
+                until=event.until,
+                maintenance=event.maintenance,
+            )
+            return replace(state, cordon=cordon)
+        case ev.MachineUncordoned():
+            return replace(state, cordon=None)
+        case ev.LoginsAllowed():
+            return replace(state, logins=state.logins + 1)
+        case ev.BmcSet():
+            return replace(state, bmc=event.bmc)
+        case ev.ProfileAssigned():
+            return replace(state, profile=event.profile)
+        case ev.HardwareEventSeen() | ev.HardwareChanged():
+            return state  # kept in the log and its read models
         case _:
             assert_never(event)
 
 
 def _started(state: Machine, event: ev.OperationStarted, at: datetime) -> Machine:
-    operation = Operation(
-        id=event.operation,
-        verb=event.verb,
-        steps=event.steps,
-        started_at=at,
-        deadline=event.deadline,
-        then=_resting(event.then),
-        image=event.image,
-        target=event.target,
-        before=state.state,
-    )
-    state = replace(state, operation=operation)
+    state = replace(state, operation=operations.begun(event, state.state, at))
+    if event.cause == "desired-power":
+        state = replace(state, enforced_at=at)
     if event.verb == "power" and state.state == "failed":
         return state  # what failed is still what is wrong with it
     state = replace(state, fault=None, failed="")
+    if event.verb == "adopt":
+        state = replace(state, adopt_for=event.project, adopter=event.account)
+    if event.verb == "rescue":
+        state = replace(state, rescue=event.image, rescue_data=event.user_data)
     if event.verb == "deploy":
         state = replace(
-            state, claim=event.claim, project=event.project, image=event.image, unwiped=True
+            state,
+            claim=event.claim,
+            project=event.project,
+            image=event.image,
+            user_data=event.user_data,
+            hostname=event.hostname,
+            host_keys={},
+            phoned_at=None,
+            unwiped=True,
         )
     return replace(state, state=DURING.get(event.verb, state.state))
 
 
-def _resting(name: str) -> State:
-    resting: State = msgspec.convert(name, State)
-    return resting
+_Progress = (
+    ev.ActionRequested
+    | ev.StepAttempted
+    | ev.TaskStarted
+    | ev.StepObserved
+    | ev.PhonedHome
+    | ev.DisksWiped
+)
 
 
-def _action_requested(state: Machine, event: ev.ActionRequested, at: datetime) -> Machine:
-    if state.operation is None or state.operation.id != event.operation:
-        return state
-    action = Action(
-        id=event.action,
-        step=event.step,
-        mode=event.mode,
-        attempt=event.attempt,
-        requested_at=at,
-        params=event.params,
-    )
-    return replace(state, operation=replace(state.operation, action=action, retry=None))
-
-
-def _step_attempted(state: Machine, event: ev.StepAttempted, at: datetime) -> Machine:
+def _went_on(state: Machine, event: _Progress, at: datetime) -> Machine:
+    """Fold what moves the running operation; what belongs to another is too late for it."""
+    if isinstance(event, ev.StepObserved):
+        state = _learnt(state, event)
     operation = state.operation
-    if operation is None or operation.action is None or operation.action.id != event.action:
+    if operation is None:
         return state
-    action = replace(operation.action, owner=event.owner, attempted_at=at)
-    return replace(state, operation=replace(operation, action=action))
-
-
-def _step_observed(state: Machine, event: ev.StepObserved) -> Machine:
-    if event.power is not None:
-        state = replace(state, power=event.power, power_at=event.at)
-    operation = state.operation
-    action = operation.action if operation is not None else None
-    if operation is None or action is None or action.id != event.action:
-        return state
-    if event.outcome == "done":
-        operation = replace(operation, done=operation.done + 1, action=None, retry=None)
-        if event.facts is not None:
-            operation = replace(operation, facts=event.facts)
-    else:
-        retry = Retry(
-            attempt=action.attempt,
-            fatal=event.outcome == "fatal",
-            at=event.at,
-            fault=event.fault,
-            message=event.message,
-        )
-        operation = replace(operation, action=None, retry=retry)
+    match event:
+        case ev.ActionRequested():
+            operation = operations.requested(operation, event, at)
+        case ev.StepAttempted():
+            operation = operations.attempted(operation, event, at)
+        case ev.TaskStarted():
+            operation = operations.became_task(operation, event)
+        case ev.StepObserved():
+            operation = operations.observed(operation, event)
+        case ev.PhonedHome():
+            if operation.id != event.operation:
+                return state
+            operation = operations.signalled(operation, "phone_home")
+            state = replace(state, host_keys=event.host_keys, phoned_at=event.at)
+        case ev.DisksWiped():
+            if operation.id != event.operation:
+                return state
+            operation = replace(operation, proofs=event.proofs)
+            operation = operations.signalled(operation, "wipe_report")
+        case _:
+            assert_never(event)
     return replace(state, operation=operation)
 
 
-def _completed(state: Machine, event: ev.OperationCompleted) -> Machine:
+def _learnt(state: Machine, event: ev.StepObserved) -> Machine:
+    """Keep what a step found beside its outcome; it is true even when it comes too late."""
+    if event.power is not None:
+        state = replace(state, power=event.power, power_at=event.at, power_lost=None)
+    if event.fingerprint and state.bmc.pin and not state.bmc.fingerprint:
+        state = replace(state, bmc=replace(state.bmc, fingerprint=event.fingerprint))
+    return state
+
+
+def _completed(state: Machine, event: ev.OperationCompleted, at: datetime) -> Machine:
     operation = state.operation
     if operation is None or operation.id != event.operation:
         return state
     if operation.then == "failed":
         return replace(state, operation=None)
-    return replace(
+    state = replace(
         state,
         state=operation.then,
         facts=operation.facts or state.facts,
-        unwiped=state.unwiped and operation.verb != "clean",
+        unwiped=state.unwiped or event.unwiped,
         operation=None,
         fault=None,
         failed="",
     )
+    if operation.verb == "clean":
+        cleaned = Cleaned(
+            at=at, profile=operation.profile, steps=operation.steps, proofs=operation.proofs
+        )
+        state = replace(state, unwiped=False, cleaned=cleaned)
+    if operation.verb == "adopt":
+        state = replace(state, claim=operation.claim, project=operation.project, unwiped=True)
+    if operation.verb in {"restore", "deploy"}:
+        state = replace(state, rescue=ImageId(""), rescue_data=UserDataId(""))
+    return state
 
 
 def _failed(state: Machine, event: ev.OperationFailed) -> Machine:
@@ -230,3 +297,19 @@ def _failed(state: Machine, event: ev.OperationFailed) -> Machine:
     if operation.verb == "power":
         return replace(state, operation=None, fault=fault)
     return replace(state, state="failed", failed=operation.verb, operation=None, fault=fault)
+
+
+def _detached(state: Machine) -> Machine:
+    return replace(
+        state,
+        claim=ClaimId(""),
+        project=ProjectId(""),
+        image=ImageId(""),
+        user_data=UserDataId(""),
+        rescue=ImageId(""),
+        rescue_data=UserDataId(""),
+        hostname="",
+        host_keys={},
+        phoned_at=None,
+        desired="",
+    )

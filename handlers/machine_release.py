@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from mulligan.events import machine as ev
-from mulligan.handlers import plans, provider
+from mulligan.handlers import plans, profile, provider
 from mulligan.handlers.decision import Change, States
 from mulligan.handlers.machine import Machine, evolve
 from mulligan.handlers.provider import Provider
-from mulligan.model import ClaimId, CommitId, ProviderId, stream_id
+from mulligan.model import ClaimId, CommitId, ImageId, ProviderId, stream_id
 
 CLEANING_CORDON = "cleaning"
 KEPT_CORDON = "kept"
@@ -26,7 +26,7 @@ def released(states: States, machine: ProviderId, claim: ClaimId, now: datetime)
     changes = [Change(stream, event) for event in given_up]
     changes.append(Change(stream, ev.ClaimDetached(claim=claim)))
     operation = CommitId(f"clean-{claim}")
-    changes.append(Change(stream, clean_started(operation, now)))
+    changes.append(Change(stream, clean_started(states, state, operation, now)))
     held: Provider | None = states.get(stream_id("provider", machine))
     if held is not None:
         changes += provider.cordoned(held, CLEANING_CORDON)
@@ -51,11 +51,12 @@ def kept(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> 
         operation=CommitId(f"keep-{claim}"),
         verb="power",
         steps=plans.POWER["off"],
-        deadline=now + plans.DEADLINES["power"],
+        deadline=profile.deadline(profile.profile_of(states, state), "power", now),
         then=state.state,
         target="off",
     )
-    changes.append(Change(stream, off))
+    # Seen to until its holder releases it, however often switching it off fails.
+    changes += [Change(stream, ev.DesiredPowerSet(power="off")), Change(stream, off)]
     held: Provider | None = states.get(stream_id("provider", machine))
     return changes + (provider.cordoned(held, KEPT_CORDON) if held is not None else [])
 
@@ -73,12 +74,17 @@ def _given_up(state: Machine, message: str, now: datetime) -> list[ev.OperationF
     return [given_up]
 
 
-def clean_started(operation: CommitId, now: datetime) -> ev.OperationStarted:
-    """Return the event that starts cleaning, to end in the pool."""
+def clean_started(
+    states: States, machine: Machine, operation: CommitId, now: datetime
+) -> ev.OperationStarted:
+    """Return the event that starts cleaning by the machine's profile, to end in the pool."""
+    by = profile.profile_of(states, machine)
     return ev.OperationStarted(
         operation=operation,
         verb="clean",
-        steps=plans.CLEAN,
-        deadline=now + plans.DEADLINES["clean"],
+        steps=plans.clean(by.clean if by is not None else ()),
+        deadline=profile.deadline(by, "clean", now),
         then="available",
+        image=by.wipe_image if by is not None else ImageId(""),
+        profile=by.name if by is not None else "",
     )

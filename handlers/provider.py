@@ -32,6 +32,9 @@ CLASSES = frozenset(
 )  # fmt: skip
 OPERATOR_CORDON = "operator"
 FAILED_CORDON = "failed"
+MACHINE_FAILED_CORDON = "machine-failed"
+"""Set when an operation fails by the machine's fault, lifted when one goes well."""
+
 MAX_DEPTH = 64
 
 

@@ -1,8 +1,24 @@
-"""Read model ``images``: bootable images and references to BMC credentials."""
+"""Read model ``images``: bootable images, user data, and references to BMC credentials."""
 
-from mulligan.projections.schema import ReadModel, stream_table
+from mulligan.handlers.userdata import UserData
+from mulligan.projections.schema import ReadModel, Row, columns, stream_table
+
+
+def _user_data(key: str, data: UserData) -> Row:
+    return (data.project,)
+
 
 MODEL = ReadModel(
     name="images",
-    tables=(stream_table("image", "image"), stream_table("credential", "credential")),
+    tables=(
+        stream_table("image", "image"),
+        stream_table("credential", "credential"),
+        stream_table(
+            "userdata",
+            "userdata",
+            columns(project="text"),
+            _user_data,
+            indices=("(project, created_seq, key)",),
+        ),
+    ),
 )

@@ -1,5 +1,9 @@
-"""Read model ``machines``: the machines as they are now."""
+"""Read model ``machines``: the machines as they are now, their makes, chassis and brakes."""
 
+from datetime import datetime
+
+from mulligan.handlers.brake import Brake
+from mulligan.handlers.completion import NOT_THE_MACHINE
 from mulligan.handlers.machine import Machine
 from mulligan.projections.schema import ReadModel, Row, columns, stream_table
 
@@ -13,8 +17,34 @@ def _machine(key: str, machine: Machine) -> Row:
         operation.verb if operation else "",
         operation.step if operation else "",
         operation.deadline if operation else None,
-        operation is not None,
+        _attended(machine),
+        machine.name,
+        machine.health,
+        machine.facts.manufacturer if machine.facts is not None else "",
+        machine.facts.model if machine.facts is not None else "",
+        _troubled_at(machine),
     )
+
+
+def _attended(machine: Machine) -> bool:
+    """Whether a reconciler has something to wait for, or to see to."""
+    if machine.deleted:
+        return False
+    timed = machine.cordon is not None and machine.cordon.until is not None
+    return machine.operation is not None or timed or bool(machine.desired)
+
+
+def _troubled_at(machine: Machine) -> datetime | None:
+    """Return when the machine failed by its own fault, or lost its power, what came last."""
+    fault = machine.fault
+    ours = fault is not None and fault.fault in NOT_THE_MACHINE
+    failed = None if fault is None or ours or machine.failed in {"inspect", "adopt"} else fault
+    times = [failed.since if failed is not None else None, machine.power_lost]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _brake(key: str, brake: Brake) -> Row:
+    return (brake.applied is not None,)
 
 
 MODEL = ReadModel(
@@ -31,6 +61,11 @@ MODEL = ReadModel(
                 step="text",
                 deadline="timestamptz",
                 busy="boolean",
+                name="text",
+                health="text",
+                manufacturer="text",
+                model="text",
+                troubled_at="timestamptz",
             ),
             _machine,
             indices=(
@@ -38,7 +73,11 @@ MODEL = ReadModel(
                 "(claim) WHERE claim <> ''",
                 "(project, created_seq, key) WHERE project <> ''",
                 "(key) WHERE busy",
+                "(troubled_at) WHERE troubled_at IS NOT NULL",
             ),
         ),
+        stream_table("serial", "serial"),
+        stream_table("profile", "profile"),
+        stream_table("brake", "brake", columns(applied="boolean"), _brake),
     ),
 )

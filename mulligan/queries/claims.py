@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 
 from mulligan.handlers.claim import Claim, State
-from mulligan.handlers.provider import FAILED_CORDON
+from mulligan.handlers.provider import FAILED_CORDON, MACHINE_FAILED_CORDON
 from mulligan.model import ClaimId, ProviderId
 from mulligan.queries.database import Database
 from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
@@ -94,10 +94,10 @@ async def find_afflicted(database: Database, limit: int = 1000) -> Sequence[Affl
         SELECT t.key, a.provider FROM rm_providers.cordon c
         JOIN rm_claims.allocation a ON a.provider = c.provider AND a.live
         JOIN rm_claims.claim t ON t.key = a.claim AND t.status = 'reserved'
-        WHERE c.cause = $1
+        WHERE c.cause = ANY($1::text[])
         GROUP BY t.start_at, t.key, a.provider ORDER BY t.start_at, t.key LIMIT $2
         """,
-        FAILED_CORDON,
+        [FAILED_CORDON, MACHINE_FAILED_CORDON],
         limit,
     )
     return [Afflicted(claim=ClaimId(r["key"]), provider=ProviderId(r["provider"])) for r in rows]

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.events.envelope import Actor
-from mulligan.handlers.actions import CompleteOperation, FailOperation, RequestAction
+from mulligan.handlers.actions import RequestAction
+from mulligan.handlers.completion import CompleteOperation, FailOperation
 from mulligan.handlers.decision import Command
 from mulligan.handlers.machine import Machine, Operation
 from mulligan.log.protocol import Fence

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mulligan.commands.runner import Commands, Request
 from mulligan.errors import InvalidArgument, NotFound
-from mulligan.handlers import enrolment, operations
+from mulligan.handlers import deployment, enrolment, operations
 from mulligan.handlers import image as images
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.decision import Command
@@ -199,7 +199,7 @@ class Control(v1.ControlBase):
         project = caller().visible_project
         return await self._operate(
             message,
-            lambda m, r: operations.ReleaseMachine(machine=m, project=project),
+            lambda m, r: deployment.ReleaseMachine(machine=m, project=project),
             released=True,
         )
 
@@ -252,7 +252,7 @@ class Control(v1.ControlBase):
                 await identify(self._commands, "machine", message.machine, "machine")
             )
         image = await self._image(message.image)
-        command = operations.DeployMachine(
+        command = deployment.DeployMachine(
             claim=ClaimId(claim),
             image=ImageId(image),
             operation=request.id,

@@ -14,6 +14,8 @@ from mulligan.events.provider import Inventory
 from mulligan.handlers import (
     account,
     actions,
+    completion,
+    deployment,
     enrolment,
     image,
     operations,
@@ -227,7 +229,7 @@ class Given:
         steps = []
         while self.operation(key).step:
             steps.append(self.step(key))
-        command = actions.CompleteOperation(
+        command = completion.CompleteOperation(
             machine=MachineId(key), operation=self.operation(key).id
         )
         self.do(command)
@@ -237,7 +239,7 @@ class Given:
         """Fail the operation at its present step."""
         operation = self.operation(key)
         return self.do(
-            actions.FailOperation(
+            completion.FailOperation(
                 machine=MachineId(key),
                 operation=operation.id,
                 step=operation.step,
@@ -284,7 +286,7 @@ class Given:
         self.available(key)
         self.claimed(key, claim=claim)
         self.do(
-            operations.DeployMachine(
+            deployment.DeployMachine(
                 claim=ClaimId(claim), image=OS, operation=CommitId(self.fresh("op"))
             )
         )

@@ -29,7 +29,7 @@ from mulligan.handlers.claim import LIVE, MakeClaim
 from mulligan.handlers.claim_changes import MoveClaim, RescheduleClaim, Reshape
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim, WarnClaim
 from mulligan.handlers.decision import Command
-from mulligan.handlers.operations import ReleaseMachine
+from mulligan.handlers.deployment import ReleaseMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import CordonProvider, UncordonProvider, UpdateProvider
 from mulligan.handlers.quota import OverQuota, Quota, SetQuota, TrackQuota

@@ -10,7 +10,7 @@ from mulligan.events.request import CapabilityDemand, ClaimRequest, RequestGroup
 from mulligan.handlers import names
 from mulligan.handlers.claim import MakeClaim
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim
-from mulligan.handlers.operations import DeployMachine
+from mulligan.handlers.deployment import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.model import MAX_AMOUNT, AccountId, ClaimId, CommitId, ProviderId, ResourceClass

@@ -6,6 +6,7 @@ import pytest
 
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import ClaimEnding
+from mulligan.handlers import deployment
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim import MAX_NOTICE
 from mulligan.handlers.claim_changes import RescheduleClaim
@@ -118,7 +119,7 @@ def deployed(given: Given, *keys: str, on_end: str = "keep_power_off", name: str
     )
     for key in keys:
         given.do(
-            ops.DeployMachine(
+            deployment.DeployMachine(
                 claim=C1, image=OS, operation=CommitId(f"deploy-{key}"), machine=MachineId(key)
             )
         )
@@ -156,7 +157,7 @@ def test_a_kept_machine_is_off_stays_its_holders_and_takes_no_claims(kept: Given
 def test_a_kept_machine_is_cleaned_and_offered_again_once_its_holder_releases_it(
     kept: Given,
 ) -> None:
-    events = kept.do(ops.ReleaseMachine(machine=M1, project=WEB))
+    events = kept.do(deployment.ReleaseMachine(machine=M1, project=WEB))
     assert types(events) == [
         "machine.claim_detached",
         "machine.operation_started",
@@ -175,7 +176,7 @@ def test_a_kept_machine_is_released_while_it_is_still_being_switched_off() -> No
     given.finish()
     given.now += 4 * HOUR
     given.do(END)
-    given.do(ops.ReleaseMachine(machine=M1))
+    given.do(deployment.ReleaseMachine(machine=M1))
     assert given.machine().state == "cleaning"
     given.finish()
     assert given.provider(M1).cordons == {}
@@ -195,7 +196,7 @@ def test_its_holder_does_not_switch_a_kept_machine_on_again_nor_deploy_it(kept: 
         with pytest.raises(FailedPrecondition, match="is over"):
             kept.do(ops.PowerMachine(machine=M1, target=target, operation=OFF, project=WEB))
     with pytest.raises(FailedPrecondition, match="is over"):
-        kept.do(ops.DeployMachine(claim=C1, image=OS, operation=OFF, project=WEB))
+        kept.do(deployment.DeployMachine(claim=C1, image=OS, operation=OFF, project=WEB))
     kept.do(ops.PowerMachine(machine=M1, target="off", operation=OFF, project=WEB))
     kept.finish()
     kept.do(ops.PowerMachine(machine=M1, target="on", operation=OFF, project=ProjectId("")))
@@ -215,7 +216,7 @@ def test_a_deploy_under_way_at_the_end_is_given_up_and_the_machine_kept_as_it_is
     machine = given.machine()
     assert (machine.state, machine.failed, machine.claim) == ("failed", "deploy", C1)
     assert machine.fault is not None and machine.fault.fault == "released"
-    given.do(ops.ReleaseMachine(machine=M1))
+    given.do(deployment.ReleaseMachine(machine=M1))
     given.finish()
     assert given.machine().state == "available"
 
@@ -259,7 +260,7 @@ def test_a_machine_given_back_early_frees_its_capacity_and_quota_alone() -> None
     given.finish("m1")
     given.now += HOUR
     assert given.used_by("web", MACHINE) == [(0, 4, 2)]
-    assert types(given.do(ops.ReleaseMachine(machine=MachineId("m1"))))[:3] == [
+    assert types(given.do(deployment.ReleaseMachine(machine=MachineId("m1"))))[:3] == [
         "claim.allocation_released",
         "quota.freed",
         "provider.capacity_freed",
@@ -268,7 +269,7 @@ def test_a_machine_given_back_early_frees_its_capacity_and_quota_alone() -> None
     assert (given.used("m1", MACHINE), given.used("m2", MACHINE)) == ([], [(0, 4, 1)])
     given.finish("m1")
     given.do(claim_of({"m1": {MACHINE: 1}}, claim="c2"))
-    given.do(ops.ReleaseMachine(machine=MachineId("m2")))
+    given.do(deployment.ReleaseMachine(machine=MachineId("m2")))
     assert given.claim(C1).state == "released"
     assert given.used_by("web", MACHINE) == [(1, None, 1)]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mulligan.errors import FailedPrecondition
+from mulligan.handlers import deployment
 from mulligan.handlers import operations as ops
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import DeleteMachine
@@ -85,8 +86,8 @@ VERBS: dict[str, Command] = {
     "inspect": ops.InspectMachine(machine=M1, operation=OP),
     "provide": ops.ProvideMachine(machine=M1, operation=OP),
     "manage": ops.ManageMachine(machine=M1),
-    "deploy": ops.DeployMachine(claim=C1, image=OS, operation=OP, machine=M1),
-    "release": ops.ReleaseMachine(machine=M1),
+    "deploy": deployment.DeployMachine(claim=C1, image=OS, operation=OP, machine=M1),
+    "release": deployment.ReleaseMachine(machine=M1),
     "power": ops.PowerMachine(machine=M1, target="restart", operation=OP),
     "abort": ops.AbortMachine(machine=M1, by="ann"),
     "retry": ops.RetryMachine(machine=M1, operation=OP),

@@ -5,7 +5,7 @@ import pytest
 from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events import machine as ev
 from mulligan.events.machine import Bmc
-from mulligan.handlers import actions, image, plans
+from mulligan.handlers import actions, completion, deployment, image, observations, plans
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
@@ -108,17 +108,21 @@ def test_operations_run_their_steps_in_order_and_end_where_they_said() -> None:
     assert tuple(given.finish()) == plans.INSPECT
     assert given.machine().facts is not None
     given.do(ops.ProvideMachine(machine=machine, operation=OP))
-    assert tuple(given.finish()) == plans.CLEAN
+    assert tuple(given.finish()) == plans.clean()
     assert given.provider(M1).cordons == {}
     given.claimed(M1)
-    given.do(ops.DeployMachine(claim=C1, image=OS, operation=OP))
-    assert tuple(given.finish()) == plans.DEPLOY
+    given.do(deployment.DeployMachine(claim=C1, image=OS, operation=OP))
+    assert tuple(given.finish()) == plans.deploy("iso", "power-on", user_data=False)
     assert (given.machine().state, given.machine().claim) == ("active", C1)
     assert (given.machine().project, given.machine().image) == (WEB, OS)
 
 
 def test_every_step_of_every_plan_is_known() -> None:
-    planned = {*plans.INSPECT, *plans.CLEAN, *plans.DEPLOY}.union(*plans.POWER.values())
+    planned = {
+        *plans.INSPECT,
+        *plans.clean(),
+        *plans.deploy("iso", "power-on", user_data=False),
+    }.union(*plans.POWER.values())
     assert planned <= set(MODES)
     assert {"power_on", "power_off", "reset", "insert_media"} <= {
         step for step, mode in MODES.items() if mode == "once"
@@ -211,8 +215,8 @@ def test_an_operation_is_not_completed_with_steps_left_nor_failed_at_another_ste
     given = Given()
     given.deploying()
     operation = given.operation().id
-    assert given.do(actions.CompleteOperation(machine=M1, operation=operation)) == []
-    stale = actions.FailOperation(
+    assert given.do(completion.CompleteOperation(machine=M1, operation=operation)) == []
+    stale = completion.FailOperation(
         machine=M1, operation=operation, step="power_on", fault="x", message="x"
     )
     assert given.do(stale) == []
@@ -234,7 +238,7 @@ def test_a_failed_machine_says_why_and_keeps_its_claim() -> None:
 def test_a_machine_that_could_not_be_cleaned_takes_no_claims() -> None:
     given = Given()
     given.active()
-    given.do(ops.ReleaseMachine(machine=M1))
+    given.do(deployment.ReleaseMachine(machine=M1))
     given.fail()
     assert "cleaning" in given.provider(M1).cordons
     given.do(ops.ManageMachine(machine=M1))
@@ -273,19 +277,19 @@ def test_a_power_action_names_its_reset_type() -> None:
 def test_power_seen_outside_of_operations_is_recorded_when_it_changes() -> None:
     given = Given()
     given.available()
-    seen = actions.ObservePower(machine=M1, power="on")
+    seen = observations.ObservePower(machine=M1, power="on")
     assert types(given.do(seen)) == ["machine.power_observed"]
     assert given.do(seen) == []
     given.do(ops.ManageMachine(machine=M1))
     given.do(ops.ProvideMachine(machine=M1, operation=OP))
-    assert given.do(actions.ObservePower(machine=M1, power="off")) == []
+    assert given.do(observations.ObservePower(machine=M1, power="off")) == []
 
 
 def test_a_deploy_needs_an_open_claim() -> None:
     given = Given()
     given.available()
     given.claimed(M1, start=NOON + HOUR, end=NOON + 2 * HOUR)
-    deploy = ops.DeployMachine(claim=C1, image=OS, operation=OP)
+    deploy = deployment.DeployMachine(claim=C1, image=OS, operation=OP)
     with pytest.raises(FailedPrecondition, match="begins at"):
         given.do(deploy)
     given.now += HOUR
@@ -301,10 +305,10 @@ def test_a_deploy_needs_a_machine_that_its_claim_holds() -> None:
     given.available("m1")
     given.available("m2")
     given.do(claim_of({"m1": {MACHINE: 1}, "m2": {MEMORY: 1}}))
-    wrong = ops.DeployMachine(claim=C1, image=OS, operation=OP, machine=MachineId("m2"))
+    wrong = deployment.DeployMachine(claim=C1, image=OS, operation=OP, machine=MachineId("m2"))
     with pytest.raises(FailedPrecondition, match="does not hold"):
         given.do(wrong)
-    given.do(ops.DeployMachine(claim=C1, image=OS, operation=OP))
+    given.do(deployment.DeployMachine(claim=C1, image=OS, operation=OP))
     assert given.machine("m1").state == "deploying"
 
 
@@ -314,7 +318,7 @@ def test_a_claim_of_two_machines_asks_which_one() -> None:
     given.available("m2")
     given.claimed("m1", "m2")
     with pytest.raises(InvalidArgument, match="holds 2 machines"):
-        given.do(ops.DeployMachine(claim=C1, image=OS, operation=OP))
+        given.do(deployment.DeployMachine(claim=C1, image=OS, operation=OP))
 
 
 def test_a_deploy_needs_a_live_image() -> None:
@@ -325,7 +329,7 @@ def test_a_deploy_needs_a_live_image() -> None:
         if gone == OS:
             given.do(image.DeleteImage(image=OS))
         with pytest.raises(NotFound, match="image"):
-            given.do(ops.DeployMachine(claim=C1, image=gone, operation=OP))
+            given.do(deployment.DeployMachine(claim=C1, image=gone, operation=OP))
 
 
 def test_an_image_deleted_under_way_is_still_booted_this_once() -> None:
@@ -343,7 +347,7 @@ def test_a_failed_deploy_is_not_retried_after_its_claim_is_over() -> None:
     given = Given()
     given.available()
     given.claimed(M1, end=NOON + HOUR)
-    given.do(ops.DeployMachine(claim=C1, image=OS, operation=OP))
+    given.do(deployment.DeployMachine(claim=C1, image=OS, operation=OP))
     given.fail()
     given.now += HOUR
     with pytest.raises(FailedPrecondition, match="is over"):
@@ -366,7 +370,7 @@ def test_an_operation_retried_begins_at_its_first_step_with_a_new_deadline() -> 
 def test_a_release_detaches_frees_and_cleans_in_one_commit() -> None:
     given = Given()
     given.active()
-    assert types(given.do(ops.ReleaseMachine(machine=M1))) == [
+    assert types(given.do(deployment.ReleaseMachine(machine=M1))) == [
         "claim.released",
         "provider.capacity_freed",
         "machine.claim_detached",
@@ -383,17 +387,17 @@ def test_a_claim_is_released_with_the_last_of_its_machines() -> None:
     given.do(claim_of({m: {MACHINE: 1} for m in machines}, name="pair"))
     for machine in machines:
         given.do(
-            ops.DeployMachine(
+            deployment.DeployMachine(
                 claim=C1, image=OS, operation=CommitId(f"d-{machine}"), machine=machine
             )
         )
         given.finish(machine)
-    first = given.do(ops.ReleaseMachine(machine=machines[0]))
+    first = given.do(deployment.ReleaseMachine(machine=machines[0]))
     assert types(first)[0] == "claim.allocation_released"
     assert given.claim(C1).state == "active"
     assert [a.provider for a in given.claim(C1).held] == ["m2"]
     assert given.provider("m1").use == {} and given.provider("m2").use != {}
-    last = given.do(ops.ReleaseMachine(machine=machines[1]))
+    last = given.do(deployment.ReleaseMachine(machine=machines[1]))
     assert types(last)[:2] == ["claim.released", "provider.capacity_freed"]
     assert "name.released" in types(last)
 
@@ -420,8 +424,8 @@ def test_releasing_the_claim_gives_up_what_runs_on_its_machines() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ops.DeployMachine(claim=C1, image=OS, operation=OP, project=DB),
-        ops.ReleaseMachine(machine=M1, project=DB),
+        deployment.DeployMachine(claim=C1, image=OS, operation=OP, project=DB),
+        deployment.ReleaseMachine(machine=M1, project=DB),
         ops.PowerMachine(machine=M1, target="off", operation=OP, project=DB),
     ],
 )
@@ -438,14 +442,14 @@ def test_the_holder_and_an_operator_find_them(project: ProjectId) -> None:
     given.active()
     given.do(ops.PowerMachine(machine=M1, target="off", operation=OP, project=project))
     given.finish()
-    given.do(ops.DeployMachine(claim=C1, image=OS, operation=OP, project=project))
-    given.do(ops.ReleaseMachine(machine=M1, project=project))
+    given.do(deployment.DeployMachine(claim=C1, image=OS, operation=OP, project=project))
+    given.do(deployment.ReleaseMachine(machine=M1, project=project))
 
 
 def test_a_released_machine_is_nobodys() -> None:
     given = Given()
     given.active()
-    given.do(ops.ReleaseMachine(machine=M1))
+    given.do(deployment.ReleaseMachine(machine=M1))
     given.finish()
     with pytest.raises(NotFound):
         given.do(ops.PowerMachine(machine=M1, target="on", operation=OP, project=WEB))
@@ -520,7 +524,7 @@ def test_no_machine_is_ever_held_by_a_claim_that_is_over() -> None:
 def test_a_machine_that_could_not_be_cleaned_is_not_forgotten_in_passing() -> None:
     given = Given()
     given.active()
-    given.do(ops.ReleaseMachine(machine=M1))
+    given.do(deployment.ReleaseMachine(machine=M1))
     given.fail()
     given.do(ops.ManageMachine(machine=M1))
     with pytest.raises(FailedPrecondition, match="never cleaned"):

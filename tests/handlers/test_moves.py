@@ -8,7 +8,7 @@ from mulligan.handlers import names
 from mulligan.handlers.claim import MakeClaim, Stranded
 from mulligan.handlers.claim_changes import FlagStranded, MoveClaim, Reshape
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
-from mulligan.handlers.operations import DeployMachine
+from mulligan.handlers.deployment import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import CordonProvider, UpdateProvider
 from mulligan.model import AccountId, ClaimId, CommitId, ProviderId

@@ -7,7 +7,7 @@ from mulligan.events.claim import Allocation
 from mulligan.events.provider import Inventory
 from mulligan.handlers.claim_changes import MAX_RESHAPED, RescheduleClaim, Reshape
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
-from mulligan.handlers.operations import DeployMachine
+from mulligan.handlers.deployment import DeployMachine
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.handlers.quota import OverQuota

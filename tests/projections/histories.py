@@ -17,6 +17,8 @@ from mulligan.handlers import (
     account,
     actions,
     claim,
+    completion,
+    deployment,
     enrolment,
     group,
     image,
@@ -276,10 +278,10 @@ class _Steps:
             operations.RetryMachine(machine=machine, operation=operation),
             operations.PowerMachine(machine=machine, target="off", operation=operation),
             operations.AbortMachine(machine=machine, by="tester"),
-            operations.ReleaseMachine(machine=machine),
+            deployment.ReleaseMachine(machine=machine),
         ]
         wishes += [
-            operations.DeployMachine(
+            deployment.DeployMachine(
                 claim=one, image=self.picture, operation=operation, machine=machine
             )
             for one in self.claims[-20:]
@@ -303,7 +305,7 @@ class _Steps:
         assert operation is not None
         if not operation.step:
             self.world.do(
-                actions.CompleteOperation(machine=machine, operation=operation.id),
+                completion.CompleteOperation(machine=machine, operation=operation.id),
                 correlation=operation.id,
             )
         elif operation.action is None:

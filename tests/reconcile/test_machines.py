@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mulligan.events.machine import Bmc, StepObserved
-from mulligan.handlers import image, plans
+from mulligan.handlers import deployment, image, plans
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
@@ -118,13 +118,20 @@ async def test_a_machine_goes_through_its_life() -> None:
         await r.do(ops.ProvideMachine(machine=M1, operation=operation()))
         assert (await r.rests()).state == "available"
         claim = claim_of({M1: {MACHINE: 1}})
-        await r.do(claim, ops.DeployMachine(claim=claim.claim, image=OS, operation=operation()))
+        await r.do(
+            claim, deployment.DeployMachine(claim=claim.claim, image=OS, operation=operation())
+        )
         machine = await r.rests()
         assert (machine.state, machine.claim) == ("active", claim.claim)
         await r.do(ReleaseClaim(claim=claim.claim))
         machine = await r.rests()
         assert (machine.state, machine.claim) == ("available", "")
-        assert r.executor.steps == [*plans.INSPECT, *plans.CLEAN, *plans.DEPLOY, *plans.CLEAN]
+        assert r.executor.steps == [
+            *plans.INSPECT,
+            *plans.clean(),
+            *plans.deploy("iso", "power-on", user_data=False),
+            *plans.clean(),
+        ]
         assert r.p.log.failure is None
 
 
@@ -227,7 +234,7 @@ async def test_two_reconcilers_ask_for_each_step_once() -> None:
             await r.do(ops.ProvideMachine(machine=M1, operation=operation()))
             await r.rests()
             tasks.cancel_scope.cancel()
-        assert r.executor.steps == [*plans.INSPECT, *plans.CLEAN]
+        assert r.executor.steps == [*plans.INSPECT, *plans.clean()]
 
 
 async def test_a_reconciler_without_its_lease_appends_nothing() -> None:

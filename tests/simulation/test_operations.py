@@ -17,7 +17,7 @@ from mulligan.commands.shards import owner_of
 from mulligan.errors import Conflict, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.events.machine import ActionRequested, Bmc, StepAttempted, StepObserved
-from mulligan.handlers import image
+from mulligan.handlers import deployment, image
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
@@ -146,7 +146,7 @@ class Life:
         await self.rests(key)
         claim = claim_of({key: {MACHINE: 1}}, claim=f"claim-{key}")
         await self.insist(claim)
-        deploy = ops.DeployMachine(claim=claim.claim, image=OS, operation=self.operation())
+        deploy = deployment.DeployMachine(claim=claim.claim, image=OS, operation=self.operation())
         await self.insist(deploy)
         assert (await self.rests(key)).state == "active"
         await self.insist(ReleaseClaim(claim=claim.claim))
