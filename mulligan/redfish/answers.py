@@ -90,6 +90,25 @@ def local_path(path: object, origin: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
+def own_path(location: str, origin: str) -> str:
+    """Return where on ``origin`` a Location header points, empty when it points nowhere.
+
+    BMCs write it with a host name of their own making. Its path is asked of the BMC itself, so
+    that nothing is ever sent elsewhere.
+    """
+    try:
+        return local_path(location, origin)
+    except ValueError:
+        pass
+    try:
+        parts = urlsplit(location)
+        if parts.scheme in ("http", "https"):
+            return local_path(parts._replace(scheme="", netloc="").geturl(), origin)
+    except ValueError:
+        pass
+    return ""
+
+
 def decode(address: str, path: str, answer: Answer) -> dict[str, Any]:
     """Return the body as an object; raise ``not-redfish`` or ``bad-answer``."""
     if not answer.body.strip():
@@ -195,15 +214,22 @@ def judge(address: str, method: str, path: str, answer: Answer) -> BmcFault | No
     return BmcFault("refused", f"{what}; the BMC refused the request", status=status)
 
 
-def retry_after(headers: Mapping[str, str], now: datetime, default: float = 1.0) -> float:
-    """Return how long to wait in seconds, from a number or a date, within 1 to 60."""
+def retry_after(
+    headers: Mapping[str, str], now: datetime, default: float = 1.0, least: float = 1.0
+) -> float:
+    """Return how long to wait in seconds: what a number or a date says, within 1 to 60.
+
+    ``default`` where the BMC says nothing, or nothing that can be read. ``least`` takes the place
+    of the 1.
+    """
     value = headers.get("retry-after", "").strip()
-    seconds = default
-    if value.isdecimal():
+    if not value:
+        return default
+    if value.isascii() and value.isdecimal():
         seconds = float(value[:6])
-    elif value:
+    else:
         try:
             seconds = (parsedate_to_datetime(value) - now).total_seconds()
-        except (ValueError, TypeError):
-            seconds = default
-    return min(max(seconds, 1.0), 60.0)
+        except (ValueError, TypeError, OverflowError):
+            return default
+    return min(max(seconds, least), 60.0)

@@ -1,19 +1,29 @@
 """Logging in to a BMC: one session where it has them, HTTP basic where not, and no lock-outs."""
 
 import base64
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import anyio
 import msgspec
 
-from mulligan.redfish.answers import complaint, decode, link, local_path, message_ids, text
+from mulligan.redfish.answers import (
+    complaint,
+    decode,
+    link,
+    local_path,
+    message_ids,
+    own_path,
+    text,
+)
 from mulligan.redfish.digests import note, redact
-from mulligan.redfish.faults import BmcFault
+from mulligan.redfish.faults import Ambiguous, BmcFault
 from mulligan.redfish.transport import Answer, Wire
 
 _ALLOWED_FAILURES = 2
 _NO_SESSIONS = (400, 404, 405, 501)
+_FULL = {"SessionLimitExceeded", "CreateLimitReachedForResource"}
 
 
 class Login(msgspec.Struct, frozen=True):
@@ -36,7 +46,8 @@ class Authentication:
     """Keeps ``wire`` logged in.
 
     After two failed logins in a row no more are tried until ``reset_breaker``, so that the BMC
-    does not lock the account.
+    does not lock the account. A BMC that had no session to give is asked by HTTP basic, and for a
+    session again after ``again`` seconds.
     """
 
     def __init__(
@@ -46,6 +57,8 @@ class Authentication:
         wire: Wire,
         call: _Ask,
         root: Callable[[], Awaitable[dict[str, Any]]],
+        *,
+        again: float,
     ) -> None:
         self._origin = origin
         self._login = login
@@ -56,6 +69,8 @@ class Authentication:
         self._ticket = 0
         self._open = False
         self._basic = False
+        self._again = again
+        self._ask_again_at = 0.0
         self._proven = False
         self._failures = 0
         basic = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
@@ -65,7 +80,7 @@ class Authentication:
     async def ticket(self) -> int:
         """Be logged in, and return the number of this login for ``renew``."""
         async with self._lock:
-            if not self._open:
+            if not self._open or (self._basic and anyio.current_time() >= self._ask_again_at):
                 await self._log_in()
             return self._ticket
 
@@ -85,6 +100,8 @@ class Authentication:
             if self._basic and not self._proven:
                 raise self.rejected()
             self._proven = False
+            # It may be good all the same, and a BMC has few of them.
+            await self._end_session()
             await self._log_in()
 
     def proven(self) -> None:
@@ -103,6 +120,17 @@ class Authentication:
             status=401,
         )
 
+    def refused_again(self, method: str, path: str) -> BmcFault:
+        """Return the fault for a 401 right after a login."""
+        if self._basic:
+            return self.rejected()
+        return BmcFault(
+            "server-error",
+            f"{self._origin} gave a session and refuses {method} {path} with it all the same; it "
+            "is tried again, else reset the BMC",
+            status=401,
+        )
+
     def reset_breaker(self) -> None:
         """Allow logins again."""
         self._failures = 0
@@ -114,11 +142,26 @@ class Authentication:
                 f"{self._origin} refused {self._failures} logins in a row; no more are tried, so "
                 "that the account is not locked. Correct the machine's credential and try again",
             )
-        sessions = await self._sessions_path()
-        if self._basic or not sessions or not await self._open_session(sessions):
-            self._use_basic()
+        self._open = False
+        if not self._basic or anyio.current_time() >= self._ask_again_at:
+            await self._choose()
         self._open = True
         self._ticket += 1
+
+    async def _choose(self) -> None:
+        """Open a session, or else go on by HTTP basic; either change is noted."""
+        sessions = await self._sessions_path()
+        if sessions and await self._open_session(sessions):
+            if self._basic:
+                note("the BMC gives sessions again: HTTP basic is no longer used")
+            self._basic = False
+            return
+        if not self._basic:
+            note("the BMC offers no session: HTTP basic is used")
+        self._basic = True
+        self._ask_again_at = anyio.current_time() + (self._again if sessions else math.inf)
+        self._forget_session()
+        self._wire.set_authorization_key(self._basic_header)
 
     async def _sessions_path(self) -> str:
         root = await self._root()
@@ -135,12 +178,6 @@ class Authentication:
             note("the BMC's session service is on another host: not used")
             return ""
 
-    def _use_basic(self) -> None:
-        note("the BMC offers no session: HTTP basic is used")
-        self._basic = True
-        self._forget_session()
-        self._wire.set_authorization_key(self._basic_header)
-
     def _forget_session(self) -> None:
         self._wire.set_session_key(None)
         self._wire.set_session_location(None)
@@ -150,8 +187,13 @@ class Authentication:
         """Open a session; False when the BMC has none to give."""
         self._forget_session()
         body = {"UserName": self._login.user, "Password": self._login.password}
-        answer = await self._call("POST", path, body=body)
-        if "PasswordChangeRequired" in message_ids(answer):
+        try:
+            answer = await self._call("POST", path, body=body)
+        except Ambiguous as lost:
+            # Of the login alone: whatever was to be sent after it never was.
+            raise BmcFault("dropped", f"{lost.message}; it is tried again") from lost
+        said = message_ids(answer)
+        if "PasswordChangeRequired" in said:
             raise BmcFault(
                 "bad-credentials",
                 f"{self._origin} wants the password of {self._login.user!r} changed before use",
@@ -160,11 +202,11 @@ class Authentication:
         if answer.status in (200, 201, 204) and token:
             self._keep_session(path, token, answer)
             return True
-        if answer.status in (401, 403) and await self._root():
+        if answer.status in (401, 403) and not said & _FULL and await self._root():
             raise self.rejected()
-        if answer.status not in (*_NO_SESSIONS, 401, 403):
-            said = redact(complaint(answer), self.secrets)
-            note(f"the BMC gave no session ({answer.status} {said})".replace(" )", ")"))
+        if answer.status not in (*_NO_SESSIONS, 401, 403) and not self._basic:
+            why = redact(complaint(answer), self.secrets)
+            note(f"the BMC gave no session ({answer.status} {why})".replace(" )", ")"))
         return False
 
     def _keep_session(self, path: str, token: str, answer: Answer) -> None:
@@ -173,17 +215,25 @@ class Authentication:
         where = answer.headers.get("location", "")
         try:
             where = where or text(decode(self._origin, path, answer).get("@odata.id"))
-            self._wire.set_session_location(local_path(where, self._origin))
-        except (BmcFault, ValueError):
+        except BmcFault:
+            where = ""
+        where = own_path(where, self._origin)
+        if where:
+            self._wire.set_session_location(where)
+        else:
             note("the BMC does not say where its session is: it will be left to expire")
 
     async def log_out(self) -> None:
         """Delete the session, if there is one; what fails is left to expire."""
+        async with self._lock:
+            await self._end_session()
+            self._open = False
+
+    async def _end_session(self) -> None:
         where = self._wire.get_session_location()
-        if self._open and where:
+        if where:
             try:
                 await self._call("DELETE", where)
             except BmcFault:
                 note("the BMC's session could not be deleted: it will expire")
-        self._open = False
         self._forget_session()

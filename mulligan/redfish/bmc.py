@@ -6,32 +6,29 @@ from urllib.parse import quote
 import anyio
 
 from mulligan.events.machine import Bmc
-from mulligan.model import utc_now
 from mulligan.redfish.answers import (
     ABSENT,
     Reply,
-    complaint,
     decode,
-    judge,
     last_segment,
     link,
     links,
+    own_path,
     reference,
-    retry_after,
     text,
 )
 from mulligan.redfish.auth import Login
-from mulligan.redfish.channel import Channel, Timings, worth_repeating
+from mulligan.redfish.channel import Channel, Timings, asks_to_wait, worth_repeating
 from mulligan.redfish.digests import note
 from mulligan.redfish.faults import Ambiguous, BmcFault
+from mulligan.redfish.tasks import has_ended, monitor_in, report_monitor
 from mulligan.redfish.transport import Answer
 
 __all__ = ["BmcClient", "Login", "Timings"]
 
 _MAX_PAGES = 50
-_UNDER_WAY = {"New", "Starting", "Running", "Pending", "Suspended", "Interrupted", "Service",
-              "Stopping", "Cancelling"}  # fmt: skip
-_TASK_FAILED = {"Exception", "Killed", "Cancelled"}
+_FAILED_LOOKS = 5
+_NOTHING = Answer(status=0, headers={}, body=b"")
 
 
 class BmcClient:
@@ -64,7 +61,8 @@ class BmcClient:
     async def get(self, path: str, *, pauses: tuple[float, ...] | None = None) -> Reply:
         """Return a resource; tries again on 5xx and dropped connections. Raise BmcFault.
 
-        ``pauses`` are the seconds before each further try, ``timings.get_pauses`` by default.
+        ``pauses`` are the seconds before each further try, ``timings.get_pauses`` by default; a
+        BMC that asks for more by Retry-After is given it.
         """
         path = self._channel.local(path)
         for pause in self.timings.get_pauses if pauses is None else pauses:
@@ -73,6 +71,7 @@ class BmcClient:
             except BmcFault as fault:
                 if not worth_repeating(fault):
                     raise
+                pause = max(pause, fault.retry_after)
             await anyio.sleep(pause)
         return await self._get_once(path)
 
@@ -162,7 +161,7 @@ class BmcClient:
         """
         path = self._channel.local(path)
         async with self._writes:
-            answer = await self._channel.ask("POST", path, body=body, slow=slow)
+            answer = await self._write("POST", path, body, slow=slow)
         return await self._completed("POST", path, answer)
 
     async def patch(self, path: str, body: dict[str, Any], *, etag: str = "") -> Reply:
@@ -172,10 +171,38 @@ class BmcClient:
         """
         path = self._channel.local(path)
         async with self._writes:
-            answer = await self._channel.ask("PATCH", path, body=body, headers=_if_match(etag))
+            answer = await self._write("PATCH", path, body, etag=etag)
             if answer.status == 412:
                 answer = await self._patch_anyway(path, body, etag)
         return await self._completed("PATCH", path, answer)
+
+    async def _write(
+        self, method: str, path: str, body: dict[str, Any], *, etag: str = "", slow: bool = False
+    ) -> Answer:
+        """Send a write, and again only where it is known not to have been applied.
+
+        That is so when no connection came about, and when the BMC refuses by 429 or 503 and says
+        by Retry-After when to come again. Any other 5xx and a lost answer leave it open; a 409,
+        and a 503 without a time, are left to the step, which may look first.
+        """
+        headers = {"If-Match": etag} if etag else {}
+        for pause in (*self.timings.write_pauses, None):
+            try:
+                answer = await self._channel.ask(
+                    method, path, body=body, headers=headers, slow=slow
+                )
+            except BmcFault as fault:
+                if pause is None or fault.fault != "unreachable":
+                    raise
+                note(f"{method} {path}: sent again, for it was never sent: {fault.message}")
+                await anyio.sleep(pause)
+                continue
+            if pause is None or not asks_to_wait(answer):
+                return answer
+            wait = max(pause, self._channel.wanted_pause(answer))
+            note(f"{method} {path}: {answer.status}, sent again after {wait:.0f} s as it asked")
+            await anyio.sleep(wait)
+        raise AssertionError("the last try returns or raises")
 
     async def _patch_anyway(self, path: str, body: dict[str, Any], refused: str) -> Answer:
         fresh = (await self._get_once(path)).etag
@@ -187,7 +214,7 @@ class BmcClient:
                 continue
             tried.add(tag)
             note(f"PATCH {path}: 412, so its condition became {tag or 'none'}")
-            answer = await self._channel.ask("PATCH", path, body=body, headers=_if_match(tag))
+            answer = await self._write("PATCH", path, body, etag=tag)
             if answer.status != 412:
                 break
         if answer is None:
@@ -197,33 +224,57 @@ class BmcClient:
     async def _completed(self, method: str, path: str, answer: Answer) -> Reply:
         if answer.status != 202:
             return self._reply(method, path, answer)
-        monitor = answer.headers.get("location", "")
+        where = monitor_in(self.origin, path, answer)
+        monitor = own_path(where, self.origin)
+        if where and not monitor:
+            raise Ambiguous(f"{self.origin}: the task of {method} {path} is at no place of its own")
         if not monitor:
-            note(f"{method} {path}: 202 without a task monitor")
+            note(f"{method} {path}: 202 without a task monitor, so its effect is looked for")
             return Reply(path=path, status=202, body={})
-        return await self._follow(method, path, self._channel.local(monitor), answer)
-
-    async def _follow(self, method: str, path: str, monitor: str, answer: Answer) -> Reply:
-        """Wait for a task's end; what cannot be learnt of it is Ambiguous."""
         note(f"{method} {path}: followed task {monitor}")
-        what = f"{self.origin}: the task of {method} {path} ({monitor})"
-        trouble = "is still under way"
+        await report_monitor(monitor)
+        await self._follow(
+            f"{self.origin}: the task of {method} {path} ({monitor})", monitor, answer
+        )
+        return Reply(path=path, status=202, body={})
+
+    async def follow(self, monitor: str) -> None:
+        """Wait for the end of a task that was begun earlier, perhaps by another process.
+
+        Raise ``refused`` when the task failed, Ambiguous when its end cannot be learnt.
+        """
+        path = own_path(monitor, self.origin)
+        if not path:
+            raise Ambiguous(f"{self.origin}: {monitor[:80]!r} is no task of its own")
+        note(f"followed task {path} again")
+        await self._follow(f"{self.origin}: the task {path}", path, None)
+
+    async def _follow(self, what: str, monitor: str, answer: Answer | None) -> None:
+        """Wait for a task's end; what cannot be learnt of it is Ambiguous."""
+        trouble = "it is still under way"
+        failed = 0
         with anyio.move_on_after(self.timings.task):
             while True:
-                await anyio.sleep(retry_after(answer.headers, utc_now()))
+                if answer is not None:
+                    await anyio.sleep(self._channel.wanted_pause(answer))
                 try:
                     async with self._reads:
                         answer = await self._channel.ask("GET", monitor)
-                    if _ended(what, monitor, answer):
-                        return Reply(path=path, status=answer.status, body={})
+                    if has_ended(what, monitor, answer):
+                        return
+                    failed = 0
                 except BmcFault as fault:
-                    if isinstance(fault, Ambiguous) or not fault.heals:
-                        raise
                     trouble = fault.message
+                    failed += fault.fault == "server-error"
+                    if isinstance(fault, Ambiguous) or fault.fault == "refused":
+                        raise
+                    if not fault.heals or failed == _FAILED_LOOKS:
+                        raise Ambiguous(f"{what} cannot be followed: {trouble}") from fault
+                    answer = answer or _NOTHING
         raise Ambiguous(f"{what} has no end after {self.timings.task:.0f} s: {trouble}")
 
     def _reply(self, method: str, path: str, answer: Answer) -> Reply:
-        fault = judge(self.origin, method, path, answer)
+        fault = self._channel.judge(method, path, answer)
         if fault is not None:
             raise fault
         body: dict[str, Any] = {}
@@ -258,25 +309,6 @@ class BmcClient:
     async def close(self) -> None:
         """End the session with the BMC and let go of everything; never raises BmcFault."""
         await self._channel.close()
-
-
-def _ended(what: str, monitor: str, answer: Answer) -> bool:
-    """Tell whether a task's monitor says that it is done; raise when it says that it failed."""
-    if answer.status == 202:
-        return False
-    fault = judge(what, "GET", monitor, answer)
-    if fault is not None and answer.status in (404, 410):
-        raise Ambiguous(f"{what} is gone without a result", status=answer.status)
-    if fault is not None:
-        raise fault
-    state = text(decode(what, monitor, answer).get("TaskState"))
-    if state in _TASK_FAILED:
-        raise BmcFault("refused", f"{what} ended as {state}: {complaint(answer) or 'no reason'}")
-    return state not in _UNDER_WAY
-
-
-def _if_match(etag: str) -> dict[str, str]:
-    return {"If-Match": etag} if etag else {}
 
 
 def _choice(systems: list[str]) -> str:

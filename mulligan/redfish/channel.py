@@ -1,5 +1,6 @@
 """Requests to one BMC: authenticated, timed, bounded, recorded; one place for every exchange."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,7 +12,17 @@ import msgspec
 from anyio import get_cancelled_exc_class
 
 from mulligan.events.machine import Bmc, Exchange
-from mulligan.redfish.answers import complaint, decode, judge, link, local_path, scrubbed, text
+from mulligan.model import utc_now
+from mulligan.redfish.answers import (
+    complaint,
+    decode,
+    judge,
+    link,
+    local_path,
+    retry_after,
+    scrubbed,
+    text,
+)
 from mulligan.redfish.auth import Authentication, Login
 from mulligan.redfish.digests import digest, keep, note, redact
 from mulligan.redfish.faults import Ambiguous, BmcFault
@@ -28,11 +39,21 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     slow: float = 240.0
     slack: float = 5.0
     """Added to connect and read for an exchange as a whole, which a trickle would stretch."""
+    patience: float = 1.0
+    """How long a request keeps its place among those of all BMCs."""
     get_pauses: tuple[float, ...] = (0.5, 2.0)
     """Between the tries of a GET that met a 5xx or a dropped connection."""
+    write_pauses: tuple[float, ...] = (1.0, 5.0)
+    """Between the tries of a write that is known not to have been applied."""
+    least_retry: float = 1.0
+    """The least that a Retry-After counts for."""
+    session_again: float = 300.0
+    """When a BMC that gave no session is asked for one again."""
     media_pause: float = 3.0
     """Between the tries of a virtual media action that met a 5xx."""
     poll: float = 1.0
+    settle: float = 30.0
+    """How long a machine may be powering on or off before that is taken for its state."""
     look_for: float = 15.0
     """How long an effect may take to show before it counts as not applied."""
     power: float = 120.0
@@ -44,8 +65,10 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
 class Channel:
     """The way to one BMC.
 
-    ``limiter`` bounds the threads of the whole process and is shared by all channels. Cancelling a
-    call returns at once: the thread is woken, and a request not yet sent never is.
+    ``limiter`` bounds the requests of the whole process and is shared by all channels. A request
+    that takes longer than ``timings.patience`` gives its place back, so that slow BMCs hold up no
+    other; they hold at most four threads each. Cancelling a call returns at once: the thread is
+    woken, and a request not yet sent never is.
     """
 
     def __init__(
@@ -63,7 +86,9 @@ class Channel:
         self._own = anyio.CapacityLimiter(4)
         self._opening = anyio.Lock()
         self._wire = Wire(self.origin, bmc, connect=timings.connect, ca_file=ca_file)
-        self._auth = Authentication(self.origin, login, self._wire, self._call, self.root)
+        self._auth = Authentication(
+            self.origin, login, self._wire, self._call, self.root, again=timings.session_again
+        )
         self._root: dict[str, Any] | None = None
 
     async def root(self) -> dict[str, Any]:
@@ -84,14 +109,14 @@ class Channel:
             if answer.status == 401:
                 note("the BMC wants credentials for its service root, against the standard")
                 return {}
-            fault = judge(self.origin, "GET", path, answer)
+            fault = self.judge("GET", path, answer)
             if fault is None:
                 return self._checked_root(decode(self.origin, path, answer))
             if fault.fault in ("unsupported", "refused"):
                 raise BmcFault("not-redfish", f"{fault.message}; {_NO_REDFISH}")
             if pause is None or not worth_repeating(fault):
                 raise fault
-            await anyio.sleep(pause)
+            await anyio.sleep(max(pause, fault.retry_after))
         raise AssertionError("the last try returns or raises")
 
     def _checked_root(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -115,9 +140,22 @@ class Channel:
             await self._auth.renew(ticket)
             answer = await self._call(method, path, body=body, headers=headers, slow=slow)
             if answer.status == 401:
-                raise self._auth.rejected()
-        self._auth.proven()
+                raise self._auth.refused_again(method, path)
+        if answer.status < 500 and answer.status not in (408, 429):
+            self._auth.proven()
         return answer
+
+    def judge(self, method: str, path: str, answer: Answer) -> BmcFault | None:
+        """Return what is wrong with an answer, None when it is good."""
+        fault = judge(self.origin, method, path, answer)
+        if fault is not None and "retry-after" in answer.headers:
+            fault.retry_after = self.wanted_pause(answer)
+        return fault
+
+    def wanted_pause(self, answer: Answer) -> float:
+        """Return how long the BMC wants to be left alone, in seconds; a poll if it does not say."""
+        timings = self.timings
+        return retry_after(answer.headers, utc_now(), timings.poll, timings.least_retry)
 
     async def login_headers(self) -> dict[str, str]:
         """Be logged in, and return the headers that say so; they are secret. Raise BmcFault."""
@@ -138,7 +176,7 @@ class Channel:
         flight = Flight()
         took: list[int] = []
         try:
-            async with self._limiter:
+            async with _Place(self._limiter, self.timings.patience):
                 answer = await self._fly(flight, method, path, call, took)
         except Broken as broken:
             said = redact(broken.detail, self._auth.secrets)
@@ -230,6 +268,34 @@ def _origin(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+class _Place:
+    """A place in a limiter that is given back at the end, or when its time is over."""
+
+    def __init__(self, limiter: anyio.CapacityLimiter, patience: float) -> None:
+        self._limiter = limiter
+        self._patience = patience
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._limiter.acquire_on_behalf_of(self)
+        self._timer = asyncio.get_running_loop().call_later(self._patience, self._leave)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer = None
+            self._limiter.release_on_behalf_of(self)
+
+
 def worth_repeating(fault: BmcFault) -> bool:
     """Tell whether a read that met this may go through a moment later."""
-    return fault.fault in ("server-error", "dropped") or fault.status == 503
+    return fault.fault in ("server-error", "dropped") or fault.status in (429, 503)
+
+
+def asks_to_wait(answer: Answer) -> bool:
+    """Tell whether the BMC refused for now and said when to come again."""
+    return answer.status in (429, 503) and "retry-after" in answer.headers

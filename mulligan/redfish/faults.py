@@ -47,7 +47,10 @@ HEALS: Mapping[str, bool] = MappingProxyType(
 
 
 class BmcFault(Exception):
-    """A step met a trouble of the machine's side; ``status`` is the HTTP status, 0 if none."""
+    """A step met a trouble of the machine's side; ``status`` is the HTTP status, 0 if none.
+
+    ``retry_after`` is how long the BMC asked to be left alone, in seconds; 0 when it did not.
+    """
 
     def __init__(self, fault: str, message: str, *, status: int = 0) -> None:
         super().__init__(message)
@@ -55,6 +58,7 @@ class BmcFault(Exception):
         self.message = message
         self.heals = HEALS[fault]
         self.status = status
+        self.retry_after = 0.0
 
 
 class Ambiguous(BmcFault):

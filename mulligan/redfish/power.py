@@ -21,6 +21,8 @@ STATES: Mapping[str, Power] = MappingProxyType(
     }
 )
 
+_CHANGING = ("powering_on", "powering_off")
+
 ON = ("On", "ForceOn")
 OFF = ("ForceOff",)
 GRACEFUL_OFF = ("GracefulShutdown",)
@@ -68,17 +70,23 @@ async def read_power(bmc: BmcClient) -> Power:
     return power_of((await bmc.system()).body)
 
 
-async def stable_power(bmc: BmcClient, limit: float = 30.0) -> Power:
-    """Return the power once two reads in a row agree; ``unknown`` if none did for ``limit`` s."""
+async def stable_power(bmc: BmcClient, limit: float | None = None) -> Power:
+    """Return the power once two reads in a row agree, ``unknown`` if they never did.
+
+    A machine that is powering on or off is waited for: for ``limit`` seconds at most,
+    ``timings.settle`` by default, and then this is what it is said to be.
+    """
     previous: Power | None = None
-    with anyio.move_on_after(limit):
+    agreed: Power = "unknown"
+    with anyio.move_on_after(bmc.timings.settle if limit is None else limit):
         while True:
             power = await read_power(bmc)
-            if power == previous:
+            if power == previous and power not in _CHANGING:
                 return power
+            agreed = power if power == previous else "unknown"
             previous = power
             await anyio.sleep(bmc.timings.poll)
-    return "unknown"
+    return agreed
 
 
 async def wait_for_power(bmc: BmcClient, wanted: Power, limit: float) -> Power:

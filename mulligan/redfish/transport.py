@@ -17,7 +17,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -154,7 +153,7 @@ class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         if self._fingerprint:
             kwargs["assert_fingerprint"] = self._fingerprint
-        kwargs["ssl_context"] = _tls_context(self._authorities)
+        kwargs["ssl_context"] = tls_context(self._authorities)
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
@@ -248,7 +247,7 @@ def _authorities(bmc: Bmc, ca_file: str | None) -> str | bool:
 
 
 @cache
-def _tls_context(authorities: str | bool) -> ssl.SSLContext:
+def tls_context(authorities: str | bool) -> ssl.SSLContext:
     """Return the one context for these authorities: reading them takes longer than a request."""
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if authorities else ssl.CERT_NONE)
     if authorities:
@@ -293,12 +292,3 @@ def _innermost(error: BaseException) -> str:
         error = inner
     text = str(error).partition(": ")[2] if "object at 0x" in str(error) else str(error)
     return " ".join((text or type(error).__name__).split())[:200]
-
-
-def certificate_fingerprint(host: str, port: int, timeout: float = 10.0) -> str:
-    """Return the sha256 (hex) of the certificate a server shows now, for pinning; blocking.
-
-    Raise OSError when it cannot be reached or speaks no TLS.
-    """
-    pem = ssl.get_server_certificate((host, port), timeout=timeout)
-    return sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()

@@ -19,9 +19,9 @@ from mulligan.embedded.fleet import EmulatedFleet, emulated_systems
 from mulligan.events.machine import Bmc
 from mulligan.model import CredentialId
 from mulligan.redfish.bmc import BmcClient, Login, Timings
+from mulligan.redfish.first_contact import certificate_fingerprint
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.steps import Observation, StepContext, run_step
-from mulligan.redfish.transport import certificate_fingerprint
 
 REAL = Timings(poll=0.2, get_pauses=(0.05, 0.05), media_pause=0.1, look_for=13, power=30, ready=30)
 IMAGE = b"not really an ISO" * 1000
@@ -186,8 +186,7 @@ async def test_tls_by_authority_by_pin_and_by_opting_out(tmp_path: Path) -> None
     async with EmulatedFleet(tmp_path / "fleet", 1, certificate=pem, key=key) as fleet:
         refused = await run(client_of(fleet), "check")
         assert (refused.outcome, refused.fault) == ("fatal", "tls")
-        port = int(fleet.address.rpartition(":")[2])
-        pin = await anyio.to_thread.run_sync(certificate_fingerprint, "127.0.0.1", port)
+        pin = await certificate_fingerprint(fleet.address)
         pinned = await run(client_of(fleet, fingerprint=pin), "check")
         assert pinned.outcome == "done"
         wrong = await run(client_of(fleet, fingerprint="0" * 64), "check")
