@@ -41,5 +41,5 @@ def hosted(place: Path) -> Iterator[Hypervisor]:
 @pytest.fixture(scope="module")
 def bmc(place: Path, hosted: Hypervisor) -> Iterator[Emulator]:
     """The machine's BMC."""
-    with emulator(place / "bmc", hosted.uri) as running:
+    with emulator(place / "bmc", hosted) as running:
         yield running

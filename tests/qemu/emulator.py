@@ -13,6 +13,7 @@ import requests
 
 from mulligan.embedded.ports import free_ports
 from tests.embedded.processes import eventually
+from tests.qemu.hypervisor import Hypervisor
 from tests.qemu.parts import EMULATOR_PYTHON
 
 USER, PASSWORD = "admin", "a-password-of-a-bmc"
@@ -61,11 +62,11 @@ class Emulator(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def emulator(
-    folder: Path, libvirt: str, *, certificate: Path | None = None, key: Path | None = None
+    folder: Path, hosted: Hypervisor, *, certificate: Path | None = None, key: Path | None = None
 ) -> Iterator[Emulator]:
-    """Serve the machines that a libvirt URI reaches; ``certificate`` and ``key`` switch to TLS."""
+    """Serve the machine of a hypervisor; ``certificate`` and ``key`` switch to TLS."""
     (port,) = free_ports(1)
-    config = _lay_out(folder, libvirt, port, certificate, key)
+    config = _lay_out(folder, hosted, port, certificate, key)
     served = Emulator(address=f"{'https' if certificate else 'http'}://127.0.0.1:{port}")
     log = folder / "emulator.log"
     with log.open("wb") as out:
@@ -98,7 +99,7 @@ def emulator(
 
 
 def _lay_out(
-    folder: Path, libvirt: str, port: int, certificate: Path | None, key: Path | None
+    folder: Path, hosted: Hypervisor, port: int, certificate: Path | None, key: Path | None
 ) -> Path:
     (folder / "tmp").mkdir(parents=True)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()
@@ -106,9 +107,16 @@ def _lay_out(
     settings: dict[str, object] = {
         "LISTEN_IP": "127.0.0.1",
         "LISTEN_PORT": port,
-        "LIBVIRT_URI": libvirt,
+        "LIBVIRT_URI": hosted.uri,
         "STATE_DIR": str(folder / "state"),
         "AUTH_FILE": str(folder / "accounts"),
+    }
+    size = hosted.machine.disk.stat().st_size
+    disk = {"Id": "0", "Name": "Disk", "Protocol": "SATA", "CapacityBytes": size}
+    unit = {"Id": "1", "Name": "Local storage", "StorageControllers": [], "Drives": ["0"]}
+    settings |= {
+        "STORAGE": {hosted.machine.uuid: [unit]},
+        "DRIVES": {(hosted.machine.uuid, "1"): [disk]},
     }
     if certificate and key:
         settings |= {"SSL_CERT": str(certificate), "SSL_KEY": str(key)}

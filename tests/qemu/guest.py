@@ -1,7 +1,8 @@
 """The guest's image: a small bootable ISO, made of Debian's kernel and busybox.
 
-The system it boots does what cloud-init does with a config drive, and nothing else: it looks for
-the medium with the label ``cidata``, shows its files on the serial console, and phones home.
+The system it boots looks for the medium with the label ``cidata`` and shows its files on the serial
+console. Then it does what they ask for, and nothing else: it phones home as cloud-init does, or it
+wipes disks and reports that.
 """
 
 import gzip
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pycdlib
 
-DRIVERS = ("ata_piix", "sr_mod", "floppy", "isofs", "e1000")
+DRIVERS = ("ata_piix", "sd_mod", "sr_mod", "floppy", "isofs", "e1000")
 """Kernel modules for what the virtual machine has; those that they depend on come along."""
 
 COMMAND_LINE = "console=ttyS0 quiet panic=-1"

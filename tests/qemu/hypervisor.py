@@ -20,6 +20,8 @@ from tests.embedded.processes import alive, eventually
 from tests.qemu.parts import LIBVIRTD, QEMU
 
 _PATIENCE_S = 30.0
+DISK_SERIAL = "1234570"
+"""What sushy-emulator says of every drive."""
 _DISK_BYTES = 64 * 2**20
 
 # The emulator adds a drive when media is inserted in it. The disk is empty, and what the machine
@@ -47,8 +49,9 @@ _DEFINITIONS = {
     <emulator>{qemu}</emulator>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw'/>
-      <source file='{folder}/media/disk'/>
+      <source file='{disk}'/>
       <target dev='hda' bus='ide'/>
+      <serial>{serial}</serial>
       <boot order='1'/>
     </disk>
     <interface type='user'>
@@ -65,12 +68,13 @@ _DEFINITIONS = {
 
 
 class VirtualMachine(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine; ``console`` is the file that holds what its serial port printed."""
+    """The machine; ``console`` holds what its serial port printed, ``disk`` what its disk does."""
 
     name: str
     uuid: str
     mac: str
     console: Path
+    disk: Path
 
     def printed(self) -> str:
         """Return what the serial console has shown since it was last powered on."""
@@ -78,6 +82,11 @@ class VirtualMachine(msgspec.Struct, frozen=True, kw_only=True):
             return self.console.read_text(errors="replace").replace("\r\n", "\n")
         except FileNotFoundError:
             return ""
+
+    def write_disk(self, content: bytes) -> None:
+        """Write to the start of the disk of a machine that is off."""
+        with self.disk.open("r+b") as disk:
+            disk.write(content)
 
 
 class Hypervisor(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +100,11 @@ class Hypervisor(msgspec.Struct, frozen=True, kw_only=True):
 def hypervisor(folder: Path, name: str = "vm-1") -> Iterator[Hypervisor]:
     """Run libvirtd in ``folder``, which must be short and not exist; no process is left of it."""
     machine = VirtualMachine(
-        name=name, uuid=str(uuid.uuid4()), mac="52:54:00:4d:4c:01", console=folder / "console"
+        name=name,
+        uuid=str(uuid.uuid4()),
+        mac="52:54:00:4d:4c:01",
+        console=folder / "console",
+        disk=folder / "media" / "disk",
     )
     owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     _lay_out(folder, machine, owner)
@@ -126,7 +139,12 @@ def hypervisor(folder: Path, name: str = "vm-1") -> Iterator[Hypervisor]:
 
 def _lay_out(folder: Path, machine: VirtualMachine, owner: pwd.struct_passwd | None) -> None:
     """Write what libvirtd reads when it starts, all of it its own."""
-    values = {**msgspec.structs.asdict(machine), "folder": folder, "qemu": QEMU}
+    values = {
+        **msgspec.structs.asdict(machine),
+        "folder": folder,
+        "qemu": QEMU,
+        "serial": DISK_SERIAL,
+    }
     folder.mkdir()
     for below in ("cache", "config", "data", "media", "run"):
         (folder / below).mkdir(mode=0o700)
@@ -134,7 +152,7 @@ def _lay_out(folder: Path, machine: VirtualMachine, owner: pwd.struct_passwd | N
         path = folder / "config" / "libvirt" / name.format(**values)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.format(**values))
-    with (folder / "media" / "disk").open("wb") as disk:
+    with machine.disk.open("wb") as disk:
         disk.truncate(_DISK_BYTES)
     pool = folder / "config" / "libvirt" / "storage"
     (pool / "autostart").mkdir()

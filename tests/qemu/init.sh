@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The guest's only process. It does what cloud-init does with a NoCloud config drive, and no more:
-# it finds the medium, shows its files on the console and phones home.
+# The guest's only process. It finds its NoCloud config drive and shows the files on the console.
+# Then it phones home, as cloud-init does; or, where it is asked to, it wipes disks and reports that.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc none /proc
@@ -53,18 +53,56 @@ connect() {
     route add default gw 10.0.2.2
 }
 
-# Post a form as cloud-init does, ten times at most; keys that there are not are N/A.
+# Post a body, ten times at most, as often as cloud-init does.
+post() {
+    tries=0
+    until timeout 15 wget -q -O - --post-data "$2" "$1"; do
+        tries=$((tries + 1))
+        if [ "$tries" = 10 ]; then
+            say "nobody answers at $1"
+            return 1
+        fi
+        sleep 3
+    done
+}
+
+# Keys that there are not are N/A.
 phone_home() {
     form="instance_id=$2&hostname=${3%%.*}&fqdn=$3"
     for kind in rsa ecdsa ed25519; do
         form="$form&pub_key_$kind=N%2FA"
     done
-    tries=0
-    until timeout 15 wget -q -O - --post-data "$form" "$1"; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 10 ] || return 1
-        sleep 3
+    post "$1" "$form"
+}
+
+serial() {
+    tail -c +5 "/sys/block/$1/device/vpd_pg80" | tr -d ' \0'
+}
+
+# Fill a disk with zeros, and tell what came of it in JSON.
+wipe() {
+    dd if=/dev/zero of="/dev/$1" bs=1M 2>/dev/null
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+    verified=false
+    [ -n "$(tr -d '\0' <"/dev/$1" | head -c 1)" ] || verified=true
+    bytes=$(($(cat "/sys/block/$1/size") * 512))
+    echo "{\"serial\": \"$(serial "$1")\", \"method\": \"zeros\"," \
+        "\"bytes\": $bytes, \"verified\": $verified}"
+}
+
+# Wipe the disks with the serial numbers given, all of them when there is none, and report to $1.
+wipe_disks() {
+    report=$1
+    shift
+    disks=
+    for path in /sys/block/sd*; do
+        disk=${path##*/}
+        case " $* " in
+            "  " | *" $(serial "$disk") "*) disks="${disks:+$disks, }$(wipe "$disk")" ;;
+        esac
     done
+    post "$report" "{\"disks\": [$disks]}"
 }
 
 say "Linux $(uname -r) is up after $(cut -d ' ' -f 1 /proc/uptime) s"
@@ -76,15 +114,16 @@ if wait_for_seed; then
     done
     id=$(value instance-id /seed/meta-data)
     name=$(value local-hostname /seed/meta-data)
-    url=$(value url /seed/user-data /seed/vendor-data)
+    home=$(value url /seed/user-data /seed/vendor-data)
+    report=$(value report_url /seed/mulligan-wipe.json)
+    wanted=$(sed -n '/"disks"/,/]/s/^ *"\([^"]*\)",\{0,1\}$/\1/p' /seed/mulligan-wipe.json 2>/dev/null)
     umount /seed
-    if [ -n "$url" ]; then
-        connect
-        if phone_home "$url" "$id" "$name"; then
-            say "phoned home as $id"
-        else
-            say "nobody answers at $url"
-        fi
+    connect
+    if [ -n "$report" ]; then
+        # shellcheck disable=SC2086 # one word for each serial number
+        wipe_disks "$report" $wanted && say "reported the wipe"
+    elif [ -n "$home" ]; then
+        phone_home "$home" "$id" "$name" && say "phoned home as $id"
     fi
 else
     say "there is no config drive"

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
-from urllib.parse import parse_qs
 
 import msgspec
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A POST of a form, with one value for each field."""
+    """A POST."""
 
     path: str
-    form: dict[str, str]
+    content_type: str
+    body: bytes
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +38,8 @@ def site(files: Mapping[str, bytes]) -> Iterator[Site]:
             self.wfile.write(content or b"")
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            form = {name: values[0] for name, values in parse_qs(body).items()}
-            calls.put(Call(path=self.path, form=form))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            calls.put(Call(path=self.path, content_type=self.headers["Content-Type"], body=body))
             self.send_response(204)
             self.end_headers()
 

@@ -52,7 +52,7 @@ async def world(place: Path, hosted: Hypervisor) -> AsyncIterator[World]:
         issuer = read_pair(authority.cert, authority.key)
         certificate, key = place / "bmc.pem", place / "bmc.key"
         write_pair(issue(issuer, "bmc", ips=["127.0.0.1"], server=True), certificate, key)
-        with emulator(place / "bmc", hosted.uri, certificate=certificate, key=key) as bmc:
+        with emulator(place / "bmc", hosted, certificate=certificate, key=key) as bmc:
             world = World(region, hosted.machine, place)
             password = world.file("password", f"{PASSWORD}\n")
             login = ("--username", USER, "--password-file", password)
