@@ -99,7 +99,15 @@ async def slots(bmc: BmcClient) -> list[Slot]:
                 break
     if not found:
         raise BmcFault("unsupported", f"{bmc.origin} offers no virtual media for this system")
-    return sorted(found, key=lambda slot: (not slot.takes_cd, not slot.takes_usb))
+    return sorted(usable(found), key=lambda slot: (not slot.takes_cd, not slot.takes_usb))
+
+
+def usable(found: list[Slot]) -> list[Slot]:
+    """Return the drives that an image can be put into.
+
+    Where some have the action for it, those without belong to somebody's remote console.
+    """
+    return [slot for slot in found if slot.insert] or found
 
 
 async def managers_of(bmc: BmcClient, system: Json) -> list[str]:

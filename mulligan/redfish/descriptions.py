@@ -1,0 +1,20 @@
+"""What a BMC's description of a part leaves open: fillers for texts, bays without a part."""
+
+from mulligan.redfish.answers import Json, section, text, whole
+from mulligan.redfish.quirks import FILLERS
+
+
+def told(value: object) -> str:
+    """Return a text, empty when it is what a board's maker left in place of one."""
+    found = text(value)
+    return "" if found.lower() in FILLERS else found
+
+
+def absent(body: Json) -> bool:
+    """Tell whether a BMC lists the place of a part that is not there."""
+    return section(body, "Status").get("State") == "Absent"
+
+
+def mebibytes(value: object) -> int:
+    """Return MiB as bytes, of a number that may be wrong."""
+    return whole(whole(value) * 2**20)

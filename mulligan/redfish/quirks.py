@@ -1,0 +1,76 @@
+"""What cannot be learnt from a service itself, by manufacturer: data only, and little of it."""
+
+import msgspec
+
+
+class Quirk(msgspec.Struct, frozen=True, kw_only=True):
+    """What to know of one manufacturer's BMCs.
+
+    ``own_nics`` are network interfaces that lead to the BMC itself; ``drive_roots`` the keys that
+    lead from a system to storage that its standard resources leave out.
+    """
+
+    manufacturer: str
+    own_nics: tuple[str, ...] = ()
+    drive_roots: tuple[tuple[str, ...], ...] = ()
+
+
+QUIRKS = (
+    Quirk(manufacturer="lenovo", own_nics=("ToManager",)),
+    Quirk(
+        manufacturer="hpe",
+        drive_roots=(
+            ("Oem", "Hpe", "Links", "SmartStorage"),
+            ("Oem", "Hp", "links", "SmartStorage"),
+        ),
+    ),
+)
+_NONE = Quirk(manufacturer="")
+
+FILLERS = frozenset(
+    {
+        "0123456789", "123456789", "00000000-0000-0000-0000-000000000000",
+        "03000200-0400-0500-0006-000700080009", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+        "chassis serial number", "default string", "empty", "n/a", "na", "none", "not applicable",
+        "not available", "not specified", "null", "o.e.m.", "system manufacturer",
+        "system product name", "system serial number", "to be filled by o.e.m.", "unknown",
+        "unspecified", "xxxxxxxxxx",
+    }
+)  # fmt: skip
+"""Texts that stand where a board's maker left a field as it was, in lower case."""
+
+RAID_WORDS = ("raid", "perc", "smart array")
+"""What the names of RAID controllers have in them where their levels are not listed."""
+
+NO_RAID_WORDS = ("hba", "raid-less")
+"""What names that look like it have in them when they do no RAID."""
+
+VENDORS = {
+    "Intel": ("intel", "xeon"),
+    "AMD": ("amd", "advanced micro", "epyc"),
+    "NVIDIA": ("nvidia", "10de"),
+    "Ampere": ("ampere", "altra"),
+    "IBM": ("ibm",),
+    "Xilinx": ("xilinx",),
+    "Arm": ("arm limited", "arm ltd"),
+}
+"""The short name of a chip's maker by what its full names have in them, in lower case."""
+
+
+def quirk_of(manufacturer: str) -> Quirk:
+    """Return what is to be known of a manufacturer's BMCs, nothing of most."""
+    name = manufacturer.lower()
+    name = "hpe" if name.startswith(("hp", "hewlett")) else name
+    return next((quirk for quirk in QUIRKS if name.startswith(quirk.manufacturer)), _NONE)
+
+
+def vendor_of(*names: str) -> str:
+    """Return the short name of a chip's maker from the first name that tells it.
+
+    Where none does, it is the first name as it is.
+    """
+    for name in names:
+        for vendor, words in VENDORS.items():
+            if any(word in name.lower() for word in words):
+                return vendor
+    return "" if not names or names[0].lower() in FILLERS else names[0]
