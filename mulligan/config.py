@@ -127,6 +127,24 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     cache_bytes: Annotated[int, Meta(ge=2**20, description="oldest leave beyond this")] = 10 * 2**30
 
 
+class BrakeConfig(Section, frozen=True, kw_only=True):
+    """The blast-radius brake: where too many machines fail at once, actions stop."""
+
+    percent: Annotated[
+        float, Meta(ge=0, le=100, description="of the machines under one provider; 0: never")
+    ] = 25.0
+    at_least: Annotated[int, Meta(ge=1, description="machines, however small the domain")] = 3
+    window_s: Annotated[int, Meta(ge=60, le=86400, description="seconds")] = 600
+
+
+class ObserveConfig(Section, frozen=True, kw_only=True):
+    """How idle machines are watched."""
+
+    poll_s: Annotated[
+        int, Meta(ge=5, le=86400, description="seconds between looks where a BMC tells nothing")
+    ] = 120
+
+
 class SecretsConfig(Section, frozen=True, kw_only=True):
     """The secret store's master key."""
 
@@ -170,6 +188,8 @@ class Config(Section, frozen=True, kw_only=True):
     tls: TlsConfig = TlsConfig()
     listen: ListenConfig = ListenConfig()
     media: MediaConfig = MediaConfig()
+    brake: BrakeConfig = BrakeConfig()
+    observe: ObserveConfig = ObserveConfig()
     secrets: SecretsConfig = SecretsConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()

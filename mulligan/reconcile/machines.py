@@ -5,11 +5,13 @@ from collections.abc import Callable
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.events.envelope import Actor
-from mulligan.handlers.actions import RequestAction
+from mulligan.handlers import brake
+from mulligan.handlers.actions import RequestAction, braked
 from mulligan.handlers.completion import CompleteOperation, FailOperation
 from mulligan.handlers.decision import Command
-from mulligan.handlers.machine import Machine, Operation
-from mulligan.log.protocol import Fence
+from mulligan.handlers.machine import Machine
+from mulligan.handlers.upkeep import EnforcePower, UncordonMachine
+from mulligan.log.protocol import Fence, Stored
 from mulligan.model import ActionId, CommitId, MachineId, new_id, stream_id
 from mulligan.reconcile import machine_plan as plans
 
@@ -45,11 +47,21 @@ class MachineReconciler:
 
     async def run(self) -> None:
         """Reconcile for ever."""
-        await self._work.run()
+        stop = self._commands.log.listen(self._on_entry)
+        try:
+            await self._work.run()
+        finally:
+            stop()
 
     def shares_changed(self) -> None:
         """Look at every busy machine again: some may be ours now."""
         self._work.shares_changed()
+
+    def _on_entry(self, stored: Stored) -> None:
+        """Look at every busy machine when a brake is let go."""
+        for commit in stored.entry.commits:
+            if any(record.stream.startswith("brake/") for record in commit.events):
+                self._work.shares_changed()
 
     async def _look(self, key: str) -> float | None:
         if not self._mine(key):
@@ -58,27 +70,41 @@ class MachineReconciler:
         if machine is None:
             return None
         now = self._commands.now()
-        todo = plans.plan(machine, now)
+        todo = plans.plan(machine, now, await self.why_braked(machine))
         match todo:
             case plans.Rest():
                 return None
             case plans.Wait(until=until):
                 return max((until - now).total_seconds(), 0.01)
-            case plans.Request() | plans.Complete() | plans.Fail():
-                await self._append(machine, _command(machine, todo), todo.operation)
+            case _:
+                await self._append(machine, todo)
                 return None
 
-    async def _append(self, machine: Machine, command: Command, operation: Operation) -> None:
+    async def why_braked(self, machine: Machine) -> str:
+        """Say why a brake holds the machine's domain; empty when none does."""
+        if machine.operation is None:
+            return ""
+        provider = stream_id("provider", machine.id)
+        states = {provider: (await self._commands.state(provider)).state}
+        stream = brake.brake_stream(brake.domain_of(states, machine.id))
+        states[stream] = (await self._commands.state(stream)).state
+        found = braked(states, machine.id)
+        if found is None or found.applied is None:
+            return ""
+        return brake.described(found.applied)
+
+    async def _append(self, machine: Machine, todo: plans.Plan) -> None:
+        command = _command(machine, todo)
+        cause = machine.operation.id if machine.operation is not None else CommitId("")
         request = Request(
-            id=CommitId(new_id()), actor=ACTOR, causation=operation.id, correlation=operation.id
+            id=CommitId(new_id()), actor=ACTOR, causation=cause, correlation=cause
         )
         await self._commands.execute(command, request, fence=self._fence())
 
 
-def _command(machine: Machine, todo: plans.Request | plans.Complete | plans.Fail) -> Command:
-    operation = todo.operation
+def _command(machine: Machine, todo: plans.Plan) -> Command:
     match todo:
-        case plans.Request(attempt=attempt):
+        case plans.Request(operation=operation, attempt=attempt):
             return RequestAction(
                 machine=MachineId(machine.id),
                 operation=operation.id,
@@ -86,9 +112,9 @@ def _command(machine: Machine, todo: plans.Request | plans.Complete | plans.Fail
                 done=operation.done,
                 attempt=attempt,
             )
-        case plans.Complete():
+        case plans.Complete(operation=operation):
             return CompleteOperation(machine=machine.id, operation=operation.id)
-        case plans.Fail(fault=fault, message=message):
+        case plans.Fail(operation=operation, fault=fault, message=message):
             return FailOperation(
                 machine=machine.id,
                 operation=operation.id,
@@ -96,3 +122,9 @@ def _command(machine: Machine, todo: plans.Request | plans.Complete | plans.Fail
                 fault=fault,
                 message=message,
             )
+        case plans.Enforce():
+            return EnforcePower(machine=machine.id, operation=CommitId(new_id()))
+        case plans.Uncordon():
+            return UncordonMachine(machine=machine.id)
+        case _:
+            raise AssertionError(f"{todo} is nothing to append")
