@@ -4,12 +4,14 @@ from pathlib import Path
 
 import aiohttp
 import anyio
+import msgspec
 import pytest
 from aiohttp import web
 
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.image_cache import ImageCache, Limits
-from mulligan.redfish.media_server import MediaServer
+from mulligan.redfish.media_server import MediaServer, boot_name, is_seed
+from mulligan.redfish.publications import PublicationLimits
 
 IMAGE = bytes(range(256)) * 40
 SHA = hashlib.sha256(IMAGE).hexdigest()
@@ -229,3 +231,135 @@ async def test_the_image_used_longest_ago_makes_room_unless_it_is_published(
     assert {path.name for path in (tmp_path / "c").iterdir()} == {shas[0], shas[2]}
     busy.add(shas[2])
     assert (await fault_of(cache, "file:b.iso", shas[1])).fault == "disk-full"
+
+
+# -- seeds -----------------------------------------------------------------------------------
+
+
+SEED = b"seed " * 10_000
+
+
+async def head(url: str) -> tuple[int, str, str]:
+    async with aiohttp.ClientSession() as session, session.head(url) as response:
+        return response.status, response.headers["Content-Length"], await response.text()
+
+
+async def test_a_seed_is_served_whole_in_parts_and_by_its_head(media: MediaServer) -> None:
+    url = media.publish_seed("m-1", "o-1", "a-1", SEED)
+    assert url.endswith("/seed.iso")
+    assert await fetch(url) == (200, SEED)
+    assert await fetch(url, Range="bytes=5-14") == (206, SEED[5:15])
+    assert await head(url) == (200, str(len(SEED)), "")
+    assert media.fetched(url).requests == 2
+
+
+async def test_a_seeds_url_is_known_before_it_is_published_and_is_another_for_each_attempt(
+    media: MediaServer,
+) -> None:
+    url = media.seed_url("m-1", "o-1", "a-1")
+    assert (await fetch(url))[0] == 404
+    assert media.publish_seed("m-1", "o-1", "a-1", SEED) == url
+    assert media.publish_seed("m-1", "o-1", "a-1", b"other") == url
+    assert await fetch(url) == (200, SEED)
+    others = {("m-2", "o-1", "a-1"), ("m-1", "o-2", "a-1"), ("m-1", "o-1", "a-2")}
+    assert url not in {media.seed_url(*other) for other in others}
+    assert (await fetch(url.replace("seed.iso", "image.iso")))[0] == 404
+
+
+async def test_a_seed_outlives_the_process_until_it_is_withdrawn(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    async with MediaServer(folder, secret=SECRET) as before:
+        path = before.publish_seed("m-1", "o-1", "a-1", SEED).removeprefix(before.url)
+    async with MediaServer(folder, secret=SECRET) as after:
+        assert await fetch(after.url + path) == (200, SEED)
+        assert after.withdraw(after.url + path)
+        assert (await fetch(after.url + path))[0] == 404
+    assert not list((folder / "seeds").iterdir())
+    async with MediaServer(folder, secret=SECRET) as later:
+        assert (await fetch(later.url + path))[0] == 404
+
+
+async def test_a_seed_is_for_its_owners_eyes_and_gone_under_another_secret(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "kept"
+    async with MediaServer(folder, secret=SECRET) as before:
+        path = before.publish_seed("m-1", "o-1", "a-1", SEED).removeprefix(before.url)
+    (kept,) = (folder / "seeds").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert (folder / "seeds").stat().st_mode & 0o777 == 0o700
+    async with MediaServer(folder, secret=SECRET[::-1]) as after:
+        assert (await fetch(after.url + path))[0] == 404
+    assert not kept.exists()
+
+
+async def test_two_executors_with_one_key_serve_the_same_seed_under_the_same_path(
+    tmp_path: Path,
+) -> None:
+    async with (
+        MediaServer(tmp_path / "one", secret=SECRET) as one,
+        MediaServer(tmp_path / "two", secret=SECRET) as two,
+    ):
+        first = one.publish_seed("m-1", "o-1", "a-1", SEED)
+        second = two.publish_seed("m-1", "o-1", "a-1", SEED)
+        assert first.removeprefix(one.url) == second.removeprefix(two.url)
+        assert one.withdraw(second)
+
+
+async def test_all_that_was_published_for_a_machine_is_withdrawn_at_once(
+    media: MediaServer,
+) -> None:
+    await media.stage(FILE, SHA)
+    mine = [
+        media.publish(FILE, SHA, "a-1", machine="m-1"),
+        media.publish_seed("m-1", "o-1", "a-2", SEED),
+    ]
+    other = media.publish(FILE, SHA, "a-3", machine="m-2")
+    assert media.withdraw_all("m-1") == 2
+    assert [(await fetch(url))[0] for url in (*mine, other)] == [404, 404, 200]
+    assert media.withdraw_all("m-1") == 0
+
+
+async def test_seeds_are_bounded_in_number_and_in_bytes(tmp_path: Path) -> None:
+    for limits in (PublicationLimits(number=2), PublicationLimits(seed_bytes=2 * len(SEED))):
+        server = MediaServer(tmp_path / repr(limits), secret=SECRET, publication_limits=limits)
+        async with server:
+            urls = [server.publish_seed("m-1", "o-1", f"a-{n}", SEED) for n in range(2)]
+            with pytest.raises(BmcFault) as caught:
+                server.publish_seed("m-1", "o-1", "a-2", SEED)
+            assert (caught.value.fault, caught.value.heals) == ("disk-full", True)
+            server.withdraw(urls[0])
+            server.publish_seed("m-1", "o-1", "a-2", SEED)
+
+
+async def test_what_nobody_withdrew_for_a_day_makes_room(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    limits = PublicationLimits(number=1)
+    async with MediaServer(folder, secret=SECRET) as before:
+        before.publish_seed("m-1", "o-1", "a-1", SEED)
+    (record,) = (folder / "published").iterdir()
+    kept = msgspec.json.decode(record.read_bytes())
+    record.write_bytes(msgspec.json.encode({**kept, "at": kept["at"] - 90_000}))
+    async with MediaServer(folder, secret=SECRET, publication_limits=limits) as after:
+        url = after.publish_seed("m-1", "o-1", "a-2", SEED)
+        assert (await fetch(url))[0] == 200
+        assert len(list((folder / "seeds").iterdir())) == 1
+
+
+async def test_an_image_for_http_boot_keeps_the_suffix_that_firmware_goes_by(
+    media: MediaServer,
+) -> None:
+    assert boot_name("https://host/x/Grubx64.EFI?v=2") == "boot.efi"
+    assert boot_name("file:live.iso") == "boot.iso"
+    assert boot_name("http://host/kernel") == "boot.efi"
+    await media.stage(FILE, SHA)
+    url = media.publish(FILE, SHA, "a-1", name="boot.efi")
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert response.headers["Content-Type"] == "application/efi"
+        assert await response.read() == IMAGE
+
+
+def test_a_seeds_url_is_told_from_others_however_a_bmc_shows_it() -> None:
+    path = f"/media/{'a' * 64}/seed.iso"
+    assert all(is_seed(shown) for shown in (path, f"10.0.0.1:7008{path}", f"http://h{path}"))
+    assert not any(is_seed(u) for u in ("", "http://h/seed.iso", path.replace("seed", "image")))
