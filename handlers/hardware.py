@@ -179,9 +179,7 @@ def difference(before: Facts | None, after: Facts) -> tuple[FactChange, ...]:
     """
     if before is None:
         return ()
-    return tuple(
-        change for _, change in zip(range(_CHANGES), _changes(before, after), strict=False)
-    )
+    return tuple(islice(_changes(before, after), _CHANGES))
 
 
 def _changes(before: Facts, after: Facts) -> Iterator[FactChange]:
