@@ -20,13 +20,14 @@ from tests.embedded.processes import alive, eventually
 from tests.qemu.parts import LIBVIRTD, QEMU
 
 _PATIENCE_S = 30.0
+HOST_SEEN_BY_GUEST = "10.0.2.2"
+"""How the machine reaches this machine's loopback, in QEMU's user network."""
 DISK_SERIAL = "1234570"
 """What sushy-emulator says of every drive."""
 _DISK_BYTES = 64 * 2**20
 
 # The emulator adds a drive when media is inserted in it. The disk is empty, and what the machine
-# boots from when nothing else is asked for. The interface is that of QEMU's user network, in which
-# 10.0.2.2 is this machine's loopback.
+# boots from when nothing else is asked for.
 _DEFINITIONS = {
     "qemu.conf": 'security_driver = "none"\nstdio_handler = "file"\nremember_owner = 0\n',
     "storage/default.xml": """
