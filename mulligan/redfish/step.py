@@ -19,6 +19,7 @@ Connect = Callable[[Bmc], BmcClient]
 class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a step works with. ``action`` names the attempt and makes its media URLs unique.
 
+    ``monitor`` is the task that the step became on its BMC before a crash, if it is known.
     ``connect`` is needed to pin a certificate, ``read_user_data`` for a seed that has some.
     """
 
@@ -27,6 +28,7 @@ class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = ""
     operation: str = ""
     params: Mapping[str, str] = {}
+    monitor: str = ""
     media: MediaServer | None = None
     connect: Connect | None = None
     read_user_data: ReadUserData | None = None

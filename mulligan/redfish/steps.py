@@ -211,6 +211,8 @@ def _with_record(seen: Observation, record: Record) -> Observation:
 
 async def _outcome(name: str, step: Step, context: StepContext, *, resume: bool) -> Observation:
     if resume and step.look is not None:
+        if context.monitor and await _task_ended(context, step.limit):
+            return await _after_task(name, step.look, context)
         return await _settle(name, step.look, context)
     try:
         with anyio.fail_after(step.limit):
@@ -223,6 +225,35 @@ async def _outcome(name: str, step: Step, context: StepContext, *, resume: bool)
         raise fault
     note(fault.message)
     return await _settle(name, step.look, context)
+
+
+async def _task_ended(context: StepContext, limit: float) -> bool:
+    """Follow the task that a crash had left; tell whether it was seen to end well.
+
+    Raise ``refused`` when it failed: it was not applied then.
+    """
+    try:
+        with anyio.fail_after(limit):
+            await context.bmc.follow(context.monitor)
+    except Ambiguous as fault:
+        note(fault.message)
+        return False
+    except TimeoutError:
+        note(f"the task {context.monitor} has no end after {limit:.0f} s")
+        return False
+    return True
+
+
+async def _after_task(
+    name: str, look: Callable[[StepContext], Awaitable[Observation | None]], context: StepContext
+) -> Observation:
+    """Look for the effect of a task that ended well; its end is enough where nothing else shows."""
+    try:
+        return await _settle(name, look, context)
+    except BmcFault as fault:
+        if fault.fault != "unknown-outcome":
+            raise
+        return Observation(outcome="done", message=f"{name}: its task ended well", recovered=True)
 
 
 async def _settle(

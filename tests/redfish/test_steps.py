@@ -173,6 +173,39 @@ async def test_after_a_crash_a_reset_cannot_be_looked_for_and_is_left_to_a_perso
     assert not bmc.sent
 
 
+@pytest.mark.parametrize(
+    ("task", "outcome", "fault"),
+    [
+        ({"TaskState": "Completed", "TaskStatus": "OK"}, "done", ""),
+        ({"TaskState": "Exception"}, "fatal", "refused"),
+        (None, "fatal", "unknown-outcome"),
+    ],
+    ids=["ended well", "failed", "gone"],
+)
+async def test_after_a_crash_the_task_of_a_reset_tells_what_nothing_else_shows(
+    bmc: ScriptedBmc, client: BmcClient, task: Any, outcome: str, fault: str
+) -> None:
+    bmc.power = "On"
+    monitor = "/redfish/v1/TaskService/TaskMonitors/1"
+    if task is not None:
+        bmc.resources[monitor] = task
+    context = StepContext(bmc=client, action="action-1", monitor=monitor)
+    seen = await run_step("reset", context, resume=True)
+    assert (seen.outcome, seen.fault, seen.recovered) == (outcome, fault, outcome == "done")
+    assert not bmc.sent
+
+
+async def test_after_a_crash_a_task_that_ended_well_without_effect_is_not_applied(
+    bmc: ScriptedBmc, client: BmcClient
+) -> None:
+    monitor = "/redfish/v1/TaskService/TaskMonitors/1"
+    bmc.resources[monitor] = {"TaskState": "Completed"}
+    context = StepContext(bmc=client, action="action-1", monitor=monitor)
+    seen = await run_step("power_on", context, resume=True)
+    assert (seen.outcome, seen.fault) == ("retry", "not-applied")
+    assert not bmc.sent
+
+
 async def test_an_ambiguous_reset_is_decided_by_the_last_reset_time_if_there_is_one(
     bmc: ScriptedBmc, client: BmcClient
 ) -> None:
