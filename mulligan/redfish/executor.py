@@ -14,8 +14,8 @@ from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.errors import Conflict, NotFound, Unavailable
 from mulligan.events.envelope import Actor
-from mulligan.events.machine import StepObserved
-from mulligan.handlers.actions import AttemptStep, ObserveStep
+from mulligan.events.machine import Bmc, StepObserved
+from mulligan.handlers.actions import AttemptStep, ObserveStep, StartTask
 from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Action, Machine, Operation
 from mulligan.log.protocol import Fence, Fenced
@@ -24,7 +24,9 @@ from mulligan.redfish.auth import Login
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.clients import Clients
 from mulligan.redfish.media_server import MediaServer
+from mulligan.redfish.step import Connect, ReadUserData
 from mulligan.redfish.steps import Observation, StepContext, run_step
+from mulligan.redfish.tasks import OnMonitor, reporting_monitors
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Executor:
         fence: Callable[[], Fence],
         find_busy: FindBusy,
         read_login: ReadLogin,
+        read_user_data: ReadUserData | None = None,
         media: MediaServer | None,
         limiter: anyio.CapacityLimiter,
     ) -> None:
@@ -67,6 +70,7 @@ class Executor:
         self._alive = alive
         self._fence = fence
         self._read_login = read_login
+        self._read_user_data = read_user_data
         self._media = media
         self._limiter = limiter
         self._work = SharedWork(
@@ -110,7 +114,7 @@ class Executor:
         if not await self._claim(machine, operation, action):
             return 0.0
         with self._clients.using(key):
-            observed = await self._run(machine, action, resume=bool(action.owner))
+            observed = await self._run(machine, operation, action)
             await self._record(machine, operation, action, observed)
         if not self._mine(key):
             self._clients.give_up(key)
@@ -137,17 +141,46 @@ class Executor:
             correlation=operation.id,
         )
 
-    async def _run(self, machine: Machine, action: Action, *, resume: bool) -> Observation:
+    async def _run(self, machine: Machine, operation: Operation, action: Action) -> Observation:
         try:
             client = await self._client(machine)
+            connect = await self._connector(machine) if action.params.get("pin") else None
         except NotFound as error:
             return Observation(
                 outcome="fatal",
                 fault="bad-credentials",
                 message=f"the BMC's login is gone: {error.message}; create the credential again",
             )
-        context = StepContext(bmc=client, action=action.id, params=action.params, media=self._media)
-        return await run_step(action.step, context, resume=resume)
+        context = StepContext(
+            bmc=client,
+            action=action.id,
+            machine=machine.id,
+            operation=operation.id,
+            params=action.params,
+            monitor=action.monitor,
+            media=self._media,
+            connect=connect,
+            read_user_data=self._read_user_data,
+        )
+        with reporting_monitors(self._keeper(machine, operation, action)):
+            return await run_step(action.step, context, resume=bool(action.owner))
+
+    def _keeper(self, machine: Machine, operation: Operation, action: Action) -> OnMonitor:
+        async def keep(monitor: str) -> None:
+            """Append where the step's task is followed; without it, a crash leaves a look."""
+            command = StartTask(
+                machine=machine.id, operation=operation.id, action=action.id, monitor=monitor
+            )
+            request = self._request(operation, action)
+            try:
+                await self._commands.execute(command, request, fence=self._fence())
+            except (Fenced, Unavailable, Conflict) as error:
+                log.warning(
+                    "a task's monitor was not kept",
+                    extra={"action": action.id, "reason": str(error)},
+                )
+
+        return keep
 
     async def _record(
         self, machine: Machine, operation: Operation, action: Action, seen: Observation
@@ -169,11 +202,25 @@ class Executor:
                 )
             await anyio.sleep(_RETRY_S)
 
-    async def _client(self, machine: Machine) -> BmcClient:
+    async def _credential(self, machine: Machine) -> Credential:
         stream = stream_id("credential", machine.bmc.credential)
         credential: Credential | None = (await self._commands.state(stream)).state
         if credential is None or credential.deleted:
             raise NotFound("credential", machine.bmc.credential)
+        return credential
+
+    async def _connector(self, machine: Machine) -> Connect:
+        """Return how to reach the machine's BMC in another way, with the same login."""
+        credential = await self._credential(machine)
+        login = await self._read_login(credential.id, credential.version)
+
+        def connect(bmc: Bmc) -> BmcClient:
+            return BmcClient(bmc, login, limiter=self._limiter)
+
+        return connect
+
+    async def _client(self, machine: Machine) -> BmcClient:
+        credential = await self._credential(machine)
         identity = f"{msgspec.json.encode(machine.bmc).decode()}/{credential.version}"
         client = self._clients.get(machine.id, identity)
         if client is None:

@@ -17,6 +17,9 @@ from mulligan.redfish.tokens import TokenMaker
 _STALE_S = 24 * 3600
 """Publications that nobody withdrew in so many seconds go when there is no room for another."""
 
+_LEFT_OVER_S = 60.0
+"""A seed without a record is removed at a start when it is older than so many seconds."""
+
 
 class PublicationLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much may be published at once: in number, and bytes of seeds."""
@@ -74,7 +77,7 @@ class Publications:
             else:
                 path.unlink(missing_ok=True)
         for path in self._seeds.iterdir():
-            if path.name not in self._known:
+            if path.name not in self._known and _is_old(path):
                 path.unlink(missing_ok=True)
 
     def _is_whole(self, token: str, what: Publication) -> bool:
@@ -156,6 +159,14 @@ class Publications:
         self._seed_bytes += what.size
         if what.machine:
             self._machines.setdefault(what.machine, set()).add(token)
+
+
+def _is_old(path: Path) -> bool:
+    """Tell whether a file is left over, rather than about to be published by another process."""
+    try:
+        return path.stat().st_mtime < time.time() - _LEFT_OVER_S
+    except FileNotFoundError:
+        return False
 
 
 def _read(path: Path) -> Publication | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from mulligan.redfish.auth import Login
 from mulligan.redfish.executor import Executor
 from mulligan.redfish.image_cache import Limits
 from mulligan.redfish.media_server import MediaServer
+from mulligan.redfish.report_recorder import ReportRecorder
+from mulligan.redfish.reports import OnReport
 from mulligan.services.control import SECRET_KIND
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import write_private
@@ -30,6 +33,9 @@ Drain = Callable[[float], Awaitable[None]]
 
 BMC_THREADS = 2000
 """One for each step that may run at once, so that BMCs that do not answer hold up nobody else."""
+
+USER_DATA_KIND = "userdata"
+"""The kind of secret that the content of user data is kept as."""
 
 DUE_AT_ONCE = 200
 CATCH_UP_S = 30.0
@@ -122,12 +128,18 @@ async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
 async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
     """Run the executor and its media server."""
     share = Share(runtime, parts)
-    media = _media_server(runtime)
+    recorder = ReportRecorder(
+        parts.commands, instance=runtime.instance, fence=parts.registration.fence
+    )
+    media = _media_server(runtime, recorder.take)
 
     async def read_login(credential: str, version: str) -> Login:
         secret = await parts.secrets.get(SECRET_KIND, credential, version)
         user, _, password = secret.reveal().decode().partition("\0")
         return Login(user, password)
+
+    async def read_user_data(user_data: str, version: str) -> bytes:
+        return (await parts.secrets.get(USER_DATA_KIND, user_data, version)).reveal()
 
     worker = Executor(
         parts.commands,
@@ -137,6 +149,7 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         fence=parts.registration.fence,
         find_busy=_busy(parts),
         read_login=read_login,
+        read_user_data=read_user_data,
         media=media,
         limiter=anyio.CapacityLimiter(BMC_THREADS),
     )
@@ -150,7 +163,7 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
     return worker.drain
 
 
-def _media_server(runtime: Runtime) -> MediaServer:
+def _media_server(runtime: Runtime, on_report: OnReport) -> MediaServer:
     config = runtime.config.media
     return MediaServer(
         config.cache_dir,
@@ -160,11 +173,17 @@ def _media_server(runtime: Runtime) -> MediaServer:
         public_url=config.base_url,
         images=config.image_dir,
         limits=Limits(cache=config.cache_bytes),
+        on_report=on_report,
     )
 
 
 def _media_secret(path: Path) -> bytes:
     """Return what makes this host's media URLs unguessable; made once, so that they stay."""
     if not path.exists():
-        write_private(path, os.urandom(32))
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        write_private(draft, os.urandom(32))
+        with suppress(FileExistsError):
+            # Of executors that start at once, all go by the secret of the first.
+            path.hardlink_to(draft)
+        draft.unlink()
     return path.read_bytes()

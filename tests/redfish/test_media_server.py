@@ -1,4 +1,5 @@
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -286,6 +287,7 @@ async def test_a_seed_is_for_its_owners_eyes_and_gone_under_another_secret(
     async with MediaServer(folder, secret=SECRET) as before:
         path = before.publish_seed("m-1", "o-1", "a-1", SEED).removeprefix(before.url)
     (kept,) = (folder / "seeds").iterdir()
+    os.utime(kept, (1, 1))
     assert kept.stat().st_mode & 0o777 == 0o600
     assert (folder / "seeds").stat().st_mode & 0o777 == 0o700
     async with MediaServer(folder, secret=SECRET[::-1]) as after:
