@@ -85,7 +85,7 @@ class VirtualMachine(msgspec.Struct, frozen=True, kw_only=True):
             return ""
 
     def write_disk(self, content: bytes) -> None:
-        """Write to the start of the disk of a machine that is off."""
+        """Write to the start of the disk, which a machine that uses it does not notice."""
         with self.disk.open("r+b") as disk:
             disk.write(content)
 

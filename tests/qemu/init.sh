@@ -41,7 +41,7 @@ wait_for_seed() {
     tries=0
     until find_seed; do
         tries=$((tries + 1))
-        [ "$tries" -lt 30 ] || return 1
+        [ "$tries" -lt 20 ] || return 1
         sleep 0.5
     done
 }

@@ -126,17 +126,20 @@ def _run(*command: str, folder: Path = FOLDER) -> None:
         "UV_SYSTEM_CERTS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
     }
-    ended = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_LIMIT_S,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise PartsMissing(f"{' '.join(command)} took longer than {_LIMIT_S} s") from None
     if ended.returncode != 0:
         raise PartsMissing(f"{' '.join(command)} failed:\n{ended.stdout[-2000:].strip()}")
 
