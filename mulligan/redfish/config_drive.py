@@ -25,7 +25,7 @@ PHONE_HOME_TRIES = 10
 _CLOUD_CONFIG = b"#cloud-config\n"
 _NO_USER_DATA = _CLOUD_CONFIG + b"{}\n"
 _POSTED = ["instance_id", "hostname", "fqdn", "pub_key_rsa", "pub_key_ecdsa", "pub_key_ed25519"]
-_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _DATE = datetime(2000, 1, 1, tzinfo=UTC)
 _READ_ONLY = 0o100444
 

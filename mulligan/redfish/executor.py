@@ -21,7 +21,7 @@ from mulligan.handlers.machine import Action, Machine, Operation
 from mulligan.log.protocol import Fence, Fenced
 from mulligan.model import CommitId, new_id, stream_id, utc_now
 from mulligan.redfish.auth import Login
-from mulligan.redfish.bmc import BmcClient
+from mulligan.redfish.bmc import BmcClient, Timings
 from mulligan.redfish.clients import Clients
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.step import Connect, ReadUserData
@@ -62,6 +62,7 @@ class Executor:
         read_user_data: ReadUserData | None = None,
         media: MediaServer | None,
         limiter: anyio.CapacityLimiter,
+        timings: Timings | None = None,
     ) -> None:
         self._commands = commands
         self._instance = instance
@@ -73,6 +74,7 @@ class Executor:
         self._read_user_data = read_user_data
         self._media = media
         self._limiter = limiter
+        self._timings = timings
         self._work = SharedWork(
             "actions",
             commands.log,
@@ -215,7 +217,7 @@ class Executor:
         login = await self._read_login(credential.id, credential.version)
 
         def connect(bmc: Bmc) -> BmcClient:
-            return BmcClient(bmc, login, limiter=self._limiter)
+            return BmcClient(bmc, login, limiter=self._limiter, timings=self._timings)
 
         return connect
 
@@ -225,6 +227,6 @@ class Executor:
         client = self._clients.get(machine.id, identity)
         if client is None:
             login = await self._read_login(credential.id, credential.version)
-            client = BmcClient(machine.bmc, login, limiter=self._limiter)
+            client = BmcClient(machine.bmc, login, limiter=self._limiter, timings=self._timings)
             self._clients.keep(machine.id, identity, client)
         return client

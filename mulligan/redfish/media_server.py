@@ -160,9 +160,10 @@ class MediaServer:
         """Stop serving a URL; tell whether it was one of ours. Idempotent."""
         return self._withdraw(_token_of(url))
 
-    def withdraw_all(self, machine: str) -> int:
-        """Stop serving whatever was published for a machine; return how much that was."""
-        return sum(self._withdraw(token) for token in self._published.of_machine(machine))
+    def withdraw_all(self, machine: str, *, but: str = "") -> int:
+        """Stop serving whatever was published for a machine, ``but`` one URL; return how much."""
+        tokens = [t for t in self._published.of_machine(machine) if t != _token_of(but)]
+        return sum(self._withdraw(token) for token in tokens)
 
     def _withdraw(self, token: str) -> bool:
         self._fetched.pop(token, None)

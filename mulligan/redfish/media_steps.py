@@ -49,6 +49,7 @@ async def insert_media(context: StepContext) -> Observation:
     if await media.find_inserted(context.bmc, url) is not None:
         return done("was inserted already")
     await _eject_all(context)
+    _withdraw_all(context, but=url)
     slot = await media.insert(context.bmc, url)
     if context.media is not None and (read := context.media.fetched(url)).bytes:
         note(f"the BMC has read {read.bytes} of {read.size} bytes from the media server")
@@ -152,9 +153,14 @@ async def _user_data(context: StepContext) -> bytes:
 async def eject_media(context: StepContext) -> Observation:
     """Empty all drives and stop serving whatever was published for the machine."""
     count = await _eject_all(context)
-    if context.media is not None and context.machine:
-        context.media.withdraw_all(context.machine)
+    _withdraw_all(context)
     return done(f"ejected {count}" if count else "all drives were empty")
+
+
+def _withdraw_all(context: StepContext, *, but: str = "") -> None:
+    """Stop serving what an earlier operation left behind: no drive of the machine holds it."""
+    if context.media is not None and context.machine:
+        context.media.withdraw_all(context.machine, but=but)
 
 
 async def _eject_all(context: StepContext) -> int:

@@ -15,7 +15,10 @@ from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.tokens import TokenMaker
 
 _STALE_S = 24 * 3600
-"""Publications that nobody withdrew in so many seconds go when there is no room for another."""
+"""Seeds that nobody withdrew in so many seconds go when there is no room for another.
+
+They were read at boot. Images never go by themselves: a system may run from one for months.
+"""
 
 _LEFT_OVER_S = 60.0
 """A seed without a record is removed at a start when it is older than so many seconds."""
@@ -24,7 +27,7 @@ _LEFT_OVER_S = 60.0
 class PublicationLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much may be published at once: in number, and bytes of seeds."""
 
-    number: int = 10_000
+    number: int = 100_000
     seed_bytes: int = 1 << 30
 
 
@@ -116,8 +119,9 @@ class Publications:
     def _make_room(self, size: int) -> None:
         before = int(time.time()) - _STALE_S
         if self._is_full(size):
-            for token in [t for t, what in self._known.items() if what.at < before]:
-                self.withdraw(token)
+            for token, what in list(self._known.items()):
+                if what.kind == "seed" and what.at < before:
+                    self.withdraw(token)
         if self._is_full(size):
             raise BmcFault(
                 "disk-full",
