@@ -6,16 +6,15 @@ one client, so that the BMC still has one session of ours.
 
 import ssl
 from collections.abc import Awaitable, Callable
-from functools import cache
 
 import aiohttp
 import anyio
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from yarl import URL
 
 from mulligan.redfish.answers import link, reference, section
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.sse import EventParser, ServerSentEvent
+from mulligan.redfish.transport import tls_context
 
 BYTES_PER_S = 256 * 1024
 """What is read of one stream in a second: a BMC that talks without end takes no more of us."""
@@ -143,9 +142,4 @@ def _tls(client: BmcClient) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
         return aiohttp.Fingerprint(bytes.fromhex(bmc.fingerprint.replace(":", "")))
     if bmc.pin:
         raise StreamBroken("its certificate is not pinned yet")
-    return _authorities(client.ca_file or DEFAULT_CA_BUNDLE_PATH) if bmc.verify else False
-
-
-@cache
-def _authorities(ca_file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)
+    return tls_context(client.ca_file or True) if bmc.verify else False

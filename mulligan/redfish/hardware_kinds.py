@@ -140,6 +140,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "link": "network",
         "pci": "pcie",
         "power": "power",
+        "powered": "power",
     }
 )
 """Whole words of a message's name, in lower case, for what is too short to search for."""
@@ -158,7 +159,7 @@ _REGISTRIES: Mapping[str, str] = MappingProxyType(
 _GENERIC = frozenset({"Base", "ResourceEvent", "SensorEvent", "TaskEvent"})
 """Standard registries whose messages are about any resource: its path says of what kind."""
 
-_CODE = re.compile(r"([A-Z]{2,5})\d{3,5}\Z")
+_CODE = re.compile(r"([A-Z]{2,5})\d{1,5}\Z")
 _LENOVO_CODE = re.compile(r"FQXSP([A-Z]{2})\w{4,8}\Z")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
