@@ -78,15 +78,16 @@ async def stream_events(
 
 
 async def latest_events(
-    database: Database, stream: StreamId, limit: int = 100
+    database: Database, stream: StreamId, limit: int = 100, before: int | None = None
 ) -> Sequence[EventRow]:
-    """Return the newest events of a stream, the newest first."""
+    """Return the newest events of a stream, the newest first; those before a version, if given."""
     rows = await database.fetch(
         f"SELECT {_COLUMNS} FROM rm_audit.event WHERE key = $1 AND kind = $2"
-        " ORDER BY version DESC LIMIT $3",
+        " AND version < coalesce($4, 2147483647) ORDER BY version DESC LIMIT $3",
         stream_key(stream),
         stream_kind(stream),
         limit,
+        before,
     )
     return [_read(row) for row in rows]
 

@@ -1,6 +1,7 @@
-"""Images and BMC credentials."""
+"""Images, user data and BMC credentials."""
 
 from mulligan.handlers.image import Credential, Image
+from mulligan.handlers.userdata import UserData
 from mulligan.queries.database import Database
 from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
 
@@ -15,3 +16,12 @@ async def list_credentials(database: Database, request: PageRequest) -> Page[Obj
     """List credentials by age."""
     listing = Filters("NOT t.deleted").listing("rm_images.credential")
     return await page(database, listing, request, reader(Credential))
+
+
+async def list_user_data(
+    database: Database, request: PageRequest, *, project: str | None = None
+) -> Page[Object[UserData]]:
+    """List user data by age, of one project or of all."""
+    filters = Filters("NOT t.deleted")
+    filters.add("t.project = $$", project)
+    return await page(database, filters.listing("rm_images.userdata"), request, reader(UserData))

@@ -36,24 +36,51 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
     exchanges: tuple[Exchange, ...]
 
 
+class MachineFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which machines are wanted; None and () leave a condition out.
+
+    ``under`` is a provider that they stand under, at any depth. ``name``, ``manufacturer`` and
+    ``model`` are patterns with ``*``, compared without case.
+    """
+
+    states: tuple[str, ...] = ()
+    claim: str | None = None
+    project: str | None = None
+    under: str | None = None
+    name: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    health: str | None = None
+
+
 async def list_machines(
-    database: Database,
-    request: PageRequest,
-    *,
-    states: Sequence[str] | None = None,
-    claim: str | None = None,
-    project: str | None = None,
+    database: Database, request: PageRequest, wanted: MachineFilter
 ) -> Page[Object[Machine]]:
     """List machines by age."""
     filters = Filters("NOT t.deleted")
-    filters.add("t.status = ANY($$::text[])", list(states) if states else None)
-    filters.add("t.claim = $$ AND t.claim <> ''", claim)
-    filters.add("t.project = $$ AND t.project <> ''", project)
+    filters.add("t.status = ANY($$::text[])", list(wanted.states) or None)
+    filters.add("t.claim = $$ AND t.claim <> ''", wanted.claim)
+    filters.add("t.project = $$ AND t.project <> ''", wanted.project)
+    filters.add("t.health = $$", wanted.health)
+    for column in ("name", "manufacturer", "model"):
+        pattern = getattr(wanted, column)
+        filters.add(f"t.{column} ILIKE $$", None if pattern is None else _like(pattern))
+    filters.add(
+        "t.key IN (SELECT a.provider FROM rm_providers.ancestor a WHERE a.ancestor = $$)",
+        wanted.under,
+    )
     return await page(database, filters.listing("rm_machines.machine"), request, reader(Machine))
 
 
+def _like(pattern: str) -> str:
+    """Return a pattern with ``*`` as one for LIKE."""
+    for special in ("\\", "%", "_"):
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace("*", "%")
+
+
 async def find_busy(database: Database) -> Sequence[MachineId]:
-    """Return every machine that has an operation running."""
+    """Return every machine that a reconciler waits for, or has to see to at some time."""
     rows = await database.fetch("SELECT key FROM rm_machines.machine WHERE busy ORDER BY key")
     return [MachineId(row["key"]) for row in rows]
 

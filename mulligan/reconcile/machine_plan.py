@@ -60,7 +60,9 @@ def plan(machine: Machine, now: datetime, braked: str = "") -> Plan:
     ends = machine.cordon.until if machine.cordon is not None else None
     if ends is not None and now >= ends:
         return Uncordon()
-    found = _operation(machine, now, braked) if machine.operation is not None else _idle(machine, now)
+    found = (
+        _operation(machine, now, braked) if machine.operation is not None else _idle(machine, now)
+    )
     match found:
         case Rest() if ends is not None:
             return Wait("the end of its cordon", ends)
@@ -77,7 +79,9 @@ def _idle(machine: Machine, now: datetime) -> Plan:
         return Rest()
     last = machine.enforced_at
     if last is not None and now < last + upkeep.ENFORCE_EVERY:
-        return Wait(f"its power to be seen to again, {_strayed(machine)}", last + upkeep.ENFORCE_EVERY)
+        return Wait(
+            f"its power to be seen to again, {_strayed(machine)}", last + upkeep.ENFORCE_EVERY
+        )
     return Enforce()
 
 

@@ -70,7 +70,7 @@ class MachineReconciler:
         if machine is None:
             return None
         now = self._commands.now()
-        todo = plans.plan(machine, now, await self.why_braked(machine))
+        todo = plans.plan(machine, now, await why_braked(self._commands, machine))
         match todo:
             case plans.Rest():
                 return None
@@ -80,26 +80,25 @@ class MachineReconciler:
                 await self._append(machine, todo)
                 return None
 
-    async def why_braked(self, machine: Machine) -> str:
-        """Say why a brake holds the machine's domain; empty when none does."""
-        if machine.operation is None:
-            return ""
-        provider = stream_id("provider", machine.id)
-        states = {provider: (await self._commands.state(provider)).state}
-        stream = brake.brake_stream(brake.domain_of(states, machine.id))
-        states[stream] = (await self._commands.state(stream)).state
-        found = braked(states, machine.id)
-        if found is None or found.applied is None:
-            return ""
-        return brake.described(found.applied)
-
     async def _append(self, machine: Machine, todo: plans.Plan) -> None:
         command = _command(machine, todo)
         cause = machine.operation.id if machine.operation is not None else CommitId("")
-        request = Request(
-            id=CommitId(new_id()), actor=ACTOR, causation=cause, correlation=cause
-        )
+        request = Request(id=CommitId(new_id()), actor=ACTOR, causation=cause, correlation=cause)
         await self._commands.execute(command, request, fence=self._fence())
+
+
+async def why_braked(commands: Commands, machine: Machine) -> str:
+    """Say why a brake holds the machine's domain; empty when none does."""
+    if machine.operation is None:
+        return ""
+    provider = stream_id("provider", machine.id)
+    states = {provider: (await commands.state(provider)).state}
+    stream = brake.brake_stream(brake.domain_of(states, machine.id))
+    states[stream] = (await commands.state(stream)).state
+    found = braked(states, machine.id)
+    if found is None or found.applied is None:
+        return ""
+    return brake.described(found.applied)
 
 
 def _command(machine: Machine, todo: plans.Plan) -> Command:

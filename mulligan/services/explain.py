@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from mulligan.errors import Corrupt
 from mulligan.events import machine as ev
 from mulligan.events.codec import Codec, Event, UnreadableEvent
-from mulligan.events.machine import Exchange
+from mulligan.events.machine import DiskProof, Exchange
 from mulligan.handlers.machine import Machine
 from mulligan.model import stream_id
 from mulligan.proto import v1
 from mulligan.queries import audit
 from mulligan.queries.machines import ActionRow
 from mulligan.reconcile.machine_plan import waiting_for
+from mulligan.reconcile.machines import why_braked
 from mulligan.services import render
 from mulligan.services.runtime import Runtime
 
@@ -27,11 +28,11 @@ async def why(
     rows = await audit.latest_events(
         runtime.parts.database, stream_id("machine", machine.id), CHAIN_LENGTH
     )
-    waiting = waiting_for(machine)
+    waiting = waiting_for(machine, await why_braked(runtime.parts.commands, machine))
     return v1.WhyMachineResponse(
         summary=summary(machine),
         waiting_for=waiting,
-        chain=[_cause(runtime, row, operator=operator) for row in _since_operation(rows)],
+        chain=[cause(runtime, row, operator=operator) for row in _since_operation(rows)],
         position=render.position(runtime.parts.commands.position()),
     )
 
@@ -40,6 +41,8 @@ def summary(machine: Machine) -> str:
     """Say in one sentence what state the machine is in and since what."""
     power = f"power is {machine.power}"
     operation = machine.operation
+    if machine.cordon is not None and machine.cordon.maintenance:
+        power += "; in maintenance"
     if operation is not None:
         at = operation.step or "its end"
         number = min(operation.done + 1, len(operation.steps))
@@ -64,7 +67,8 @@ def _since_operation(rows: Iterable[audit.EventRow]) -> list[audit.EventRow]:
     return found[starts[-1] :] if starts else found
 
 
-def _cause(runtime: Runtime, row: audit.EventRow, *, operator: bool) -> v1.Cause:
+def cause(runtime: Runtime, row: audit.EventRow, *, operator: bool) -> v1.Cause:
+    """Render an event in words; what concerns the BMC is for operators."""
     what, detail = _words(_decoded(row), operator=operator)
     return v1.Cause(
         at=row.at,
@@ -88,21 +92,76 @@ def _words(event: Event, *, operator: bool) -> tuple[str, str]:
             return "enrolled", event.bmc.address if operator else ""
         case ev.OperationStarted():
             wanted = f" to {event.target}" if event.target else ""
-            return f"{event.verb}{wanted} began", f"steps: {', '.join(event.steps)}"
+            why = f"; because of its {event.cause.replace('-', ' ')}" if event.cause else ""
+            return f"{event.verb}{wanted} began", f"steps: {', '.join(event.steps)}{why}"
         case ev.ActionRequested():
             return f"{event.step} asked for", f"attempt {event.attempt}, {event.mode}"
         case ev.StepAttempted():
             return ("resumed by looking" if event.resumes else "taken"), event.owner
+        case ev.TaskStarted():
+            return "became a task of the BMC", event.monitor if operator else ""
         case ev.StepObserved():
             return f"came out as {event.outcome}", _observed(event, operator=operator)
+        case ev.PhonedHome():
+            told = [event.hostname, f"from {event.address}" if event.address else ""]
+            keys = [f"{kind} {print_}" for kind, print_ in sorted(event.host_keys.items())]
+            return "phoned home", "; ".join(one for one in (*told, *keys) if one)
+        case ev.DisksWiped():
+            return "disks wiped", "; ".join(map(_proof_words, event.proofs[:16]))
         case ev.OperationCompleted():
             return "completed", ""
         case ev.OperationFailed():
             return f"failed at {event.step}", f"{event.fault}: {event.message}"
-        case ev.PowerObserved():
-            return f"power seen {event.power}", ""
         case ev.ClaimDetached():
             return "given back", f"claim {event.claim}"
+        case _:
+            return _axis_words(event, operator=operator)
+
+
+def _proof_words(proof: DiskProof) -> str:
+    outcome = proof.error or ("verified" if proof.verified else "not verified")
+    return f"{proof.serial} by {proof.method}: {outcome}"
+
+
+def _axis_words(event: Event, *, operator: bool) -> tuple[str, str]:
+    """Put into words what concerns one axis of the machine only."""
+    match event:
+        case ev.PowerObserved():
+            return f"power seen {event.power}", ""
+        case ev.HealthObserved():
+            wrong = [f"{c.component} {c.severity}: {c.message}" for c in event.conditions]
+            return f"health seen {event.health}", "; ".join(wrong)
+        case ev.HardwareEventSeen():
+            about = event.condition
+            more = f" (and {event.more} more)" if event.more else ""
+            return (
+                f"{event.kind} event",
+                f"{about.component} {about.severity}: {about.message}{more}",
+            )
+        case ev.HardwareChanged():
+            changes = [
+                f"{c.what}: {c.before or 'none'} -> {c.after or 'none'}" for c in event.changes
+            ]
+            return "hardware changed", "; ".join(changes[:16])
+        case ev.DesiredPowerSet():
+            return (f"to be kept {event.power}" if event.power else "its power is left alone"), ""
+        case ev.MachineCordoned():
+            until = f" until {event.until:%Y-%m-%d %H:%M:%S} UTC" if event.until else ""
+            what = "maintenance" if event.maintenance else "cordoned"
+            return f"{what}{until}", event.reason if operator else ""
+        case ev.MachineUncordoned():
+            return "uncordoned", "" if event.by else "its time was over"
+        case ev.LoginsAllowed():
+            return "logins to its BMC allowed again", ""
+        case ev.BmcSet():
+            return "reached in another way", event.bmc.address if operator else ""
+        case ev.ProfileAssigned():
+            return "hardware profile", event.profile or "by what its hardware matches"
+        case ev.MachineRetired():
+            return "retired", event.reason
+        case ev.MachineAbandoned():
+            left = "a tenant's data may be on it" if event.unwiped else "it was clean"
+            return "deleted by force", f"{event.reason}; {left}"
         case _:
             return event.TYPE.partition(".")[2].replace("_", " "), ""
 

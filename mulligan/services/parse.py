@@ -133,6 +133,7 @@ def bmc(message: v1.Bmc, credential: str) -> Bmc:
         system=message.system,
         verify=not message.insecure,
         fingerprint=message.fingerprint.replace(":", "").lower(),
+        pin=message.pin,
     )
     check_bmc(found)  # before its address becomes part of a key that is looked for
     return found

@@ -6,11 +6,13 @@ from typing import Any, Protocol
 
 from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project
+from mulligan.handlers.brake import Brake
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.group import Group
 from mulligan.handlers.image import Credential, Image
-from mulligan.handlers.machine import Machine, Operation
+from mulligan.handlers.profile import HardwareProfile
 from mulligan.handlers.provider import Provider, capacity
+from mulligan.handlers.userdata import UserData
 from mulligan.model import Position, RegionName
 from mulligan.proto import v1
 
@@ -190,86 +192,40 @@ def image(row: Versioned, region: RegionName) -> v1.Image:
     )
 
 
-def machine(row: Versioned, region: RegionName, *, operator: bool) -> v1.Machine:
-    """Render a machine; its BMC is for operators only."""
-    state: Machine = row.state
-    return v1.Machine(
+def user_data(row: Versioned, region: RegionName) -> v1.UserData:
+    """Render user data without its content."""
+    state: UserData = row.state
+    return v1.UserData(
         uuid=state.id,
         name=state.name,
-        state=v1.MachineState[state.state.upper()],
-        failed_operation=state.failed,
-        power=v1.PowerStatus(observed=state.power, observed_at=state.power_at),
-        claim=state.claim,
         project=state.project,
-        image=state.image,
-        bmc=_bmc(state) if operator else None,
-        facts=_facts(state),
-        operation=_operation(state.operation) if state.operation is not None else None,
-        fault=_fault(state),
+        sha256=state.sha256,
+        size=state.size,
         created_at=row.created_at,
-        updated_at=row.updated_at,
-        etag=etag(row),
         region=region,
     )
 
 
-def _bmc(state: Machine) -> v1.Bmc:
-    return v1.Bmc(
-        address=state.bmc.address,
-        credential=state.bmc.credential,
-        system=state.bmc.system,
-        insecure=not state.bmc.verify,
-        fingerprint=state.bmc.fingerprint,
+def profile(state: HardwareProfile) -> v1.HardwareProfile:
+    """Render a hardware profile."""
+    return v1.HardwareProfile(
+        name=state.name,
+        manufacturer=state.manufacturer,
+        model=state.model,
+        deadlines=dict(state.deadlines),
+        clean=list(state.clean),
+        wipe_image=state.wipe_image,
     )
 
 
-def _operation(operation: Operation) -> v1.Operation:
-    action, retry = operation.action, operation.retry
-    attempt = action.attempt if action is not None else retry.attempt if retry is not None else 0
-    return v1.Operation(
-        id=operation.id,
-        verb=operation.verb,
-        step=operation.step,
-        step_number=min(operation.done + 1, len(operation.steps)),
-        steps=len(operation.steps),
-        attempt=attempt,
-        started_at=operation.started_at,
-        deadline=operation.deadline,
-        owner=action.owner if action is not None else "",
-    )
-
-
-def _fault(state: Machine) -> v1.Fault | None:
-    if state.fault is not None:
-        fault = state.fault
-        return v1.Fault(
-            fault=fault.fault, message=fault.message, step=fault.step, since=fault.since
-        )
-    if state.operation is not None and state.operation.retry is not None:
-        retry = state.operation.retry
-        return v1.Fault(
-            fault=retry.fault, message=retry.message, step=state.operation.step, since=retry.at
-        )
-    return None
-
-
-def _facts(state: Machine) -> v1.Facts | None:
-    facts = state.facts
-    if facts is None:
-        return None
-    return v1.Facts(
-        manufacturer=facts.manufacturer,
-        model=facts.model,
-        serial=facts.serial,
-        sku=facts.sku,
-        bios_version=facts.bios_version,
-        bmc_firmware=facts.bmc_firmware,
-        cpu_model=facts.cpu_model,
-        cpu_sockets=facts.cpu_sockets,
-        cpu_cores=facts.cpu_cores,
-        cpu_threads=facts.cpu_threads,
-        memory_bytes=facts.memory_bytes,
-        nics=[v1.Nic(id=n.id, mac=n.mac, speed_mbps=n.speed_mbps, link=n.link) for n in facts.nics],
-        disks=[v1.Disk(id=d.id, bytes=d.bytes, media=d.media, model=d.model) for d in facts.disks],
-        missing=list(facts.missing),
+def brake(state: Brake, name: str) -> v1.Brake:
+    """Render a brake that holds in the domain of that name."""
+    assert state.applied is not None
+    return v1.Brake(
+        domain=state.domain,
+        domain_name=name,
+        failed=state.applied.failed,
+        total=state.applied.total,
+        window=state.applied.window,
+        applied_at=state.applied.at,
     )

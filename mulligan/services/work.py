@@ -24,7 +24,7 @@ from mulligan.redfish.image_cache import Limits
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.report_recorder import ReportRecorder
 from mulligan.redfish.reports import OnReport
-from mulligan.services.control import SECRET_KIND
+from mulligan.services.imaging import SECRET_KIND
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import write_private
 
