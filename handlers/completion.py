@@ -9,7 +9,6 @@ from mulligan.events import machine as ev
 from mulligan.events import provider as provider_events
 from mulligan.events.claim import Allocation
 from mulligan.events.machine import Facts
-from mulligan.events.provider import Inventory
 from mulligan.handlers import components, hardware, provider, quota, serial
 from mulligan.handlers.actions import current
 from mulligan.handlers.claim import after
@@ -25,10 +24,13 @@ NOT_THE_MACHINE = frozenset(
     {
         "aborted", "released", "image-unavailable", "image-missing", "image-too-large",
         "checksum-mismatch", "disk-full", "bad-params", "over-quota", "duplicate-serial",
-        "claimed-ahead", "abandoned",
+        "claimed-ahead", "abandoned", "not-offered",
     }
 )  # fmt: skip
 """Classes of fault that say nothing about the hardware: its reservations may stay."""
+
+
+MACHINE = ResourceClass("machine")
 
 
 class CannotComplete(Exception):
@@ -79,7 +81,7 @@ class CompleteOperation(Command, frozen=True, kw_only=True):
                 message=error.message,
                 at=now,
             )
-            return [Change(stream_id("machine", self.machine), event)]
+            return _failed(states, state, operation, event)
 
     def _completed(
         self, states: States, state: Machine, operation: Operation, now: datetime
@@ -153,7 +155,7 @@ def _offered(held: Provider, facts: Facts) -> list[Change]:
     inventories = {**held.inventories}
     for class_, found in hardware.inventories_of(facts).items():
         known = inventories.get(class_)
-        inventories[class_] = found if known is None else _with_total(known, found.total)
+        inventories[class_] = found if known is None else components.with_total(known, found.total)
     capabilities = tuple(sorted({*held.capabilities, *hardware.capabilities_of(facts)}))
     changes: list[Change] = []
     if inventories != held.inventories:
@@ -163,20 +165,11 @@ def _offered(held: Provider, facts: Facts) -> list[Change]:
     return changes
 
 
-def _with_total(known: Inventory, total: int) -> Inventory:
-    return Inventory(
-        total=total,
-        reserved=min(known.reserved, total),
-        min_unit=known.min_unit,
-        max_unit=known.max_unit,
-        step_size=known.step_size,
-        allocation_ratio=known.allocation_ratio,
-    )
-
-
 def _adopted(states: States, held: Provider, operation: Operation, now: datetime) -> list[Change]:
     """Have the adopter hold all of the machine from now on; it is open to others after that."""
     amounts = _whole(held)
+    if MACHINE not in amounts:
+        raise CannotComplete("not-offered", "its inventory offers no machine to be claimed")
     try:
         provider.check_room(held, amounts, now, None)
         counted = quota.taken(states, operation.project, operation.claim, amounts, now, None)
@@ -269,13 +262,20 @@ class FailOperation(Command, frozen=True, kw_only=True):
             message=self.message,
             at=now,
         )
-        changes = [Change(stream_id("machine", self.machine), event)]
-        held: Provider | None = states.get(stream_id("provider", self.machine))
-        if held is None or held.deleted or operation.verb in {"power", "inspect", "adopt"}:
-            return changes
-        if operation.verb == "clean":
-            changes += provider.cordoned(held, CLEANING_CORDON)
-        if self.fault not in NOT_THE_MACHINE:
-            note = f"{operation.verb} failed at {self.step}: {self.fault}"
-            changes += provider.cordoned(held, MACHINE_FAILED_CORDON, note)
+        return _failed(states, states[stream_id("machine", self.machine)], operation, event)
+
+
+def _failed(
+    states: States, state: Machine, operation: Operation, event: ev.OperationFailed
+) -> list[Change]:
+    """Return the failure, with what it means for the machine's provider."""
+    changes = [Change(stream_id("machine", state.id), event)]
+    held: Provider | None = states.get(stream_id("provider", state.id))
+    if held is None or held.deleted or operation.verb in {"power", "inspect", "adopt"}:
         return changes
+    if operation.verb == "clean":
+        changes += provider.cordoned(held, CLEANING_CORDON)
+    if event.fault not in NOT_THE_MACHINE:
+        note = f"{operation.verb} failed at {event.step}: {event.fault}"
+        changes += provider.cordoned(held, MACHINE_FAILED_CORDON, note)
+    return changes

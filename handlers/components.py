@@ -7,8 +7,11 @@ inspection. Components that are gone are cordoned and kept, for somebody may hol
 import uuid
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from mulligan.events import provider as ev
 from mulligan.events.machine import Facts
+from mulligan.events.provider import Inventory
 from mulligan.handlers import hardware, names, provider
 from mulligan.handlers.decision import Change, States
 from mulligan.handlers.hardware import ChildSpec
@@ -58,6 +61,11 @@ def found(states: States, machine: Machine, held: Provider, facts: Facts) -> lis
     return changes + _gone(states, held, present)
 
 
+def with_total(known: Inventory, total: int) -> Inventory:
+    """Return an inventory of another total; what operators set on it stays."""
+    return replace(known, total=total, reserved=min(known.reserved, total))
+
+
 def _created(states: States, machine: Machine, held: Provider, spec: ChildSpec) -> list[Change]:
     child = component_id(machine.id, spec.key)
     stream = stream_id("provider", child)
@@ -95,8 +103,7 @@ def _updated(state: Provider, spec: ChildSpec) -> list[Change]:
         changes.append(Change(stream, ev.AttributesSet(attributes=attributes)))
     inventories = {**spec.inventories, **state.inventories}
     for class_, inventory in spec.inventories.items():
-        if inventories[class_].total != inventory.total:
-            inventories[class_] = inventory
+        inventories[class_] = with_total(inventories[class_], inventory.total)
     if inventories != state.inventories:
         changes.append(Change(stream, ev.InventoriesSet(inventories=inventories)))
     capabilities = tuple(sorted({*state.capabilities, *spec.capabilities}))

@@ -74,16 +74,19 @@ def restore_started(
     by = profile.profile_of(states, state)
     image: Image | None = states.get(stream_id("image", state.image)) if state.image else None
     kind, ready_when = (image.kind, image.ready_when) if image is not None else ("", "")
+    given = UserDataId("")
+    if state.user_data and not states[stream_id("userdata", state.user_data)].deleted:
+        given = state.user_data  # what is deleted since cannot be given again
     return ev.OperationStarted(
         operation=operation,
         verb="restore",
-        steps=plans.restore(kind, ready_when, user_data=bool(state.user_data)),
+        steps=plans.restore(kind, ready_when, user_data=bool(given)),
         deadline=profile.deadline(by, "restore", now),
         then="active",
         claim=state.claim,
         project=state.project,
         image=state.image,
-        user_data=state.user_data,
+        user_data=given,
         hostname=state.hostname,
         profile=by.name if by is not None else "",
     )
@@ -103,7 +106,7 @@ def _check_hostname(hostname: str) -> None:
         )
 
 
-def _check_user_data(states: States, user_data: UserDataId, project: ProjectId) -> None:
+def check_user_data(states: States, user_data: UserDataId, project: ProjectId) -> None:
     """Raise NotFound for user data that is not the project's."""
     if not user_data:
         return
@@ -149,7 +152,7 @@ class DeployMachine(Command, frozen=True, kw_only=True):
         if self.project and claim.project != self.project:
             raise NotFound("claim", self.claim)
         image = existing(states, "image", self.image, Image)
-        _check_user_data(states, self.user_data, claim.project)
+        check_user_data(states, self.user_data, claim.project)
         if not claim.usable(now):
             raise FailedPrecondition(unusable(claim, now))
         state = lifecycle.resting(states, self._machine(states, claim), "deploy")
@@ -164,9 +167,8 @@ class DeployMachine(Command, frozen=True, kw_only=True):
             user_data=self.user_data,
             hostname=self.hostname,
         )
-        # A wish to keep it off was for the machine as it was.
-        lifted = [Change(stream, ev.DesiredPowerSet(power=""))] if state.desired == "off" else []
-        return [*lifted, Change(stream, boot_started(states, state, "deploy", boot, now))]
+        started = boot_started(states, state, "deploy", boot, now)
+        return [*_not_kept_off(state), Change(stream, started)]
 
     def _machine(self, states: States, claim: Claim) -> MachineId:
         held = [MachineId(a.provider) for a in claim.held if "machine" in a.amounts]
@@ -184,6 +186,13 @@ class DeployMachine(Command, frozen=True, kw_only=True):
         return machines[0]
 
 
+def _not_kept_off(state: Machine) -> list[Change]:
+    """End a wish to keep the machine off: it was for the machine as it was."""
+    if state.desired != "off":
+        return []
+    return [Change(stream_id("machine", state.id), ev.DesiredPowerSet(power=""))]
+
+
 def _held(
     states: States, machine: MachineId, project: ProjectId, verb: str, now: datetime
 ) -> Machine:
@@ -199,13 +208,15 @@ def _held(
 
 
 def _with_claim(states: States, machine: MachineId) -> list[StreamId]:
-    """Name the machine and the profiles, then the claim and the image that it runs."""
+    """Name the machine and the profiles, then the claim and what the machine runs."""
     streams = [stream_id("machine", machine), PROFILES]
     state: Machine | None = states.get(streams[0])
     if state is not None and state.claim:
         streams.append(stream_id("claim", state.claim))
     if state is not None and state.image:
         streams.append(stream_id("image", state.image))
+    if state is not None and state.user_data:
+        streams.append(stream_id("userdata", state.user_data))
     return streams
 
 
@@ -228,7 +239,7 @@ class RescueMachine(Command, frozen=True, kw_only=True):
         """Start it from active, or after a failed rescue."""
         state = _held(states, self.machine, self.project, "rescue", now)
         image = existing(states, "image", self.image, Image)
-        _check_user_data(states, self.user_data, state.project)
+        check_user_data(states, self.user_data, state.project)
         boot = Boot(
             operation=self.operation,
             claim=state.claim,
@@ -238,7 +249,7 @@ class RescueMachine(Command, frozen=True, kw_only=True):
             hostname=state.hostname,
         )
         event = boot_started(states, state, "rescue", boot, now)
-        return [Change(stream_id("machine", state.id), event)]
+        return [*_not_kept_off(state), Change(stream_id("machine", state.id), event)]
 
 
 class RestoreMachine(Command, frozen=True, kw_only=True):
@@ -257,7 +268,7 @@ class RestoreMachine(Command, frozen=True, kw_only=True):
         """Start it from rescue, or after a rescue or a restoring that failed."""
         state = _held(states, self.machine, self.project, "restore", now)
         event = restore_started(states, state, self.operation, now)
-        return [Change(stream_id("machine", state.id), event)]
+        return [*_not_kept_off(state), Change(stream_id("machine", state.id), event)]
 
 
 class ReleaseMachine(Command, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "delete": ("enrolled", "manageable", "failed(inspect)", "failed(adopt)", "retired"),
     }
 )
-"""``abort`` is allowed while an operation runs, cordons and settings always."""
+"""``abort`` is in ``require_abortable``; cordons and settings are allowed always."""
 
 
 def condition(machine: Machine) -> str:
@@ -50,6 +50,28 @@ def resting(states: States, machine: MachineId, verb: str) -> Machine:
             f" {' or '.join(ALLOWED[verb])}"
         )
     return state
+
+
+def require_abortable(state: Machine) -> None:
+    """Raise FailedPrecondition unless an operation runs that may be stopped now.
+
+    Cleaning stops between two steps: a disk is not left half wiped with nobody looking. Restoring
+    runs to its end or its deadline, for the machine has no other system to go back to.
+    """
+    operation = state.operation
+    if operation is None:
+        raise FailedPrecondition(f"machine {state.name} has no operation to abort")
+    if operation.verb == "restore":
+        raise FailedPrecondition(
+            f"machine {state.name} is restoring, which cannot be aborted; it ends by"
+            f" {operation.deadline.isoformat()}"
+        )
+    in_hand = operation.action
+    if operation.verb == "clean" and in_hand is not None and in_hand.owner:
+        raise FailedPrecondition(
+            f"machine {state.name} is cleaning and {in_hand.step} is under way; abort it between"
+            " two steps, when that has ended"
+        )
 
 
 def require_quiet(state: Machine, verb: str) -> None:

@@ -153,8 +153,9 @@ def _set(state: Machine, event: _Axis, at: datetime) -> Machine:
     """Fold what concerns one axis only, whatever state the machine is in."""
     match event:
         case ev.PowerObserved():
-            lost = event.at if (state.power, event.power) == ("on", "off") else None
-            return replace(state, power=event.power, power_at=event.at, power_lost=lost)
+            return replace(
+                state, power=event.power, power_at=event.at, power_lost=_lost(state, event)
+            )
         case ev.HealthObserved():
             return replace(
                 state, health=event.health, health_at=event.at, conditions=event.conditions
@@ -182,6 +183,13 @@ def _set(state: Machine, event: _Axis, at: datetime) -> Machine:
             return state  # kept in the log and its read models
         case _:
             assert_never(event)
+
+
+def _lost(state: Machine, event: ev.PowerObserved) -> datetime | None:
+    """Return when the power was lost, if it is; a BMC that does not say for a while is no proof."""
+    if (state.power, event.power) == ("on", "off"):
+        return event.at
+    return state.power_lost if event.power in {"off", "unknown"} else None
 
 
 def _started(state: Machine, event: ev.OperationStarted, at: datetime) -> Machine:

@@ -92,6 +92,11 @@ class AdoptMachine(Command, frozen=True, kw_only=True):
         """Start it from enrolled, manageable or after a failure of the kind."""
         state = lifecycle.resting(states, self.machine, "adopt")
         existing(states, "project", self.project, Project)
+        if state.unwiped:
+            raise FailedPrecondition(
+                f"machine {state.name} was never cleaned after its last use; provide it first, so"
+                " that nobody gets what another left on it"
+            )
         return _started(
             state, _adopt_started(states, state, self.operation, self.project, self.account, now)
         )
@@ -188,7 +193,7 @@ class PowerMachine(Command, frozen=True, kw_only=True):
         state = lifecycle.resting(states, self.machine, verb)
         wanted: Literal["on", "off"] = "off" if self.target in {"off", "shutdown"} else "on"
         changes = []
-        if state.desired and state.desired != wanted:
+        if state.desired and state.desired != wanted and self.target != "nmi":
             changes.append(Change(stream_id("machine", state.id), ev.DesiredPowerSet(power=wanted)))
         started = power_started(states, state, self.target, self.operation, now)
         return [*changes, Change(stream_id("machine", state.id), started)]
@@ -217,7 +222,10 @@ def power_started(
 
 
 class AbortMachine(Command, frozen=True, kw_only=True):
-    """Stop the running operation; a step in flight is not recalled, its outcome is ignored."""
+    """Stop the running operation; a step in flight is not recalled, its outcome is ignored.
+
+    Cleaning is stopped between two steps only, and restoring not at all.
+    """
 
     NAME: ClassVar = "machine.abort"
     machine: MachineId
@@ -230,8 +238,8 @@ class AbortMachine(Command, frozen=True, kw_only=True):
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Fail the operation."""
         state = existing(states, "machine", self.machine, Machine)
-        if state.operation is None:
-            raise FailedPrecondition(f"machine {state.name} has no operation to abort")
+        lifecycle.require_abortable(state)
+        assert state.operation is not None
         event = ev.OperationFailed(
             operation=state.operation.id,
             step=state.operation.step,
@@ -256,7 +264,9 @@ class RetryMachine(Command, frozen=True, kw_only=True):
         if machine is None or machine.failed not in {"deploy", "rescue", "restore"}:
             return streams
         streams.append(stream_id("claim", machine.claim))
-        return streams + [stream_id("image", i) for i in (machine.image, machine.rescue) if i]
+        streams += [stream_id("image", i) for i in (machine.image, machine.rescue) if i]
+        booted = (machine.user_data, machine.rescue_data)
+        return streams + [stream_id("userdata", d) for d in booted if d]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Start the same verb again; with a claim only while that is open."""
@@ -276,23 +286,18 @@ class RetryMachine(Command, frozen=True, kw_only=True):
         claim = existing(states, "claim", state.claim, Claim)
         if not claim.usable(now):
             raise FailedPrecondition(deployment.unusable(claim, now))
-        verb: Verb = "deploy"
         if state.failed == "restore":
             return deployment.restore_started(states, state, self.operation, now)
-        image = existing(states, "image", state.image, Image)
-        if state.failed == "rescue":
-            verb, image = "rescue", existing(states, "image", state.rescue, Image)
-        return deployment.boot_started(
-            states,
-            state,
-            verb,
-            deployment.Boot(
-                operation=self.operation,
-                claim=state.claim,
-                project=state.project,
-                image=image,
-                user_data=state.user_data if verb == "deploy" else state.rescue_data,
-                hostname=state.hostname,
-            ),
-            now,
+        rescues = state.failed == "rescue"
+        verb: Verb = "rescue" if rescues else "deploy"
+        user_data = state.rescue_data if rescues else state.user_data
+        deployment.check_user_data(states, user_data, state.project)
+        boot = deployment.Boot(
+            operation=self.operation,
+            claim=state.claim,
+            project=state.project,
+            image=existing(states, "image", state.rescue if rescues else state.image, Image),
+            user_data=user_data,
+            hostname=state.hostname,
         )
+        return deployment.boot_started(states, state, verb, boot, now)

@@ -69,10 +69,13 @@ def evolve(state: Profiles | None, event: ev.Event, at: datetime) -> Profiles:
 
 
 def profile_of(states: States, machine: Machine) -> HardwareProfile | None:
-    """Return the profile given to the machine, else the closest that its hardware matches."""
+    """Return the profile given to the machine, else the closest that its hardware matches.
+
+    One that was given and is deleted since counts as none given.
+    """
     known: Profiles = states.get(PROFILES) or Profiles()
-    if machine.profile:
-        return known.by_name.get(machine.profile)
+    if machine.profile in known.by_name:
+        return known.by_name[machine.profile]
     facts = machine.facts or Facts()
     fitting = [p for p in known.by_name.values() if p.matches(facts)]
     return max(fitting, key=_closeness, default=None)

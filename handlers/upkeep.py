@@ -38,6 +38,10 @@ def _check_reason(reason: str) -> None:
         raise InvalidArgument("reason", f"say why, in 1 to {MAX_REASON} characters")
 
 
+def _used(held: Provider, now: datetime) -> bool:
+    return any(usage.peak(u, now, None) for u in held.use.values())
+
+
 class CordonMachine(Command, frozen=True, kw_only=True):
     """Keep new claims away from a machine, until ``until`` if given.
 
@@ -105,14 +109,17 @@ class RetireMachine(Command, frozen=True, kw_only=True):
     reason: str = ""
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the machine and its provider."""
-        return [stream_id("machine", self.machine), stream_id("provider", self.machine)]
+        """Read the machine and its provider, then its components."""
+        streams = [stream_id("machine", self.machine), stream_id("provider", self.machine)]
+        held: Provider | None = states.get(streams[1])
+        return streams + [stream_id("provider", c) for c in (held.children if held else ())]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Retire it from manageable, available or failed(clean), when nobody claims it."""
+        """Retire it from manageable, available or failed(clean), when nobody claims any of it."""
         state = lifecycle.resting(states, self.machine, "retire")
         held = _provider(states, self.machine)
-        if held is not None and any(usage.peak(u, now, None) for u in held.use.values()):
+        parts = [_provider(states, MachineId(c)) for c in (held.children if held else ())]
+        if any(one is not None and _used(one, now) for one in (held, *parts)):
             raise FailedPrecondition(
                 f"machine {state.name} is claimed, now or later; release or move its claims first"
                 " (provider cordon --failed moves reservations to equals)"
