@@ -145,6 +145,9 @@ class Authentication:
         self._open = False
         if not self._basic or anyio.current_time() >= self._ask_again_at:
             await self._choose()
+        if self._basic:
+            self._forget_session()
+            self._wire.set_authorization_key(self._basic_header)
         self._open = True
         self._ticket += 1
 
@@ -160,8 +163,6 @@ class Authentication:
             note("the BMC offers no session: HTTP basic is used")
         self._basic = True
         self._ask_again_at = anyio.current_time() + (self._again if sessions else math.inf)
-        self._forget_session()
-        self._wire.set_authorization_key(self._basic_header)
 
     async def _sessions_path(self) -> str:
         root = await self._root()

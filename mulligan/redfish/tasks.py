@@ -18,20 +18,22 @@ from mulligan.redfish.transport import Answer
 OnMonitor = Callable[[str], Awaitable[None]]
 """Told the path of a task's monitor on its BMC; returns once it is kept."""
 
-_TOLD_WITHIN = 10.0
 _UNDER_WAY = {
     "New", "Starting", "Running", "Pending", "Suspended", "Interrupted", "Service", "Stopping",
     "Cancelling", "Scheduled", "Downloading", "Validating", "Continue", "UserIntervention",
 }  # fmt: skip
 _FAILED = {"Exception", "Killed", "Cancelled", "Failed", "Invalid", "CompletedWithErrors"}
 
-_on_monitor: ContextVar[OnMonitor | None] = ContextVar("on_monitor", default=None)
+_on_monitor: ContextVar[tuple[OnMonitor, float] | None] = ContextVar("on_monitor", default=None)
 
 
 @contextmanager
-def reporting_monitors(report: OnMonitor) -> Iterator[None]:
-    """Have ``report`` told of each task that this task and its children begin to follow."""
-    token = _on_monitor.set(report)
+def reporting_monitors(report: OnMonitor, *, within: float = 10.0) -> Iterator[None]:
+    """Have ``report`` told of each task that is followed from here.
+
+    It has ``within`` seconds for it and must not raise; the task is followed all the same.
+    """
+    token = _on_monitor.set((report, within))
     try:
         yield
     finally:
@@ -39,14 +41,12 @@ def reporting_monitors(report: OnMonitor) -> Iterator[None]:
 
 
 async def report_monitor(monitor: str) -> None:
-    """Tell whoever runs the step of a task's monitor; wait 10 s at most for it to be kept.
-
-    The task is followed all the same when it could not be kept.
-    """
-    report = _on_monitor.get()
-    if report is None:
+    """Tell whoever runs the step of a task's monitor, and wait until it is kept."""
+    told = _on_monitor.get()
+    if told is None:
         return
-    with anyio.move_on_after(_TOLD_WITHIN) as scope:
+    report, within = told
+    with anyio.move_on_after(within) as scope:
         await report(monitor)
     if scope.cancelled_caught:
         note("the task's monitor could not be kept: a crash from here on means looking")

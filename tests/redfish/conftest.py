@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -9,6 +10,8 @@ from mulligan.events.machine import Bmc
 from mulligan.model import CredentialId
 from mulligan.redfish.bmc import BmcClient, Login, Timings
 from mulligan.redfish.media_server import MediaServer
+from tests.bmc_faults.proxy import FaultProxy
+from tests.bmc_faults.rules import Rule
 from tests.redfish.scripted_bmc import ScriptedBmc
 
 QUICK = Timings(
@@ -30,6 +33,8 @@ QUICK = Timings(
 """Time-outs for a scripted BMC, which answers at once unless told otherwise."""
 
 Connect = Callable[..., BmcClient]
+Faulty = Callable[..., BmcClient]
+"""Given rules, return a client of the scripted BMC that meets their faults."""
 
 
 @pytest.fixture
@@ -62,6 +67,22 @@ async def connect(bmc: ScriptedBmc) -> AsyncIterator[Connect]:
 @pytest.fixture
 def client(connect: Connect) -> BmcClient:
     return connect()
+
+
+@pytest.fixture
+async def proxy(bmc: ScriptedBmc) -> AsyncIterator[FaultProxy]:
+    """The fault proxy before the scripted BMC."""
+    async with FaultProxy(bmc.address, seed=1, one_bmc="one") as running:
+        yield running
+
+
+@pytest.fixture
+def faulty(proxy: FaultProxy, connect: Connect) -> Faulty:
+    def make(*rules: Rule, **options: Any) -> BmcClient:
+        proxy.use(*rules)
+        return connect(address=proxy.address, **options)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """The steps on a real Redfish emulator, whose power changes take up to eleven seconds."""
 
-import datetime as dt
 import hashlib
-import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mulligan.embedded.fleet import EmulatedFleet, emulated_systems
 from mulligan.events.machine import Bmc
@@ -22,6 +16,7 @@ from mulligan.redfish.bmc import BmcClient, Login, Timings
 from mulligan.redfish.first_contact import certificate_fingerprint
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.steps import Observation, StepContext, run_step
+from tests.redfish.certificates import self_signed
 
 REAL = Timings(poll=0.2, get_pauses=(0.05, 0.05), media_pause=0.1, look_for=13, power=30, ready=30)
 IMAGE = b"not really an ISO" * 1000
@@ -151,38 +146,8 @@ async def test_a_wrong_password_and_an_unknown_system(fleet: EmulatedFleet) -> N
     assert (seen.outcome, seen.fault) == ("fatal", "ambiguous-system")
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bmc")])
-    now = dt.datetime.now(dt.UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "cert.pem"
-    pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    secret = folder / "key.pem"
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return pem, secret
-
-
 async def test_tls_by_authority_by_pin_and_by_opting_out(tmp_path: Path) -> None:
-    pem, key = certificate(tmp_path)
+    pem, key = self_signed(tmp_path)
     async with EmulatedFleet(tmp_path / "fleet", 1, certificate=pem, key=key) as fleet:
         refused = await run(client_of(fleet), "check")
         assert (refused.outcome, refused.fault) == ("fatal", "tls")
