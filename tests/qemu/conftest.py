@@ -1,5 +1,6 @@
 """One virtual machine with a BMC, and the image it boots; `nox -s qemu` brings what they need."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def hosted(place: Path) -> Iterator[Hypervisor]:
     """A hypervisor with one machine, which is off."""
     with hypervisor(place / "vm") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _console(hosted: Hypervisor) -> Iterator[None]:
+    """Have pytest show what the machine printed when a test fails."""
+    yield
+    sys.stdout.write(hosted.machine.printed())
 
 
 @pytest.fixture(scope="module")

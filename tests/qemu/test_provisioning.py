@@ -32,7 +32,7 @@ class World(NamedTuple):
     async def run(self, *words: str) -> str:
         """Run a command line and return what it printed; it must succeed."""
         ended = await self.region.cli(*words, within=330)
-        assert ended.returncode == 0, f"{words}: {ended.stderr}\n{self.machine.printed()}"
+        assert ended.returncode == 0, f"{words}: {ended.stderr}"
         return ended.stdout
 
     async def state(self) -> str:
