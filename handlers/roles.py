@@ -18,7 +18,7 @@ _READS = (
     "resource.*.read", "control.machines.read", "control.images.read", "meta.names.read",
     "log.read",
 )  # fmt: skip
-_USES = (*_READS, "resource.claims.*", "control.machines.use")
+_USES = (*_READS, "resource.claims.*", "control.machines.use", "control.userdata.*")
 
 PROJECT_ROLES: Mapping[str, tuple[str, ...]] = {
     "owner": _USES,

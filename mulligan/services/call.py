@@ -40,6 +40,7 @@ CATCH_UP_S = 3.0
 
 STREAMS = frozenset(
     {
+        "/mulligan.v1.Executor/ScanBmcs",
         "/mulligan.v1.Log/ReadLog",
         "/mulligan.v1.Log/WatchLog",
         "/mulligan.v1.Log/VerifyLog",

@@ -36,6 +36,7 @@ from mulligan.services.caller import WireCodec
 from mulligan.services.catalog import Catalog
 from mulligan.services.control import Control
 from mulligan.services.eventlog import Log
+from mulligan.services.executor import Executor
 from mulligan.services.iam import Iam
 from mulligan.services.meta import Meta
 from mulligan.services.projector import Projector
@@ -103,7 +104,7 @@ _MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
     "control": lambda runtime: Made(Control(runtime), partial(work.control, runtime)),
     "log": lambda runtime: Made(Log(runtime), _nothing),
     "projector": _projector,
-    "executor": lambda runtime: Made(None, partial(work.executor, runtime)),
+    "executor": lambda runtime: Made(Executor(runtime), partial(work.executor, runtime)),
 }
 
 
@@ -122,8 +123,7 @@ async def serve(name: str, config: Config) -> None:
     runtime.in_flight = lambda: gate.in_flight
     health = ServiceStatus()
     health.set(False)
-    services = [s for s in (made.service, Catalog(runtime)) if s is not None]
-    server = _server(services, health)
+    server = _server([made.service, Catalog(runtime)], health)
     listen(server, RecvRequest, gate.on_request)
     await server.start(address.host, address.port, ssl=_tls(config))
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()

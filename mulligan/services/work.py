@@ -15,6 +15,7 @@ from mulligan.model import Seq
 from mulligan.queries import claims as claim_queries
 from mulligan.queries import machines as machine_queries
 from mulligan.queries.freshness import wait_until
+from mulligan.reconcile.brake import BrakeWatch, Threshold
 from mulligan.reconcile.claims import ClaimTimers
 from mulligan.reconcile.machines import MachineReconciler
 from mulligan.reconcile.migration import ClaimMigration
@@ -88,7 +89,7 @@ def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
 
 
 async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
-    """Run the machine reconciler."""
+    """Run the machine reconciler and the brake."""
     share = Share(runtime, parts)
     reconciler = MachineReconciler(
         parts.commands,
@@ -96,7 +97,16 @@ async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | N
         fence=parts.registration.fence,
         find_busy=_busy(parts),
     )
+    limits = runtime.config.brake
+    brake = BrakeWatch(
+        parts.commands,
+        parts.database,
+        Threshold(percent=limits.percent, at_least=limits.at_least, window=limits.window_s),
+        mine=share.mine,
+        fence=parts.registration.fence,
+    )
     tasks.start_soon(reconciler.run)
+    tasks.start_soon(brake.run)
     tasks.start_soon(share.watch, reconciler.shares_changed)
     return None
 
