@@ -19,7 +19,9 @@ from mulligan.handlers import (
     enrolment,
     image,
     operations,
+    plans,
     provider_commands,
+    reports,
     usage,
 )
 from mulligan.handlers.claim import Claim, MakeClaim
@@ -55,6 +57,13 @@ OS = ImageId("os")
 WEB = ProjectId("web")
 
 
+_POWERS: Mapping[str, machine_events.Power] = {
+    "power_off": "off",
+    "power_on": "on",
+    "reset": "on",
+}
+
+
 Level = tuple[float, float | None, int]
 """So much in use between two hours from noon; the second None is open."""
 
@@ -65,6 +74,7 @@ class Given:
     def __init__(self) -> None:
         self.now = NOON
         self.states: dict[StreamId, Any] = {}
+        self.hardware: dict[str, machine_events.Facts] = {}
         self._ids = 0
 
     def fresh(self, prefix: str) -> str:
@@ -190,50 +200,81 @@ class Given:
     def step(self, key: str = M1, outcome: machine_events.Outcome = "done", fault: str = "") -> str:
         """Request, attempt and observe the machine's present step; return its name."""
         operation = self.operation(key)
-        machine, action = MachineId(key), ActionId(self.fresh("action"))
-        attempt = operation.retry.attempt + 1 if operation.retry else 1
-        self.do(
-            actions.RequestAction(
-                machine=machine,
-                operation=operation.id,
-                action=action,
-                done=operation.done,
-                attempt=attempt,
-            )
-        )
-        self.do(
-            actions.AttemptStep(
-                machine=machine, operation=operation.id, action=action, owner="executor"
-            )
-        )
-        facts = machine_events.Facts(
-            serial=f"S-{key}",
-            cpu_threads=8,
-            memory_bytes=2**30,
-            disks=(machine_events.Disk(id="0", bytes=10**9, media="SSD"),),
-        )
+        self.request(key)
+        action = self.attempt(key)
         observed = machine_events.StepObserved(
             action=action,
             outcome=outcome,
             at=self.now,
             fault=fault,
             message=fault,
-            facts=facts if operation.step == "inventory" else None,
-            power="off" if operation.step == "power_off" else None,
+            facts=self.facts(key) if operation.step == "inventory" else None,
+            power=_POWERS.get(operation.step),
         )
-        self.do(actions.ObserveStep(machine=machine, operation=operation.id, observed=observed))
+        self.do(
+            actions.ObserveStep(machine=MachineId(key), operation=operation.id, observed=observed)
+        )
         return operation.step
+
+    def request(self, key: str = M1) -> list[Event]:
+        """Ask the executors for the machine's present step."""
+        operation = self.operation(key)
+        command = actions.RequestAction(
+            machine=MachineId(key),
+            operation=operation.id,
+            action=ActionId(self.fresh("action")),
+            done=operation.done,
+            attempt=operation.retry.attempt + 1 if operation.retry else 1,
+        )
+        return self.do(command)
+
+    def attempt(self, key: str = M1) -> ActionId:
+        """Have an executor attempt the requested step; return the action."""
+        operation = self.operation(key)
+        assert operation.action is not None, "nothing was requested"
+        action = operation.action.id
+        self.do(
+            actions.AttemptStep(
+                machine=MachineId(key), operation=operation.id, action=action, owner="executor"
+            )
+        )
+        return action
+
+    def facts(self, key: str = M1) -> machine_events.Facts:
+        """What an inspection of the machine finds."""
+        disk = machine_events.Disk(id="0", bytes=10**9, media="SSD", serial=f"D-{key}")
+        usual = machine_events.Facts(
+            serial=f"S-{key}", cpu_threads=8, memory_bytes=2**30, disks=(disk,)
+        )
+        return self.hardware.get(key, usual)
 
     def finish(self, key: str = M1) -> list[str]:
         """Do every step of the operation and complete it; return the steps."""
         steps = []
-        while self.operation(key).step:
-            steps.append(self.step(key))
-        command = completion.CompleteOperation(
-            machine=MachineId(key), operation=self.operation(key).id
-        )
-        self.do(command)
+        while step := self.operation(key).step:
+            if step in plans.WAITED:
+                self.report(key)
+            else:
+                self.step(key)
+            steps.append(step)
+        self.complete(key)
         return steps
+
+    def report(self, key: str = M1) -> list[Event]:
+        """Have the machine report what its operation waits for."""
+        machine, operation = MachineId(key), self.operation(key)
+        if operation.step == "phone_home":
+            return self.do(reports.PhoneHome(machine=machine, operation=operation.id))
+        proofs = tuple(
+            machine_events.DiskProof(serial=d.serial, method="overwrite", verified=True)
+            for d in self.facts(key).disks
+        )
+        return self.do(reports.ReportWipe(machine=machine, operation=operation.id, proofs=proofs))
+
+    def complete(self, key: str = M1) -> list[Event]:
+        """End an operation whose steps are all done."""
+        operation = self.operation(key).id
+        return self.do(completion.CompleteOperation(machine=MachineId(key), operation=operation))
 
     def fail(self, key: str = M1, fault: str = "bmc-away") -> list[Event]:
         """Fail the operation at its present step."""

@@ -136,6 +136,7 @@ def kept() -> Given:
     given.now += 4 * HOUR
     assert types(given.do(END)) == [
         "claim.ended",
+        "machine.desired_power_set",
         "machine.operation_started",
         "provider.cordoned",
         "name.released",
@@ -207,8 +208,9 @@ def test_a_deploy_under_way_at_the_end_is_given_up_and_the_machine_kept_as_it_is
     deployed(given, M1)
     given.step()
     given.now += 4 * HOUR
-    assert types(given.do(END))[1:4] == [
+    assert types(given.do(END))[1:5] == [
         "machine.operation_failed",
+        "machine.desired_power_set",
         "machine.operation_started",
         "provider.cordoned",
     ]
@@ -269,6 +271,7 @@ def test_a_machine_given_back_early_frees_its_capacity_and_quota_alone() -> None
     assert (given.used("m1", MACHINE), given.used("m2", MACHINE)) == ([], [(0, 4, 1)])
     given.finish("m1")
     given.do(claim_of({"m1": {MACHINE: 1}}, claim="c2"))
+    given.finish("m2")
     given.do(deployment.ReleaseMachine(machine=MachineId("m2")))
     assert given.claim(C1).state == "released"
     assert given.used_by("web", MACHINE) == [(1, None, 1)]

@@ -443,6 +443,7 @@ def test_the_holder_and_an_operator_find_them(project: ProjectId) -> None:
     given.do(ops.PowerMachine(machine=M1, target="off", operation=OP, project=project))
     given.finish()
     given.do(deployment.DeployMachine(claim=C1, image=OS, operation=OP, project=project))
+    given.finish()
     given.do(deployment.ReleaseMachine(machine=M1, project=project))
 
 
