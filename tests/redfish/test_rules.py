@@ -28,8 +28,10 @@ _LOST = {
 }
 
 
-async def run(client: BmcClient, name: str, *, resume: bool = False, **params: Any) -> Observation:
-    context = StepContext(bmc=client, action="action-1", params=params)
+async def run(
+    client: BmcClient, name: str, *, resume: bool = False, monitor: str = "", **params: Any
+) -> Observation:
+    context = StepContext(bmc=client, action="action-1", params=params, monitor=monitor)
     return await run_step(name, context, resume=resume)
 
 
@@ -84,6 +86,18 @@ async def test_an_insert_whose_answer_is_lost_is_looked_for_and_sent_once(
     )
     assert len(proxy.injected("hang")) == 1
     assert bmc.inserted == (applied == "after")
+
+
+@pytest.mark.parametrize("applied", ["after", "before"])
+async def test_a_restart_that_nobody_can_look_for_is_never_left_to_a_retry(
+    bmc: ScriptedBmc, faulty: Faulty, applied: Any
+) -> None:
+    bmc.power = "On"
+    client = faulty(
+        Hang(path=RESET, applied=applied, times=1), Hang(method="GET", path=SYSTEM, after=2)
+    )
+    seen = await run(client, "reset")
+    assert (seen.outcome, seen.fault) == ("fatal", "unknown-outcome")
 
 
 async def test_a_lost_login_does_not_put_the_write_after_it_in_doubt(

@@ -254,3 +254,55 @@ async def test_a_task_is_followed_though_its_monitor_could_not_be_kept(
         await client.post(RESET, ON)
     assert any("could not be kept" in note for note in record.notes)
     assert bmc.power == "On"
+
+
+async def left_by_a_crash(bmc: ScriptedBmc, client: BmcClient, kind: str) -> str:
+    """Send a reset and die while its task is followed; return the monitor that was kept."""
+    found: list[str] = []
+    with anyio.CancelScope() as scope:
+
+        async def keep(monitor: str) -> None:
+            found.append(monitor)
+            scope.cancel()
+            await anyio.sleep_forever()
+
+        with reporting_monitors(keep):
+            await client.post(RESET, {"ResetType": kind})
+    return found[0]
+
+
+async def test_a_resumed_step_follows_its_task_before_it_looks(
+    bmc: ScriptedBmc, proxy: FaultProxy, faulty: Faulty
+) -> None:
+    client = faulty(Task(applied="end", polls=3), timings=replace(QUICK, look_for=0.0))
+    monitor = await left_by_a_crash(bmc, client, "On")
+    assert bmc.power == "Off"
+    seen = await run(client, "power_on", resume=True, monitor=monitor)
+    assert (seen.outcome, seen.recovered, seen.power) == ("done", True, "on")
+    assert bmc.count("POST", RESET) == 1
+
+
+async def test_a_resumed_reset_is_known_to_be_done_by_its_task(
+    bmc: ScriptedBmc, faulty: Faulty
+) -> None:
+    bmc.power = "On"
+    client = faulty(Task())
+    monitor = await left_by_a_crash(bmc, client, "ForceRestart")
+    seen = await run(client, "reset", resume=True, monitor=monitor)
+    assert (seen.outcome, seen.recovered) == ("done", True)
+    assert bmc.count("POST", RESET) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [(Task(end="failed", applied="never"), "refused"), (Task(end="vanishes"), "unknown-outcome")],
+)
+async def test_a_resumed_reset_without_a_good_end_is_not_done(
+    bmc: ScriptedBmc, faulty: Faulty, rule: Task, fault: str
+) -> None:
+    bmc.power = "On"
+    client = faulty(rule)
+    monitor = await left_by_a_crash(bmc, client, "ForceRestart")
+    seen = await run(client, "reset", resume=True, monitor=monitor)
+    assert (seen.outcome, seen.fault) == ("fatal", fault)
+    assert bmc.count("POST", RESET) <= 1
