@@ -186,10 +186,7 @@ async def clear_boot(bmc: BmcClient) -> None:
     """
     reply = await bmc.system()
     now = override_of(reply.body)
-    if now.staged and (settings := await bmc.get_optional(now.staged)) is not None:
-        pending = override_of(settings.body)
-        if not is_cleared(pending) and is_cleared(now):
-            await _change(bmc, settings, _clearing(now))
+    await _clear_staged(bmc, now)
     if now.enabled == "Disabled" and not now.http_uri:
         return
     off = Override(enabled="Disabled", target="None")
@@ -210,6 +207,16 @@ async def clear_boot(bmc: BmcClient) -> None:
         note(f"boot override: asked for Disabled, the BMC reports {seen.enabled} {seen.target}")
     if seen.http_uri:
         note("boot override: the BMC keeps its URI of HTTP boot")
+
+
+async def _clear_staged(bmc: BmcClient, now: Override) -> None:
+    """Take back an override that waits for the next reset, and does not show before."""
+    settings = await bmc.get_optional(now.staged) if now.staged and is_cleared(now) else None
+    if settings is None:
+        return
+    pending = msgspec.structs.replace(override_of(settings.body), allowed=now.allowed)
+    if pending.http_uri or not is_cleared(pending):
+        await _change(bmc, settings, _clearing(pending))
 
 
 def _clearing(now: Override) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import msgspec
 
 from mulligan.events.machine import Accelerator
 from mulligan.redfish.answers import Json, items, section, text, whole
-from mulligan.redfish.descriptions import absent, mebibytes, told
+from mulligan.redfish.descriptions import absent, amount, mebibytes, told
 from mulligan.redfish.quirks import vendor_of
 
 _ARCHITECTURES = {
@@ -57,8 +57,8 @@ def processor_of(body: Json) -> Processor | None:
         vendor=vendor_of(told(body.get("Manufacturer")), vendor_id, model),
         model=model,
         arch=_arch(body, model),
-        cores=whole(body.get("TotalCores")),
-        threads=whole(body.get("TotalThreads")),
+        cores=amount(body.get("TotalCores")),
+        threads=amount(body.get("TotalThreads")),
         memory_bytes=_own_memory(body),
     )
 

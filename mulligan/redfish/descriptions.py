@@ -15,6 +15,13 @@ def absent(body: Json) -> bool:
     return section(body, "Status").get("State") == "Absent"
 
 
+def amount(value: object) -> int:
+    """Return a whole number; some BMCs send theirs as text."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 19:
+        return int(value)
+    return whole(value)
+
+
 def mebibytes(value: object) -> int:
     """Return MiB as bytes, of a number that may be wrong."""
-    return whole(whole(value) * 2**20)
+    return whole(amount(value) * 2**20)

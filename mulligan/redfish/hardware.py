@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mulligan.events.machine import Accelerator, Disk, Facts, Firmware, Nic
-from mulligan.redfish.answers import Json, items, section, text, whole
+from mulligan.redfish.answers import Json, items, links, section, text, whole
 from mulligan.redfish.compute import (
     ACCELERATORS,
     Module,
@@ -54,7 +54,7 @@ def facts_of(parts: Parts) -> Facts:
     return Facts(
         manufacturer=_either(parts, "Manufacturer"),
         model=_either(parts, "Model"),
-        serial=_either(parts, "SerialNumber"),
+        serial=told(system.get("SerialNumber")) or _own_chassis_serial(parts),
         sku=told(system.get("SKU")),
         uuid=told(system.get("UUID")).lower(),
         bios_version=told(system.get("BiosVersion")),
@@ -132,6 +132,12 @@ def _bios_mode(bios: Json) -> str:
 def _either(parts: Parts, key: str) -> str:
     """Return what the system says, else what its chassis does."""
     return told(parts.system.get(key)) or told(parts.chassis.get(key))
+
+
+def _own_chassis_serial(parts: Parts) -> str:
+    """Return the serial number of a chassis that is the system's alone: blades share theirs."""
+    shared = len(links(section(parts.chassis, "Links").get("ComputerSystems"))) > 1
+    return "" if shared else told(parts.chassis.get("SerialNumber"))
 
 
 def _known_vendor(model: str) -> str:

@@ -81,10 +81,11 @@ class _Inspection:
         self._manager = await self._read.one("Manager", manager_path) or {}
         chassis = links(section(system, "Links").get("Chassis"))[:_CHASSIS]
         self._chassis = await self._read.each("Chassis", [{"@odata.id": p} for p in chassis], dict)
+        # The first collection shows whether the BMC expands any.
+        await self._read_processors()
         try:
             async with anyio.create_task_group() as group:
                 for part in (
-                    self._read_processors,
                     self._read_memory,
                     self._read_nics,
                     self._read_storage,

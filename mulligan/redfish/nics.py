@@ -6,6 +6,7 @@ import msgspec
 
 from mulligan.events.machine import Nic
 from mulligan.redfish.answers import Json, items, link, links, reference, section, text, whole
+from mulligan.redfish.descriptions import amount
 
 _MAC = re.compile(r"[0-9a-f]{12}\Z")
 
@@ -24,7 +25,7 @@ def nic_of(body: Json) -> Nic | None:
     nic = Nic(
         id=text(body.get("Id")),
         mac=mac_of(body.get("PermanentMACAddress"), body.get("MACAddress")),
-        speed_mbps=whole(body.get("SpeedMbps")),
+        speed_mbps=amount(body.get("SpeedMbps")),
         link=text(body.get("LinkStatus")),
     )
     return nic if nic.id or nic.mac else None
@@ -51,7 +52,7 @@ def port_of(body: Json) -> Port:
         path=reference(body.get("@odata.id")),
         id=text(body.get("Id")),
         macs=tuple(mac for mac in map(mac_of, told_of) if mac),
-        speed_mbps=whole(body.get("CurrentLinkSpeedMbps")) or by_gigabits,
+        speed_mbps=amount(body.get("CurrentLinkSpeedMbps")) or by_gigabits,
         link={"Up": "LinkUp", "Down": "LinkDown"}.get(
             text(body.get("LinkStatus")), text(body.get("LinkStatus"))
         ),
@@ -99,4 +100,6 @@ def adapter_nics(adapter: str, functions: list[Function], ports: list[Port]) -> 
 
 
 def _within(adapter: str, name: str) -> str:
-    return name if not adapter or name.startswith(adapter) else f"{adapter}/{name}"
+    """Return a name that no other adapter's part has: some hold the adapter's name already."""
+    own = name.startswith(adapter) and name[len(adapter) : len(adapter) + 1] in tuple("-_.:/")
+    return name if own or not adapter else f"{adapter}/{name}"

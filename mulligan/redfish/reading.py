@@ -149,8 +149,11 @@ class Reading:
             body = await self._get(name, path + self._query)
             if body is not None and "Members" in body:
                 return body
-            note(f"{name}: not expanded, though the BMC says that it does")
-        return await self._get(name, path)
+        body = await self._get(name, path)
+        if body is not None and self._query:
+            note("collections are read member by member: the BMC does not expand as it says")
+            self._query = ""
+        return body
 
     async def unit(self, name: str, path: str) -> dict[str, Any] | None:
         """Read one resource with what is below it, if the BMC does that; None if it has none."""

@@ -14,9 +14,8 @@ from mulligan.redfish.answers import (
     reference,
     section,
     text,
-    whole,
 )
-from mulligan.redfish.descriptions import absent, mebibytes, told
+from mulligan.redfish.descriptions import absent, amount, mebibytes, told
 from mulligan.redfish.quirks import NO_RAID_WORDS, RAID_WORDS
 
 _DRIVES = 256
@@ -75,7 +74,7 @@ def drive_of(body: Json) -> Drive | None:
         path=path,
         disk=Disk(
             id=name,
-            bytes=whole(body.get("CapacityBytes")),
+            bytes=amount(body.get("CapacityBytes")),
             media=text(body.get("MediaType")),
             model=told(body.get("Model")),
             serial=told(body.get("SerialNumber")),
@@ -104,7 +103,7 @@ def simple_disks(body: Json) -> list[Disk]:
     return [
         Disk(
             id=text(device.get("Name")),
-            bytes=whole(device.get("CapacityBytes")),
+            bytes=amount(device.get("CapacityBytes")),
             model=told(device.get("Model")),
         )
         for device in found
