@@ -13,13 +13,13 @@ from mulligan.services.serve import SERVICES
 from tests.services.conftest import Tokens
 from tests.services.edge import Edge
 
-OWN = {name: f"mulligan.v1.{name.capitalize()}" for name in SERVICES if name != "executor"}
+OWN = {name: f"mulligan.v1.{name.capitalize()}" for name in SERVICES}
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_service_says_that_it_serves(edge: Edge, service: str) -> None:
     stub = HealthStub(edge.channel(service))
-    for name in ("", OWN.get(service, "mulligan.v1.Catalog")):
+    for name in ("", OWN[service]):
         answer = await stub.Check(HealthCheckRequest(service=name), timeout=5)
         assert answer.status == HealthCheckResponse.SERVING
 
@@ -33,7 +33,7 @@ async def test_every_service_lists_its_own_by_reflection(edge: Edge, service: st
     found = {one.name for one in answers[0].list_services_response.service}
     assert "grpc.health.v1.Health" in found
     assert {n for n in found if n.startswith("mulligan.")} == (
-        {"mulligan.v1.Catalog"} | ({OWN[service]} if service in OWN else set())
+        {"mulligan.v1.Catalog", OWN[service]}
     )
 
 
