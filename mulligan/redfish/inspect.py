@@ -24,7 +24,7 @@ from mulligan.redfish.descriptions import absent
 from mulligan.redfish.drives import managers_of, slot_of, usable
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.hardware import Parts, boot_modes, facts_of
-from mulligan.redfish.nics import adapter_nics, function_of, nic_of, port_of
+from mulligan.redfish.nics import adapter_nics, adapter_of, function_of, nic_of, port_of
 from mulligan.redfish.quirks import quirk_of
 from mulligan.redfish.reading import Reading, first_of
 from mulligan.redfish.software import firmware_of, software_of
@@ -150,28 +150,27 @@ class _Inspection:
         """Read the interfaces of the network adapters: of the chassis, else of the system."""
         where = self._of_chassis("NetworkAdapters")
         if where:
-            adapters = await self._read.members("NetworkAdapters", where, dict, limit=_ADAPTERS)
+            adapters = await self._read.members(
+                "NetworkAdapters", where, adapter_of, limit=_ADAPTERS
+            )
         else:
             path = link(self._system, "NetworkInterfaces")
             listed = await self._read.members(
                 "NetworkInterfaces",
                 path,
-                lambda body: section(body, "Links", "NetworkAdapter") or None,
+                lambda body: link(body, "Links", "NetworkAdapter") or None,
                 limit=_ADAPTERS,
             )
-            adapters = await self._read.each("NetworkAdapters", list(listed), dict)
+            refs = [{"@odata.id": path} for path in listed]
+            adapters = await self._read.each("NetworkAdapters", refs, adapter_of)
         nics: list[Nic] = []
         for adapter in adapters:
-            if not absent(adapter):
-                nics += await self._nics_of(adapter)
+            functions = await self._read.members(
+                "NetworkDeviceFunctions", adapter.functions, function_of
+            )
+            ports = await self._read.members("NetworkPorts", adapter.ports, port_of)
+            nics += adapter_nics(adapter.id, functions, ports)
         return nics
-
-    async def _nics_of(self, adapter: Json) -> list[Nic]:
-        path = link(adapter, "NetworkDeviceFunctions")
-        functions = await self._read.members("NetworkDeviceFunctions", path, function_of)
-        path = link(adapter, "Ports") or link(adapter, "NetworkPorts")
-        ports = await self._read.members("NetworkPorts", path, port_of)
-        return adapter_nics(text(adapter.get("Id")), functions, ports)
 
     async def _read_storage(self) -> None:
         path = link(self._system, "Storage")
@@ -222,10 +221,14 @@ class _Inspection:
             return []
         self._raid = True
         where = link(root, "Links", "ArrayControllers")
-        listed = await self._read.members("ArrayControllers", where, dict, limit=_UNITS)
+        listed = await self._read.members(
+            "ArrayControllers",
+            where,
+            lambda body: link(body, "Links", "PhysicalDrives") or None,
+            limit=_UNITS,
+        )
         found: list[Drive] = []
-        for controller in listed:
-            drives = link(controller, "Links", "PhysicalDrives")
+        for drives in listed:
             found += await self._read.members("PhysicalDrives", drives, own_disk)
         return found
 

@@ -6,7 +6,7 @@ import msgspec
 
 from mulligan.events.machine import Nic
 from mulligan.redfish.answers import Json, items, link, links, reference, section, text, whole
-from mulligan.redfish.descriptions import amount
+from mulligan.redfish.descriptions import absent, amount
 
 _MAC = re.compile(r"[0-9a-f]{12}\Z")
 
@@ -29,6 +29,25 @@ def nic_of(body: Json) -> Nic | None:
         link=text(body.get("LinkStatus")),
     )
     return nic if nic.id or nic.mac else None
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+    """A network adapter: where its functions and its ports are."""
+
+    id: str = ""
+    functions: str = ""
+    ports: str = ""
+
+
+def adapter_of(body: Json) -> Adapter | None:
+    """Read a NetworkAdapter, None for one that is not there."""
+    if absent(body):
+        return None
+    return Adapter(
+        id=text(body.get("Id")),
+        functions=link(body, "NetworkDeviceFunctions"),
+        ports=link(body, "Ports") or link(body, "NetworkPorts"),
+    )
 
 
 class Port(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Reading optional resources and collections of a BMC: few requests, bounded, forgiving."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 
@@ -70,10 +70,17 @@ class Reading:
         if not path:
             self.missing.add(name)
             return []
-        listed, any_page = await self._listed(name, path, limit)
-        if not any_page:
+        batch: _Batch[T] = _Batch(parse, limit=limit, singly=singly)
+        body = await self._expanded(name, path)
+        if body is None:
             self.missing.add(name)
-        return await self.each(name, listed, parse, limit=limit, singly=singly)
+        for _ in range(_PAGES):
+            batch.take(items((body or {}).get("Members")))
+            following = reference((body or {}).get("Members@odata.nextLink"))
+            if not following or batch.left_out:
+                break
+            body = await self._get(name, following)
+        return await self._complete(name, batch)
 
     async def each(
         self,
@@ -85,34 +92,14 @@ class Reading:
         singly: int = _MEMBERS,
     ) -> list[T]:
         """Read what a list refers to, or holds already, in its order and each once."""
-        found: dict[str, T | None] = {}
-        wanted: list[str] = []
-        for number, member in enumerate(listed):
-            path = link(member)
-            key = path or f"#{number}"
-            if key in found:
-                continue
-            if len(found) == limit or (len(wanted) == singly and len(section(member)) <= 1):
-                note(f"{name}: {len(listed)} members, the first {len(found)} were read")
-                break
-            found[key] = None
-            if len(section(member)) > 1:
-                found[key] = parse(member)
-            elif path:
-                wanted.append(path)
-        read = await self._fetch(name, wanted, parse, found)
-        if wanted and not read:
-            self.missing.add(name)
-        return [value for value in found.values() if value is not None]
+        batch: _Batch[T] = _Batch(parse, limit=limit, singly=singly)
+        batch.take(listed)
+        return await self._complete(name, batch)
 
-    async def _fetch(
-        self,
-        name: str,
-        paths: list[str],
-        parse: Callable[[Json], T | None],
-        found: dict[str, T | None],
-    ) -> int:
-        """Read ``paths`` into ``found``; return how many answered."""
+    async def _complete(self, name: str, batch: "_Batch[T]") -> list[T]:
+        """Read what a batch only refers to, and return all that was found."""
+        if batch.left_out:
+            note(f"{name}: more than {len(batch.found)} members, the others were not read")
         answered = 0
 
         async def read(path: str) -> None:
@@ -120,28 +107,17 @@ class Reading:
             body = await self._get(name, path)
             if body is not None:
                 answered += 1
-                found[path] = parse(body)
+                batch.found[path] = batch.parse(body)
 
         try:
             async with anyio.create_task_group() as group:
-                for path in paths:
+                for path in batch.wanted:
                     group.start_soon(read, path)
         except* BmcFault as faults:
             raise first_of(faults) from None
-        return answered
-
-    async def _listed(self, name: str, path: str, limit: int) -> tuple[list[Any], bool]:
-        """Return the members of a collection over its pages, and whether there is one."""
-        listed: list[Any] = []
-        body = await self._expanded(name, path)
-        any_page = body is not None
-        for _ in range(_PAGES):
-            listed += items((body or {}).get("Members"))[: limit + 1]
-            following = reference((body or {}).get("Members@odata.nextLink"))
-            if not following or len(listed) > limit:
-                break
-            body = await self._get(name, following)
-        return listed, any_page
+        if batch.wanted and not answered:
+            self.missing.add(name)
+        return [value for value in batch.found.values() if value is not None]
 
     async def _expanded(self, name: str, path: str) -> dict[str, Any] | None:
         """Read a collection with its members, where the BMC does that as it says."""
@@ -170,6 +146,33 @@ class Reading:
             note(f"{name}: {fault.message}")
             return None
         return None if reply is None else reply.body
+
+
+class _Batch(Generic[T]):
+    """Members on their way: read already, or ``wanted`` by their path; bounded in number."""
+
+    def __init__(self, parse: Callable[[Json], T | None], *, limit: int, singly: int) -> None:
+        self.parse = parse
+        self.found: dict[str, T | None] = {}
+        self.wanted: list[str] = []
+        self.left_out = False
+        self._limit = limit
+        self._singly = singly
+
+    def take(self, listed: list[Any]) -> None:
+        """Take what a list refers to, or holds: each once, until there is enough."""
+        for member in listed:
+            path, expanded = link(member), len(section(member)) > 1
+            key = path or f"#{len(self.found)}"
+            if key in self.found or not (path or expanded):
+                continue
+            full = len(self.found) == self._limit
+            if full or (not expanded and len(self.wanted) == self._singly):
+                self.left_out = True
+                return
+            self.found[key] = self.parse(member) if expanded else None
+            if not expanded:
+                self.wanted.append(path)
 
 
 def first_of(faults: BaseExceptionGroup[BmcFault]) -> BmcFault:

@@ -53,7 +53,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     shows_inserted: bool = True
     mute: bool = False
     """Whether errors carry message ids alone."""
-    task_retry_after: int = 1
+    task_retry_after: int = 0
 
 
 def ref(path: str) -> Json:

@@ -182,5 +182,4 @@ VENDOR = Vendor(
     insert_needs=frozenset({"Image", "TransferProtocolType"}),
     insert_takes=frozenset({"Image", "TransferProtocolType", "Inserted", "WriteProtected"}),
     shows_image="path",
-    task_retry_after=0,
 )
