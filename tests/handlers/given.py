@@ -99,9 +99,13 @@ class Given:
     def do(self, command: Command) -> list[Event]:
         """Decide, apply, and return the events."""
         changes = self.decide(command)
+        self.apply(changes)
+        return [change.event for change in changes]
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Fold changes that were decided."""
         for change in changes:
             self._fold(change)
-        return [change.event for change in changes]
 
     def _fold(self, change: Change) -> None:
         kind = KINDS[stream_kind(change.stream)]
@@ -187,12 +191,20 @@ class Given:
         )
         return ProviderId(key)
 
-    def enrolled(self, key: str = M1) -> MachineId:
-        """Enrol a machine, with its credential and an image in the catalogue."""
+    def with_catalogue(self) -> None:
+        """Have a credential, ``root``, and an image, ``OS``."""
         if stream_id("credential", "root") not in self.states:
             root = CredentialId("root")
             self.do(image.CreateCredential(credential=root, name="root", version="1"))
             self.do(image.CreateImage(image=OS, name="os", url="file:os.iso", sha256="0" * 64))
+
+    def action(self) -> ActionId:
+        """An action's id, not used before."""
+        return ActionId(self.fresh("action"))
+
+    def enrolled(self, key: str = M1) -> MachineId:
+        """Enrol a machine, with its credential and an image in the catalogue."""
+        self.with_catalogue()
         bmc = machine_events.Bmc(address=f"https://{key}", credential=CredentialId("root"))
         self.do(enrolment.EnrolMachine(machine=MachineId(key), name=key, bmc=bmc))
         return MachineId(key)
@@ -222,7 +234,7 @@ class Given:
         command = actions.RequestAction(
             machine=MachineId(key),
             operation=operation.id,
-            action=ActionId(self.fresh("action")),
+            action=self.action(),
             done=operation.done,
             attempt=operation.retry.attempt + 1 if operation.retry else 1,
         )
