@@ -145,7 +145,7 @@ class Executor:
 
     async def _run(self, machine: Machine, operation: Operation, action: Action) -> Observation:
         try:
-            client = await self._client(machine)
+            client = await self.client_of(machine)
             connect = await self._connector(machine) if action.params.get("pin") else None
         except NotFound as error:
             return Observation(
@@ -221,9 +221,14 @@ class Executor:
 
         return connect
 
-    async def _client(self, machine: Machine) -> BmcClient:
+    async def client_of(self, machine: Machine) -> BmcClient:
+        """Return the machine's one client; raise NotFound when its login is gone.
+
+        It is a new one once logins were allowed again: one that counts from nothing.
+        """
         credential = await self._credential(machine)
-        identity = f"{msgspec.json.encode(machine.bmc).decode()}/{credential.version}"
+        reach = msgspec.json.encode(machine.bmc).decode()
+        identity = f"{reach}/{credential.version}/{machine.logins}"
         client = self._clients.get(machine.id, identity)
         if client is None:
             login = await self._read_login(credential.id, credential.version)

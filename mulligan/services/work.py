@@ -1,7 +1,7 @@
 """What services do besides answering: reconcilers and the executor, on the runtime's parts."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +11,11 @@ from anyio.abc import TaskGroup
 
 from mulligan.commands.shards import owner_of
 from mulligan.log.registry import Member, Members
-from mulligan.model import Seq
+from mulligan.model import MachineId, Seq
 from mulligan.queries import claims as claim_queries
 from mulligan.queries import machines as machine_queries
 from mulligan.queries.freshness import wait_until
+from mulligan.queries.watched import list_watched
 from mulligan.reconcile.brake import BrakeWatch, Threshold
 from mulligan.reconcile.claims import ClaimTimers
 from mulligan.reconcile.machines import MachineReconciler
@@ -25,6 +26,8 @@ from mulligan.redfish.image_cache import Limits
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.report_recorder import ReportRecorder
 from mulligan.redfish.reports import OnReport
+from mulligan.redfish.watch import RESTING, WatchTimings
+from mulligan.redfish.watching import Watcher
 from mulligan.services.imaging import SECRET_KIND
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import write_private
@@ -136,7 +139,7 @@ async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
 
 
 async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
-    """Run the executor and its media server."""
+    """Run the executor, its media server, and the watching of machines that rest."""
     share = Share(runtime, parts)
     recorder = ReportRecorder(
         parts.commands, instance=runtime.instance, fence=parts.registration.fence
@@ -164,12 +167,30 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         limiter=anyio.CapacityLimiter(BMC_THREADS),
     )
 
+    async def find_watched(after: str) -> Sequence[MachineId]:
+        return await list_watched(parts.database, RESTING, after=after)
+
+    watcher = Watcher(
+        parts.commands,
+        instance=runtime.instance,
+        mine=share.mine,
+        fence=parts.registration.fence,
+        find_watched=find_watched,
+        client_of=worker.client_of,
+        timings=WatchTimings(interval=float(runtime.config.observe.poll_s)),
+    )
+
+    def shares_changed() -> None:
+        worker.shares_changed()
+        watcher.shares_changed()
+
     async def run() -> None:
         async with media:
             await worker.run()
 
     tasks.start_soon(run)
-    tasks.start_soon(share.watch, worker.shares_changed)
+    tasks.start_soon(watcher.run)
+    tasks.start_soon(share.watch, shares_changed)
     return worker.drain
 
 
