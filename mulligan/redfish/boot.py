@@ -155,8 +155,10 @@ async def _settled(
 def _matches(now: Override, wanted: Override) -> bool:
     if wanted.enabled == "Disabled":
         return is_cleared(now) and not now.http_uri
+    # sushy-tools boots what it loaded by HTTP from a drive, and says so.
+    as_drive = bool(wanted.http_uri) and (now.target, now.http_uri) == ("Cd", wanted.http_uri)
     return (
-        now.target == wanted.target
+        (now.target == wanted.target or as_drive)
         and now.enabled not in ("Disabled", "")
         and (not wanted.http_uri or now.http_uri in ("", wanted.http_uri))
     )
@@ -171,6 +173,8 @@ def _compare(bmc: BmcClient, now: Override, wanted: Override) -> None:
             f"{now.target or 'no target'}, {now.enabled or 'not enabled'}"
             + (f", {other[:200]}" if other else ""),
         )
+    if now.target != wanted.target:
+        note(f"boot override: asked for {wanted.target}, the BMC reports {now.target}")
     if now.enabled != "Once":
         note(f"boot override: asked for Once, the BMC reports {now.enabled}; cleared after boot")
     if now.mode and now.mode != wanted.mode:

@@ -45,6 +45,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """Boot properties that cannot be written."""
     once: str = "Once"
     """What the service reports of an override that is asked for once."""
+    http_target: str = "UefiHttp"
+    """What the service reports as the target of an HTTP boot."""
     media_by_patch: bool = False
     insert_needs: frozenset[str] = frozenset()
     insert_takes: frozenset[str] = frozenset()

@@ -192,6 +192,7 @@ class SimulatedBmc:
             if action == "VirtualMedia.InsertMedia":
                 self._insert(owner, body)
                 return "insert"
+            return action
         raise Refusal(404, f"no action {path}")
 
     def _patch(self, path: str, body: Json, if_match: str) -> str:
@@ -219,6 +220,8 @@ class SimulatedBmc:
         if allowed and target not in (None, *allowed):
             raise Refusal(400, f"the value {target} is not in the list")
         self.boot = {**self.boot, **change}
+        if target == "UefiHttp":
+            self.boot["BootSourceOverrideTarget"] = self.vendor.http_target
         if self.boot["BootSourceOverrideEnabled"] == "Disabled":
             self.boot["BootSourceOverrideTarget"] = "None"
 
@@ -243,7 +246,9 @@ class SimulatedBmc:
         if was == now == "Off" or (was == "On" and kind in ("On", "ForceOn")):
             raise Refusal(409, f"the system is {was} already")
         self.resets.append(kind)
-        self.power, self._changing = now, self.vendor.changing
+        self.power = now
+        if kind != "Nmi":
+            self._changing = self.vendor.changing
         if now == "On" and kind != "Nmi":
             self._start()
 

@@ -95,4 +95,5 @@ VENDOR = Vendor(
     requests=30,
     sessions=False,
     once="Continuous",
+    http_target="Cd",
 )

@@ -1,19 +1,14 @@
 """Every vendor's service, inspected and driven through the steps; the machine really follows."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import msgspec
 import pytest
 
-from mulligan.events.machine import Bmc
-from mulligan.model import CredentialId
 from mulligan.redfish import boot, media
-from mulligan.redfish.bmc import BmcClient, Login
+from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.steps import Observation, StepContext, run_step
-from tests.redfish.conftest import QUICK
 from tests.redfish.vendors import (
     ami_megarac,
     dell_idrac9,
@@ -23,6 +18,7 @@ from tests.redfish.vendors import (
     supermicro_x12,
     sushy_tools,
 )
+from tests.redfish.vendors.conftest import Meet
 from tests.redfish.vendors.service import Vendor
 from tests.redfish.vendors.simulated import SimulatedBmc
 
@@ -42,23 +38,23 @@ SEED = "http://10.0.0.1:8090/media/" + "b" * 64 + "/seed.iso"
 EFI = "http://10.0.0.1:8090/media/" + "c" * 64 + "/boot.efi"
 
 
+Pair = tuple[SimulatedBmc, BmcClient]
+
+
 @pytest.fixture(params=VENDORS, ids=lambda vendor: vendor.name)
-async def bmc(request: pytest.FixtureRequest) -> AsyncIterator[SimulatedBmc]:
+async def pair(request: pytest.FixtureRequest, meet: Meet) -> Pair:
     vendor: Vendor = request.param
-    async with SimulatedBmc(vendor) as simulated:
-        yield simulated
+    return await meet(vendor)
 
 
 @pytest.fixture
-async def client(bmc: SimulatedBmc) -> AsyncIterator[BmcClient]:
-    made = BmcClient(
-        Bmc(address=bmc.address, credential=CredentialId("lab")),
-        Login(bmc.user, bmc.password),
-        limiter=anyio.CapacityLimiter(8),
-        timings=QUICK,
-    )
-    yield made
-    await made.close()
+def bmc(pair: Pair) -> SimulatedBmc:
+    return pair[0]
+
+
+@pytest.fixture
+def client(pair: Pair) -> BmcClient:
+    return pair[1]
 
 
 async def done(client: BmcClient, name: str, **params: Any) -> Observation:
@@ -154,10 +150,11 @@ async def test_an_http_boot_is_set_or_said_to_be_impossible(
         with pytest.raises(BmcFault, match="cannot boot from UefiHttp; it offers"):
             await boot.boot_http(client, EFI)
         return
-    if bmc.vendor.boot_fixed:
-        bmc.boot["BootSourceOverrideMode"] = "UEFI"
     await boot.boot_http(client, EFI)
-    assert (bmc.boot["BootSourceOverrideTarget"], bmc.boot["HttpBootUri"]) == ("UefiHttp", EFI)
+    assert (bmc.boot["BootSourceOverrideTarget"], bmc.boot["HttpBootUri"]) == (
+        bmc.vendor.http_target,
+        EFI,
+    )
     await boot.clear_boot(client)
     assert not bmc.boot["HttpBootUri"]
     assert bmc.boot["BootSourceOverrideTarget"] in ("None", "Hdd")
