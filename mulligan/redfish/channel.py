@@ -39,7 +39,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     slow: float = 240.0
     slack: float = 5.0
     """Added to connect and read for an exchange as a whole, which a trickle would stretch."""
-    patience: float = 1.0
+    patience: float = 0.25
     """How long a request keeps its place among those of all BMCs."""
     get_pauses: tuple[float, ...] = (0.5, 2.0)
     """Between the tries of a GET that met a 5xx or a dropped connection."""
