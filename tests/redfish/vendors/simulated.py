@@ -25,6 +25,7 @@ class SimulatedBmc:
     """A machine with its BMC: ``power``, ``media`` by slot, ``boot``, ``booted`` and ``resets``.
 
     ``booted`` holds what each start booted from: the target, and the images in the drives.
+    ``broken`` are answers to give instead, by path.
     """
 
     def __init__(self, vendor: Vendor) -> None:
@@ -40,6 +41,7 @@ class SimulatedBmc:
         self.resets: list[str] = []
         self.log: list[tuple[str, str]] = []
         self.refused: list[str] = []
+        self.broken: dict[str, web.Response] = {}
         self.address = ""
         self._changing = 0
         self._tasks: list[int] = []
@@ -115,6 +117,11 @@ class SimulatedBmc:
     def _get(self, path: str, request: web.Request) -> web.Response:
         if path == _TASK and self._tasks:
             return web.json_response({"TaskState": "Completed", "TaskStatus": "OK"})
+        if path in self.broken:
+            broken = self.broken[path]
+            return web.Response(
+                status=broken.status, body=broken.body, content_type=broken.content_type
+            )
         body = self._body(path)
         if body is None:
             raise Refusal(404, f"no resource {path}")

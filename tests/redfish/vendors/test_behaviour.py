@@ -1,14 +1,26 @@
 """What BMCs do beside the standard, one oddity at a time."""
 
+from collections.abc import Callable
+from itertools import cycle
+
 import pytest
+from aiohttp import web
 
 from mulligan.redfish import boot, media, power
 from mulligan.redfish.bios import reset_bios
 from mulligan.redfish.digests import recording
 from mulligan.redfish.faults import BmcFault
-from tests.redfish.vendors import ami_megarac, dell_idrac9, hpe_ilo, openbmc, sushy_tools
+from mulligan.redfish.inspect import inspect
+from tests.redfish.vendors import (
+    ami_megarac,
+    dell_idrac9,
+    hpe_ilo,
+    openbmc,
+    supermicro_x12,
+    sushy_tools,
+)
 from tests.redfish.vendors.conftest import Meet
-from tests.redfish.vendors.service import ROOT
+from tests.redfish.vendors.service import ROOT, Vendor
 from tests.redfish.vendors.test_vendors import EFI, SEED, URL
 
 DELL = dell_idrac9.VENDOR
@@ -132,6 +144,33 @@ async def test_an_nmi_is_never_sent_to_a_machine_that_is_not_on(meet: Meet) -> N
     with pytest.raises(BmcFault, match="reports power off"):
         await power.reset(client, ("Nmi",))
     assert bmc.resets == ["Nmi"]
+
+
+NONSENSE: tuple[Callable[[], web.Response], ...] = (
+    lambda: web.json_response({}, status=404),
+    lambda: web.json_response({}, status=500),
+    lambda: web.json_response({}, status=403),
+    lambda: web.Response(text="<html>busy</html>", content_type="text/html"),
+    lambda: web.json_response(["not", "an", "object"]),
+    lambda: web.json_response({"Members": {"@odata.id": 7}, "Drives": "x", "Status": []}),
+    lambda: web.json_response({"Members": [None, 7, {"@odata.id": None}], "Id": ["x"]}),
+    lambda: web.Response(text='{"Members": [', content_type="application/json"),
+)
+
+
+@pytest.mark.parametrize(
+    "vendor", [DELL, hpe_ilo.ILO6, supermicro_x12.VENDOR], ids=lambda vendor: vendor.name
+)
+async def test_no_single_resource_fails_an_inspection_whatever_it_answers(
+    meet: Meet, vendor: Vendor
+) -> None:
+    bmc, client = await meet(vendor)
+    needed = {ROOT, f"{ROOT}/Systems", bmc.system}
+    kinds = cycle(NONSENSE)
+    for path in sorted(set(bmc.tree) - needed):
+        bmc.broken = {path: next(kinds)()}
+        facts = await inspect(client)
+        assert (facts.serial, facts.uuid) == (vendor.facts.serial, vendor.facts.uuid), path
 
 
 async def test_a_system_that_names_no_manager_has_the_only_one_there_is(meet: Meet) -> None:
