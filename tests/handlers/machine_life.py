@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from mulligan.errors import MulliganError
 from mulligan.events.codec import Event
-from mulligan.events.machine import Bmc, Facts, StepObserved
+from mulligan.events.machine import Bmc, Facts, Power, StepObserved
 from mulligan.handlers import actions, brake, completion, deployment, observations, upkeep
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim import Claim
@@ -149,10 +149,11 @@ class Life:
         self.attempt(wishes[n % len(wishes)])
 
     def stray(self, slot: str, n: int) -> None:
-        """Have the machine kept on, see it off, and see to it."""
+        """Have the machine kept on, see it off or nothing of it, and see to it."""
         machine = self.machine(slot)
         self.attempt(upkeep.KeepPower(machine=machine, power="on"))
-        self.attempt(observations.ObservePower(machine=machine, power="off"))
+        seen: Power = "unknown" if n % 2 else "off"
+        self.attempt(observations.ObservePower(machine=machine, power=seen))
         self.attempt(upkeep.EnforcePower(machine=machine, operation=self._operation()))
 
     def cordon(self, slot: str, n: int) -> None:
@@ -186,8 +187,8 @@ class Life:
             {self.machine(slot): {MACHINE: 1}},
             claim=claim,
             start=start,
-            end=None if n % 2 else start + HOUR,
-            on_end="keep_power_off" if n % 4 == 2 else "release",
+            end=None if n % 4 == 1 else start + HOUR,
+            on_end="release" if n % 4 == 3 else "keep_power_off",
         )
         if self.attempt(command) is not None:
             self._claims.append(claim)

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mulligan.events import machine as ev
+from mulligan.events.provider import ProviderCordoned
 from mulligan.handlers import deployment, provider, serial, usage
 from mulligan.handlers import operations as ops
 from mulligan.handlers.brake import Brake, brake_stream
@@ -94,9 +95,9 @@ def check_the_operation(life: Life, machine: Machine) -> None:
 
 def check_capacity(life: Life, machine: Machine) -> None:
     held = life.given.provider(machine.id)
-    assert usage.peak(held.use.get(MACHINE, ()), life.given.now, None) <= provider.capacity(
-        held.inventories.get(MACHINE)
-    )
+    used = usage.peak(held.use.get(MACHINE, ()), life.given.now, None)
+    assert used <= provider.capacity(held.inventories.get(MACHINE))
+    assert not used or machine.state != "retired"
 
 
 def check_what_was_done(life: Life, commit: Commit) -> None:
@@ -195,6 +196,7 @@ OFTEN = {
     "deploy": 8,
     "uncordon": 6,
     "move": 8,
+    "wait": 8,
     "delete": 1,
 }
 
@@ -215,5 +217,8 @@ def test_the_invariants_hold_through_long_lives_that_come_to_every_state() -> No
     did = {type(c.command) for c in commits if c.changes}
     asked: set[type[Command]] = {*SWITCHES, ReinstateMachine}
     assert asked <= did
-    causes = {type(change.event).__name__ for commit in commits for change in commit.changes}
-    assert {"SerialAbandoned", "SerialCleaned", "BrakeApplied", "ClaimEnded"} <= causes
+    events = [change.event for commit in commits for change in commit.changes]
+    assert {"SerialAbandoned", "SerialCleaned", "BrakeApplied"} <= {
+        type(e).__name__ for e in events
+    }
+    assert "kept" in {e.cause for e in events if isinstance(e, ProviderCordoned)}
