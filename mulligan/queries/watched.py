@@ -1,26 +1,23 @@
 """Machines whose BMCs are watched between operations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mulligan.model import MachineId
 from mulligan.queries.database import Database
 
-RESTING = ("manageable", "available", "active", "rescue", "failed")
-"""States in which a machine is watched."""
-
 
 async def list_watched(
-    database: Database, *, after: str = "", limit: int = 1000
+    database: Database, states: Iterable[str], *, after: str = "", limit: int = 200
 ) -> Sequence[MachineId]:
-    """Return the next machines by key that may be watched; an empty page is the end.
+    """Return the next machines by key in one of these states; an empty page is the end.
 
-    Those in maintenance are among them, and those with an operation, which is about to end.
+    Those in maintenance are among them, and those with an operation that leaves their state.
     """
     rows = await database.fetch(
         "SELECT key FROM rm_machines.machine"
         " WHERE key > $1 AND status = ANY($2::text[]) AND NOT deleted ORDER BY key LIMIT $3",
         after,
-        list(RESTING),
+        list(states),
         limit,
     )
     return [MachineId(row["key"]) for row in rows]

@@ -80,17 +80,20 @@ class Streams:
         now = anyio.current_time()
         if watch.streaming is not None or now < watch.stream_at or self.count >= self._most:
             return
+        path = await self._offered(client, watch)
         self._not_before_long(watch)
-        path = ""
-        try:
-            with anyio.move_on_after(self._timings.read):
-                path = await offered_stream(client)
-        except BmcFault as fault:
-            log.debug("no stream", extra={"key": watch.key, "reason": fault.message})
-        if path and self._tasks is not None:
+        if path and self._tasks is not None and self.count < self._most:
             watch.streaming = anyio.CancelScope()
             self.count += 1
             self._tasks.start_soon(self._stream, watch, watch.streaming, path)
+
+    async def _offered(self, client: BmcClient, watch: Watch) -> str:
+        try:
+            with anyio.move_on_after(self._timings.read):
+                return await offered_stream(client)
+        except BmcFault as fault:
+            log.debug("no stream", extra={"key": watch.key, "reason": fault.message})
+        return ""
 
     def _not_before_long(self, watch: Watch) -> None:
         again = jittered(self._timings.stream_again, self._rng)
@@ -103,6 +106,7 @@ class Streams:
         finally:
             self.count -= 1
             watch.streaming = None
+        log.info("a machine is polled from now on", extra={"key": watch.key})
         self._not_before_long(watch)
         self._audience.over(watch)
 

@@ -131,9 +131,10 @@ class Watcher:
     async def _find(self) -> None:
         page = await self._find_watched("")
         while page:
-            for key in page:
-                if key not in self._watches and self._mine(key):
-                    self._queue.add(key)
+            ours = [key for key in page if key not in self._watches and self._mine(key)]
+            await self._commands.states([stream_id("machine", key) for key in ours])
+            for key in ours:
+                self._queue.add(key)
             page = await self._find_watched(page[-1])
 
     def _on_entry(self, stored: Stored) -> None:
