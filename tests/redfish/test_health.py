@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
-from mulligan.events.machine import Condition
-from mulligan.redfish.bmc import BmcClient
+from mulligan.events.machine import Bmc, Condition
+from mulligan.model import CredentialId
+from mulligan.redfish.bmc import BmcClient, Login
 from mulligan.redfish.health import (
     MOST_CONDITIONS,
     MOST_READS,
@@ -14,6 +16,9 @@ from mulligan.redfish.health import (
     status_of,
 )
 from tests.redfish.scripted_bmc import SYSTEM, ScriptedBmc, status
+from tests.redfish.vendors.service import Vendor
+from tests.redfish.vendors.simulated import SimulatedBmc
+from tests.redfish.vendors.test_vendors import VENDORS
 
 CHASSIS = "/redfish/v1/Chassis/1"
 
@@ -188,3 +193,38 @@ async def test_a_bmc_that_lists_thousands_of_sick_parts_is_asked_a_few_times(
     before = len(bmc.log)
     assert len(await looked(client)) == MOST_CONDITIONS
     assert len(bmc.log) - before <= MOST_READS + 4
+
+
+PARTS = {
+    "PowerSupplies": "power-supply",
+    "Memory": "memory",
+    "Processors": "processor",
+    "Storage": "storage",
+    "Drives": "storage",
+}
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+async def test_a_part_that_failed_is_found_on_every_vendors_bmc(vendor: Vendor) -> None:
+    async with SimulatedBmc(vendor) as bmc:
+        client = BmcClient(
+            Bmc(address=bmc.address, credential=CredentialId("lab")),
+            Login(bmc.user, bmc.password),
+            limiter=anyio.CapacityLimiter(4),
+        )
+        system = {**(await client.system()).body, **stated("Critical")}
+        no_summaries = {"MemorySummary": None, "ProcessorSummary": None}
+        first = {path.split("/")[-2]: path for path in reversed(bmc.tree)}
+        tried = 0
+        for collection, kind in PARTS.items():
+            if collection not in first:
+                continue
+            part = bmc.tree[first[collection]]
+            bmc.tree[first[collection]] = {**part, **stated("Critical")}
+            found = await find_conditions(client, {**system, **no_summaries}, within=5)
+            bmc.tree[first[collection]] = part
+            critical = [c.component for c in found if c.severity == "critical"]
+            assert critical == [f"{kind}/{part['Id']}"]
+            tried += 1
+        assert tried
+        await client.close()
