@@ -100,6 +100,8 @@ def _params(states: States, state: Machine, operation: Operation) -> dict[str, s
             "device": "cd",
             "ready_when": "power-on" if operation.verb == "restore" else image.ready_when,
         }
+    if step == "clear_boot" and "wait_ready" in operation.steps:
+        return {"after_power_on": "yes"}
     if step == "insert_seed":
         return _seed(states, state, operation)
     if step in {"power_off", "reset"} and operation.verb == "power":

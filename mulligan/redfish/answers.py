@@ -158,17 +158,36 @@ def scrubbed(answer: Answer, secrets: tuple[str, ...]) -> Answer:
     return msgspec.structs.replace(answer, body=body)
 
 
+_REFERRAL = "@Message.ExtendedInfo"
+"""What a message has in it that only points to the others."""
+
+_BUSY_IDS = frozenset(
+    {
+        "ResourceInUse", "ServiceTemporarilyUnavailable", "UnableToModifyDuringSystemPOST",
+        "UnableToModifyDueToPowerState", "SystemResetRequiredOrInPost",
+    }
+)  # fmt: skip
+"""Ids of messages that come with a 400 and mean: not now."""
+
+
 def complaint(answer: Answer) -> str:
-    """Return the first message of a Redfish error, or the start of whatever body there is."""
+    """Return the first message of a Redfish error that says something, or the body's start."""
     try:
         body = msgspec.json.decode(answer.body)
     except _UNREADABLE:
         return "" if answer.body.lstrip()[:1] == b"<" else redact(_start(answer.body))
-    for item in _errors(body):
-        for key in ("Message", "message"):
-            if text(item.get(key)):
-                return redact(text(item[key]))
-    return ""
+    said = [_told(item) for item in _errors(body)]
+    return redact(next((one for one in said if one and _REFERRAL not in one), ""))
+
+
+def _told(item: Json) -> str:
+    """Return an error's message, else its id with its arguments: some BMCs give only these."""
+    message = text(item.get("Message")) or text(item.get("message"))
+    name = text(item.get("MessageId")).rpartition(".")[2]
+    if not name or (message and _REFERRAL not in message):
+        return message
+    args = ", ".join(text(one) for one in items(item.get("MessageArgs")) if text(one))
+    return f"{name} ({args})" if args else name
 
 
 def message_ids(answer: Answer) -> set[str]:
@@ -203,7 +222,8 @@ def judge(address: str, method: str, path: str, answer: Answer) -> BmcFault | No
             f"{what}; give the BMC account the Operator or Administrator role",
             status=status,
         )
-    if status in (408, 409, 423, 425, 429, 503):
+    busy = status == 400 and not message_ids(answer).isdisjoint(_BUSY_IDS)
+    if busy or status in (408, 409, 423, 425, 429, 503):
         return BmcFault("busy", f"{what}; the BMC is busy", status=status)
     if status in (404, 405, 501):
         return BmcFault("unsupported", f"{what}; the BMC does not offer this", status=status)

@@ -59,6 +59,10 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     power: float = 120.0
     graceful: float = 300.0
     ready: float = 180.0
+    boot: float = 1200.0
+    """How long a BMC that tells the boot's progress may take to tell that it began."""
+    post: float = 300.0
+    """How long firmware may take to come to booting, where the BMC tells nothing of it."""
     task: float = 600.0
 
 

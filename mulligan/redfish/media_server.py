@@ -7,6 +7,8 @@ beside the images, so a BMC reads on when the executor comes back.
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 import msgspec
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from mulligan.redfish.image_cache import ImageCache, Limits, checked_sha256
 from mulligan.redfish.publications import Publication, PublicationLimits, Publications
@@ -199,14 +202,10 @@ class MediaServer:
         if path is None:
             raise web.HTTPNotFound
         kind = _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
-        response = web.FileResponse(path, headers={"Content-Type": kind})
-        # A file response is sent whole while it is prepared.
-        await response.prepare(request)
-        if request.method == "GET":
-            self._count(token, response.content_length or 0, path)
-        return response
+        counted = partial(self._count, token, path) if request.method == "GET" else None
+        return _FileResponse(path, headers={"Content-Type": kind}, on_sent=counted)
 
-    def _count(self, token: str, sent: int, path: Path) -> None:
+    def _count(self, token: str, path: Path, sent: int) -> None:
         if self._published.find(token) is None:
             return  # withdrawn while it was sent
         so_far = self._fetched.pop(token, Fetched())
@@ -216,6 +215,22 @@ class MediaServer:
         )
         if len(self._fetched) > _COUNTED:
             self._fetched.popitem(last=False)
+
+
+class _FileResponse(web.FileResponse):
+    """Tells how many bytes it sent; it is sent whole while it is prepared."""
+
+    def __init__(
+        self, path: Path, *, headers: dict[str, str], on_sent: Callable[[int], None] | None
+    ) -> None:
+        super().__init__(path, headers=headers)
+        self._on_sent = on_sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        if self._on_sent is not None:
+            self._on_sent(self.content_length or 0)
+        return writer
 
 
 def boot_name(image_url: str) -> str:

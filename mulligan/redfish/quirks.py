@@ -8,14 +8,17 @@ class Quirk(msgspec.Struct, frozen=True, kw_only=True):
 
     ``own_nics`` are network interfaces that lead to the BMC itself; ``drive_roots`` the keys that
     lead from a system to storage that its standard resources leave out.
+    ``override_used_at_power_on`` tells that a boot override may be dropped at once after that.
     """
 
     manufacturer: str
     own_nics: tuple[str, ...] = ()
     drive_roots: tuple[tuple[str, ...], ...] = ()
+    override_used_at_power_on: bool = False
 
 
 QUIRKS = (
+    Quirk(manufacturer="sushy", override_used_at_power_on=True),
     Quirk(manufacturer="lenovo", own_nics=("ToManager",)),
     Quirk(
         manufacturer="hpe",

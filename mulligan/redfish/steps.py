@@ -14,11 +14,12 @@ from mulligan.events.machine import Outcome, Power
 from mulligan.redfish import bios, boot, media_steps, power
 from mulligan.redfish.answers import text
 from mulligan.redfish.bmc import BmcClient
+from mulligan.redfish.booting import clear_boot_after_power_on
 from mulligan.redfish.check import check
 from mulligan.redfish.digests import Record, note, recording
 from mulligan.redfish.faults import Ambiguous, BmcFault
 from mulligan.redfish.inspect import inspect
-from mulligan.redfish.step import Observation, Step, StepContext, done
+from mulligan.redfish.step import Observation, Step, StepContext, done, is_set
 
 __all__ = ["STEPS", "Observation", "Step", "StepContext", "run_step"]
 
@@ -156,6 +157,8 @@ async def _boot_once(context: StepContext) -> Observation:
 
 
 async def _clear_boot(context: StepContext) -> Observation:
+    if is_set(context, "after_power_on"):
+        return done(await clear_boot_after_power_on(context.bmc))
     await boot.clear_boot(context.bmc)
     return done("boots as it does by itself")
 
@@ -187,7 +190,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "eject_media": Step(mode="idempotent", perform=media_steps.eject_media),
         "boot_once": Step(mode="idempotent", perform=_boot_once),
         "boot_http": Step(mode="idempotent", perform=media_steps.boot_http, limit=7200),
-        "clear_boot": Step(mode="idempotent", perform=_clear_boot),
+        "clear_boot": Step(mode="idempotent", perform=_clear_boot, limit=1800),
         "bios_reset": Step(mode="idempotent", perform=_bios_reset),
     }
 )
