@@ -105,9 +105,8 @@ async def test_a_machine_boots_an_image_that_is_ready_at_power_on(offered: World
 
 
 async def test_a_machine_is_active_when_its_system_has_phoned_home(offered: World) -> None:
-    content = b"#cloud-config\n# a word that only the tenant knows: swordfish\n"
-    wanted = v1.CreateUserDataRequest(name="first-boot", content=content)
-    await offered.region.client(project="lab").control.create_user_data(wanted)
+    content = offered.file("user-data", "#cloud-config\n# only the tenant knows: swordfish\n")
+    await offered.run("user-data", "create", "first-boot", "--file", content, *LAB)
     await offered.run("claim", "make", *CLAIM, "--name", "calling", *LAB)
     more = ("--user-data", "first-boot", "--hostname", "web-1")
     await offered.run("machine", "deploy", "calling", "--image", "calling", *more, *LAB, *WAIT)
@@ -121,10 +120,8 @@ async def test_a_machine_is_active_when_its_system_has_phoned_home(offered: Worl
 
 
 async def test_a_profile_that_wipes_leaves_nothing_of_a_tenant(offered: World) -> None:
-    profile = v1.HardwareProfile(
-        name="virtual", manufacturer="Sushy*", clean=["wipe"], wipe_image="calling"
-    )
-    await offered.region.client().control.set_profile(v1.SetProfileRequest(profile=profile))
+    wiping = ("--clean", "wipe", "--wipe-image", "calling")
+    await offered.run("profile", "set", "virtual", "--manufacturer", "Sushy*", *wiping)
     await offered.run("claim", "make", *CLAIM, "--name", "wiped", *LAB)
     await offered.run("machine", "deploy", "wiped", "--image", "calling", *LAB, *WAIT)
     offered.machine.write_disk(b"what a tenant left")
