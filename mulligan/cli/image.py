@@ -29,10 +29,11 @@ async def create_image(
     name: Annotated[str, typer.Argument()],
     url: Annotated[str, typer.Option("--url", help="https://… or file:NAME in the image folder.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Checksum, in hex.")],
-    kind: Annotated[str, typer.Option("--kind")] = "iso",
+    kind: Annotated[str, typer.Option("--kind", help="iso or http-boot.")] = "iso",
     firmware: Annotated[str, typer.Option("--firmware", help="uefi or bios.")] = "uefi",
     ready_when: Annotated[
-        str, typer.Option("--ready-when", help="How a machine shows that it is up.")
+        str,
+        typer.Option("--ready-when", help="When a machine is up: at power-on, or at phone-home."),
     ] = "power-on",
     quiet: QuietOption = False,
 ) -> None:

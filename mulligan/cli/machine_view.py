@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from mulligan.cli.output import Column, word
-from mulligan.cli.quantities import format_bytes, format_span, format_time
+from mulligan.cli.quantities import format_span, format_time
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import Action, Facts, Machine, WhyMachineResponse
+    from mulligan.proto.v1 import Action, Machine, WhyMachineResponse
 
 
 def state_shown(machine: "Machine") -> str:
@@ -30,42 +30,49 @@ def fault_shown(machine: "Machine") -> str:
     return f"{fault.fault}: {fault.message}".strip(": ") if fault else ""
 
 
-def facts_shown(facts: "Facts | None") -> str:
-    """Return the hardware, a line a topic."""
-    if facts is None:
+def health_shown(machine: "Machine") -> str:
+    """Return the health last seen."""
+    return machine.health.health if machine.health else ""
+
+
+def power_shown(machine: "Machine") -> str:
+    """Return the power seen, and the one that it is kept in where that is another."""
+    power = machine.power
+    if power is None:
         return ""
-    lines = [
-        " ".join(filter(None, (facts.manufacturer, facts.model, facts.serial))),
-        f"{facts.cpu_sockets} x {facts.cpu_model or 'CPU'}, {facts.cpu_cores} cores, "
-        f"{facts.cpu_threads} threads",
-        f"{format_bytes(facts.memory_bytes)} memory",
-        *(f"disk {disk.id} {format_bytes(disk.bytes)} {disk.media}" for disk in facts.disks),
-        *(f"nic {nic.id} {nic.mac} {nic.link}".rstrip() for nic in facts.nics),
-    ]
-    if facts.missing:
-        lines.append(f"not offered by the BMC: {', '.join(facts.missing)}")
-    return "\n".join(line for line in lines if line)
+    if power.desired and power.desired != power.observed:
+        return f"{power.observed or 'unknown'} (to be {power.desired})"
+    return power.observed
+
+
+def state_and_cordon(machine: "Machine") -> str:
+    """Return the state, with whether new claims are kept away."""
+    cordon = machine.cordon
+    if cordon is None:
+        return state_shown(machine)
+    return f"{state_shown(machine)}, {'maintenance' if cordon.maintenance else 'cordoned'}"
+
+
+def made_by(machine: "Machine") -> str:
+    """Return make and model."""
+    facts = machine.facts
+    return f"{facts.manufacturer} {facts.model}".strip() if facts else ""
 
 
 COLUMNS = (
     Column("NAME", lambda machine: machine.name),
-    Column("STATE", state_shown),
-    Column("POWER", lambda machine: machine.power.observed if machine.power else ""),
+    Column("STATE", state_and_cordon),
+    Column("POWER", power_shown),
+    Column("HEALTH", health_shown),
     Column("OPERATION", operation_shown),
     Column("CLAIM", lambda machine: machine.claim),
     Column("FAULT", fault_shown),
+    Column("MODEL", made_by, wide=True),
     Column("IMAGE", lambda machine: machine.image, wide=True),
     Column("BMC", lambda machine: machine.bmc.address if machine.bmc else "", wide=True),
     Column("PROJECT", lambda machine: machine.project, wide=True),
     Column("UUID", lambda machine: machine.uuid, wide=True),
     Column("UPDATED", lambda machine: format_time(machine.updated_at), wide=True),
-)
-WHOLE = (
-    *COLUMNS,
-    Column("SYSTEM", lambda machine: machine.bmc.system if machine.bmc else ""),
-    Column("CREDENTIAL", lambda machine: machine.bmc.credential if machine.bmc else ""),
-    Column("HARDWARE", lambda machine: facts_shown(machine.facts)),
-    Column("CREATED", lambda machine: format_time(machine.created_at)),
 )
 
 
@@ -94,6 +101,15 @@ ACTIONS = (
         wide=True,
     ),
     Column("ID", lambda action: action.id, wide=True),
+)
+
+
+HISTORY = (
+    Column("AT", lambda cause: format_time(cause.at)),
+    Column("WHO", lambda cause: cause.actor),
+    Column("WHAT", lambda cause: cause.what),
+    Column("DETAIL", lambda cause: " ".join(cause.detail.split())),
+    Column("POSITION", lambda cause: str(cause.position.seq) if cause.position else "", wide=True),
 )
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import anyio
 
@@ -15,6 +15,43 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Outcome(NamedTuple, Generic[Item, Result]):
+    """What became of one of several: a result, or an error."""
+
+    item: Item
+    result: Result | None
+    error: MulliganError | None
+
+
+async def attempt(
+    items: Sequence[Item],
+    act: Callable[[Item], Awaitable[Result]],
+    *,
+    at_once: int = AT_ONCE,
+    told: Callable[[Outcome[Item, Result]], None] = lambda outcome: None,
+) -> list[Outcome[Item, Result]]:
+    """Do ``act`` with every item, and return what became of each in the items' order.
+
+    ``told`` hears of each as it ends.
+    """
+    outcomes: dict[int, Outcome[Item, Result]] = {}
+    left = iter(enumerate(items))
+
+    async def work() -> None:
+        for number, item in left:
+            try:
+                outcome: Outcome[Item, Result] = Outcome(item, await act(item), None)
+            except MulliganError as error:
+                outcome = Outcome(item, None, error)
+            outcomes[number] = outcome
+            told(outcome)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(min(at_once, len(items))):
+            tasks.start_soon(work)
+    return [outcomes[number] for number in range(len(items))]
+
+
 async def each(
     items: Sequence[Item], act: Callable[[Item], Awaitable[Result]], *, at_once: int = AT_ONCE
 ) -> list[Result]:
@@ -25,24 +62,17 @@ async def each(
     """
     if len(items) == 1:
         return [await act(items[0])]
-    results: dict[int, Result] = {}
     errors: list[MulliganError] = []
-    limiter = anyio.CapacityLimiter(at_once)
 
-    async def one(number: int, item: Item) -> None:
-        async with limiter:
-            try:
-                results[number] = await act(item)
-            except MulliganError as error:
-                errors.append(error)
-                sys.stderr.write("\n".join(describe(error)) + "\n")
+    def told(outcome: Outcome[Item, Result]) -> None:
+        if outcome.error is not None:
+            errors.append(outcome.error)
+            sys.stderr.write("\n".join(describe(outcome.error)) + "\n")
 
-    async with anyio.create_task_group() as tasks:
-        for number, item in enumerate(items):
-            tasks.start_soon(one, number, item)
+    outcomes = await attempt(items, act, at_once=at_once, told=told)
     if errors:
         raise Several(errors[0], len(errors), len(items))
-    return [results[number] for number in sorted(results)]
+    return [outcome.result for outcome in outcomes]  # type: ignore[misc]
 
 
 def names_of(given: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What commands print: tables for people; JSON, YAML and names for programs."""
 
+import base64
 import dataclasses
 import json
 import sys
@@ -107,8 +108,8 @@ class Output:
         self.out.flush()
 
     def line(self, text: str) -> None:
-        """Print one line of data."""
-        print(text, file=self.out)
+        """Print one line of data; what would steer a terminal is not passed on to people."""
+        print(harmless(text) if self.for_people else text, file=self.out)
 
     def tell(self, text: str) -> None:
         """Print what a person asked for; beside data for programs it is only a note."""
@@ -120,13 +121,14 @@ class Output:
     def note(self, text: str) -> None:
         """Tell a person something that is not data; ``-q`` silences it."""
         if not self.quiet:
-            print(text, file=self.err, flush=True)
+            print(harmless(text), file=self.err, flush=True)
 
     def _shows(self, column: Column) -> bool:
         return not column.wide or self.form is Format.WIDE
 
     def _table(self, columns: Sequence[Column], cells: Iterable[Sequence[str]]) -> None:
-        lines = [[column.title for column in columns], *([c or "-" for c in row] for row in cells)]
+        titles = [column.title for column in columns]
+        lines = [titles, *([c.replace("\n", " ") or "-" for c in row] for row in cells)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for row in lines:
             padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -156,6 +158,8 @@ def plain(value: Any) -> Any:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case timedelta():
             return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
+        case bytes():
+            return base64.b64encode(value).decode()
         case _:
             return value
 
@@ -167,6 +171,15 @@ def name_of(item: Any) -> str:
         if found:
             return str(found)
     return ""
+
+
+def harmless(text: str) -> str:
+    """Return a text without control characters: BMCs write what they like into their answers."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def word(value: IntEnum) -> str:

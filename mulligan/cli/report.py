@@ -53,6 +53,10 @@ class Several(MulliganError):
         super().__init__(f"{failed} of {of} failed")
 
 
+class Refused(MulliganError):
+    """Some of the objects that were selected could not be served; each was reported."""
+
+
 def exit_code(error: BaseException) -> int:
     """Return the exit code of a command that ended with ``error``."""
     if isinstance(error, Several):

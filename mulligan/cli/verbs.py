@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
 
 import typer
@@ -62,6 +62,10 @@ class Common:
         """Return these options with those that were given after the verb over them."""
         values = {name: given.get(name) or getattr(self, name) for name in _COMMON}
         return Common(**values)
+
+
+class Bundle:
+    """Options that several verbs take together: a frozen dataclass, each field one for Typer."""
 
 
 @dataclass
@@ -132,14 +136,17 @@ def verb(
 ]:
     """Register an async function as a command.
 
-    Its parameters after the session become the command's, followed by the common options that it
-    does not define itself. A parameter called ``quiet`` silences everything but UUIDs.
+    Its parameters after the session become the command's, a ``Bundle`` those of its fields,
+    followed by the common options that it does not define itself. A parameter called ``quiet``
+    silences everything but UUIDs.
     """
 
     def register(
         function: Callable[Concatenate[Session, P], Awaitable[None]],
     ) -> Callable[Concatenate[Session, P], Awaitable[None]]:
-        own = list(inspect.signature(function).parameters.values())[1:]
+        taken = list(inspect.signature(function).parameters.values())[1:]
+        bundles = {one.name: one.annotation for one in taken if _is_bundle(one)}
+        own = [part for one in taken for part in _parts(one)]
         names = {parameter.name for parameter in own}
         added = {key: value for key, value in _COMMON.items() if key not in names}
 
@@ -149,6 +156,8 @@ def verb(
             outer = outer if isinstance(outer, Common) else Common()
             common = outer.under({key: given.pop(key) for key in added})
             out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))
+            for key, kind in bundles.items():
+                given[key] = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
             _run(function, Session(common, out), given)
 
         parameters = [_keyword(parameter) for parameter in own]
@@ -171,6 +180,26 @@ def verb(
         return function
 
     return register
+
+
+def _is_bundle(parameter: inspect.Parameter) -> bool:
+    kind = parameter.annotation
+    return inspect.isclass(kind) and issubclass(kind, Bundle)
+
+
+def _parts(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """Return what a parameter is on the command line: itself, or the fields of a bundle."""
+    if not _is_bundle(parameter):
+        return [parameter]
+    return [
+        inspect.Parameter(
+            part.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if part.default is MISSING else part.default,
+            annotation=part.type,
+        )
+        for part in fields(parameter.annotation)
+    ]
 
 
 def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -55,7 +55,11 @@ def read_documents(source: str, kind: type[T]) -> Iterator[Document[T]]:
     key, or a value of the wrong type.
     """
     text = sys.stdin.read() if source == "-" else _text_of(source)
-    shown = "standard input" if source == "-" else source
+    yield from read_text(text, "standard input" if source == "-" else source, kind)
+
+
+def read_text(text: str, shown: str, kind: type[T]) -> Iterator[Document[T]]:
+    """Yield the documents of a text that is called ``shown``; raise as ``read_documents`` does."""
     loader = Loader(text)
     try:
         while loader.check_node():

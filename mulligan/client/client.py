@@ -12,7 +12,7 @@ from mulligan.client.context import Context
 from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
 from mulligan.client.positions import Positions
-from mulligan.client.stubs import Catalog, Control, Iam, Log, Meta, Projector, Resource
+from mulligan.client.stubs import Catalog, Control, Executor, Iam, Log, Meta, Projector, Resource
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
 from mulligan.proto.v1 import Endpoint, LoginRequest
 
@@ -63,6 +63,7 @@ class Client:
         self.meta = Meta(calls)
         self.resource = Resource(calls)
         self.control = Control(calls)
+        self.executor = Executor(calls)
         self.log = Log(calls)
         self.projector = Projector(calls)
         self.catalog = Catalog(calls)

@@ -63,6 +63,10 @@ class Control(RoutedStub, v1.ControlStub):
     """Machines, images and BMC credentials."""
 
 
+class Executor(RoutedStub, v1.ExecutorStub):
+    """What only a process on the BMCs' network can answer."""
+
+
 class Log(RoutedStub, v1.LogStub):
     """The event log."""
 

@@ -92,8 +92,8 @@ async def test_a_machine_is_enrolled_and_shown_in_every_form(cli: Cli) -> None:
     assert (made.returncode, made.stdout) == (0, b"m-1\n")
     table = await cli("machine", "list")
     head, row = table.stdout.decode().splitlines()
-    assert head.split() == ["NAME", "STATE", "POWER", "OPERATION", "CLAIM", "FAULT"]
-    assert row.split() == ["node-1", "enrolled", "-", "-", "-", "-"]
+    assert head.split() == ["NAME", "STATE", "POWER", "HEALTH", "OPERATION", "CLAIM", "FAULT"]
+    assert row.split() == ["node-1", "enrolled", "-", "-", "-", "-", "-"]
     shown = json.loads((await cli("machine", "list", "-o", "json")).stdout)
     assert shown[0]["name"] == "node-1"
     assert shown[0]["state"] == "enrolled"

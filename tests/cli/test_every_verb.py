@@ -33,18 +33,39 @@ context use lab
 context show
 status
 machine enrol node-1 --bmc https://b --credential c --system 1 --insecure
+machine enrol node-1 --bmc https://b --credential c --pin --profile p --inspect
+machine enrol -f MACHINES --inspect
+machine enrol -f MACHINES --dry-run
+machine scan 192.0.2.0/30 --port 8443 --silent
+machine scan 192.0.2.1 --enrol --credential c --pin --name n-{n:02} --parent p --dry-run
+machine scan 192.0.2.1 --csv LIST --http
 machine list --state failed --limit 1
+machine list --under p --name-like n* --manufacturer d* --model r* --health warning
 machine show node-1
 machine inspect node-1 node-2
+machine inspect --state enrolled --yes
+machine adopt node-1 --project p
 machine provide node-1
 machine manage node-1
-machine deploy claim-1 --image image-1
+machine deploy claim-1 --image image-1 --user-data u --hostname h
 machine release node-1
+machine release --claim c --dry-run
+machine rescue node-1 --image i --user-data u
+machine restore node-1
 machine power on node-1
+machine power cycle --all --yes
+machine keep-power none node-1
+machine cordon node-1 --reason fan --until 2h --maintenance
+machine uncordon --name-like n* --yes
+machine retire node-1 --reason old
+machine reinstate node-1
+machine allow-logins node-1
+machine update node-1 --bmc https://b --pin --profile p
 machine abort node-1
 machine retry node-1
 machine delete node-1 --force --reason gone
 machine why node-1
+machine history node-1 --limit 1
 machine actions node-1 --limit 1
 machine wait node-1 --for enrolled
 claim make --class machine=1 --class memory=64GiB -n 2 --require a.b --group g --for 4h --isolate
@@ -70,10 +91,20 @@ reservation extend claim-1 --by 1h
 reservation shorten claim-1 --to -1h
 reservation move-start claim-1 --to +1h
 reservation cancel claim-1 claim-2 --yes
-image create i --url https://i --sha256 00
+image create i --url https://i --sha256 00 --kind http-boot --ready-when phone-home
 image list
 image show i
 image delete i
+user-data create u -f REQUEST
+user-data list
+user-data show u
+user-data delete u
+profile set p --manufacturer Dell* --deadline deploy=2h --clean wipe --wipe-image i
+profile list
+profile show x
+profile delete p
+brake list
+brake release x --reason mended
 credential create c -u root --password-stdin
 credential list
 credential delete c
@@ -212,13 +243,14 @@ def settled(message: Any) -> Any:
 async def address(tls: TlsFiles) -> AsyncIterator[str]:
     listener = listen_locally()
     address = f"127.0.0.1:{listener.getsockname()[1]}"
-    bases = [v1.IamBase, v1.MetaBase, v1.ResourceBase, v1.ControlBase, v1.LogBase, v1.ProjectorBase]
+    bases = [v1.IamBase, v1.MetaBase, v1.ResourceBase, v1.ControlBase, v1.ExecutorBase]
+    bases += [v1.LogBase, v1.ProjectorBase]
 
     class Catalog(v1.CatalogBase):
         async def list_endpoints(
             self, message: v1.ListEndpointsRequest
         ) -> v1.ListEndpointsResponse:
-            services = ("iam", "meta", "resource", "control", "log", "projector")
+            services = ("iam", "meta", "resource", "control", "executor", "log", "projector")
             endpoints = [
                 v1.Endpoint(service=service, instance="i", address=address, region="here")
                 for service in services
@@ -243,6 +275,9 @@ def region_of_anything(
     (tmp_path / "fleet.yaml").write_text("groups: [{name: g, members: [p]}]\n")
     (tmp_path / "request.yaml").write_text("groups: [{name: g, resources: {machine: 1}}]\n")
     (tmp_path / "reshape.yaml").write_text("claims: {c: [{provider: p, amounts: {machine: 1}}]}\n")
+    (tmp_path / "machines.yaml").write_text(
+        "- {name: y, address: https://b, credential: x, parent: x, profile: x}\n"
+    )
     monkeypatch.setenv("MULLIGAN_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MULLIGAN_SECRET", "secret")
@@ -256,7 +291,7 @@ async def test_a_verb_prints_a_table_and_json(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for word in ("FLEET", "REQUEST", "RESHAPE"):
+    for word in ("FLEET", "REQUEST", "RESHAPE", "MACHINES", "LIST"):
         line = line.replace(word, str(region_of_anything / f"{word.lower()}.yaml"))
     arguments = line.split()
     for form in ("wide", "json", "yaml", "name"):

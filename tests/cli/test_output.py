@@ -2,7 +2,8 @@ import io
 import json
 from datetime import UTC, datetime
 
-from mulligan.cli.machine_view import COLUMNS, WHOLE, why_shown
+from mulligan.cli.machine_description import WHOLE
+from mulligan.cli.machine_view import COLUMNS, why_shown
 from mulligan.cli.output import Format, Output, plain
 from mulligan.proto import v1
 
@@ -39,6 +40,7 @@ def test_a_table_has_no_trailing_blanks_and_wide_has_more() -> None:
     assert narrow[1].split() == [
         "node-1",
         "failed(deploy)",
+        "-",
         "-",
         "-",
         "-",
