@@ -164,7 +164,7 @@ _REFERRAL = "@Message.ExtendedInfo"
 _BUSY_IDS = frozenset(
     {
         "ResourceInUse", "ServiceTemporarilyUnavailable", "UnableToModifyDuringSystemPOST",
-        "UnableToModifyDueToPowerState", "SystemResetRequiredOrInPost",
+        "SystemResetRequiredOrInPost",
     }
 )  # fmt: skip
 """Ids of messages that come with a 400 and mean: not now."""
@@ -176,16 +176,15 @@ def complaint(answer: Answer) -> str:
         body = msgspec.json.decode(answer.body)
     except _UNREADABLE:
         return "" if answer.body.lstrip()[:1] == b"<" else redact(_start(answer.body))
-    said = [_told(item) for item in _errors(body)]
-    return redact(next((one for one in said if one and _REFERRAL not in one), ""))
+    errors = list(_errors(body))
+    messages = [text(item.get("Message")) or text(item.get("message")) for item in errors]
+    said = [*(one for one in messages if _REFERRAL not in one), *map(_named, errors)]
+    return redact(next(filter(None, said), ""))
 
 
-def _told(item: Json) -> str:
-    """Return an error's message, else its id with its arguments: some BMCs give only these."""
-    message = text(item.get("Message")) or text(item.get("message"))
+def _named(item: Json) -> str:
+    """Return an error's id with its arguments: some BMCs give no message beside."""
     name = text(item.get("MessageId")).rpartition(".")[2]
-    if not name or (message and _REFERRAL not in message):
-        return message
     args = ", ".join(text(one) for one in items(item.get("MessageArgs")) if text(one))
     return f"{name} ({args})" if args else name
 

@@ -159,6 +159,10 @@ async def _send_body(bmc: BmcClient, slot: Slot, body: dict[str, Any]) -> None:
         await bmc.patch(slot.path, body, etag=slot.etag)
 
 
+_VAGUE = ("ExtendedInfo", "general error", "GeneralError", "Property", "ActionParameter")
+"""What a complaint has in it that does not say which property it means."""
+
+
 def _other_bodies(
     message: str, slot: Slot, body: dict[str, Any]
 ) -> list[tuple[str, dict[str, Any]]]:
@@ -177,8 +181,7 @@ def _other_bodies(
         return bare
     if any(name in complaint for name in ("TransferProtocol", "MediaType", "missing")):
         return fuller if slot.insert else bare
-    # Says nothing of use, such as "See @Message.ExtendedInfo".
-    if ":" not in complaint or "ExtendedInfo" in complaint or "general error" in complaint:
+    if ":" not in complaint or any(name in complaint for name in _VAGUE):
         return [*fuller, *bare] if slot.insert else bare
     return []
 
