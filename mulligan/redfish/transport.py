@@ -30,6 +30,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
 from mulligan.events.machine import Bmc
+from mulligan.redfish.turns import TurnedResponse, taking_turns, waiting
 
 logging.getLogger("redfish.rest.v1").setLevel(logging.WARNING)
 # Who opts out of checking is told so at enrolment and in each check; once a request is too often.
@@ -37,6 +38,9 @@ warnings.simplefilter("ignore", InsecureRequestWarning)
 
 MAX_BODY = 4 * 1024 * 1024
 """Longest answer accepted, in bytes; a collection of 10,000 systems takes about 1 MiB."""
+
+
+_HEADERS = dict(requests.utils.default_headers())
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +117,11 @@ def _depart(connection: HTTPConnection) -> None:
 
 
 class _PlainConnection(HTTPConnection):
+    response_class = TurnedResponse
+
     def connect(self) -> None:
-        super().connect()
+        with waiting():
+            super().connect()
         _depart(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -124,8 +131,11 @@ class _PlainConnection(HTTPConnection):
 
 
 class _TlsConnection(HTTPSConnection):
+    response_class = TurnedResponse
+
     def connect(self) -> None:
-        super().connect()
+        with waiting():
+            super().connect()
         _depart(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -180,6 +190,36 @@ def _bounded(response: requests.Response) -> Iterator[bytes]:
         yield chunk
 
 
+class _Session:
+    """What the library asks of a session: one of ``requests`` costs as much as the exchange."""
+
+    def __init__(self, adapter: HTTPAdapter) -> None:
+        self._adapter = adapter
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: str | None,
+        headers: Mapping[str, str],
+        timeout: tuple[float, float],
+        verify: str | bool,
+        **_: object,
+    ) -> requests.Response:
+        """Send one request; its answer is read to its end."""
+        prepared = requests.PreparedRequest()
+        prepared.prepare_method(method)
+        prepared.prepare_url(url, None)
+        prepared.prepare_headers({**_HEADERS, **headers})
+        prepared.prepare_body(data, None)
+        return self._adapter.send(prepared, timeout=timeout, verify=verify)
+
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self._adapter.close()
+
+
 class Wire(HttpClient):  # type: ignore[misc]
     """The library's client with one way in: ``exchange``. Safe to call from several threads."""
 
@@ -194,8 +234,7 @@ class Wire(HttpClient):  # type: ignore[misc]
             https_adapter=adapter,
         )
         self._connect_timeout = connect
-        self._session.trust_env = False
-        self._session.mount("http://", adapter)
+        self._session = _Session(adapter)
 
     def exchange(
         self, flight: Flight, method: str, path: str, call: "Call", on_ms: Callable[[int], None]
@@ -204,15 +243,16 @@ class Wire(HttpClient):  # type: ignore[misc]
         _current.flight = flight
         start = time.monotonic()
         try:
-            response = self._rest_request(
-                path,
-                method=method,
-                body=call.body,
-                headers=dict(call.headers),
-                timeout=(self._connect_timeout, call.read_timeout),
-                allow_redirects=False,
-                max_retry=0,
-            )
+            with taking_turns():
+                response = self._rest_request(
+                    path,
+                    method=method,
+                    body=call.body,
+                    headers=dict(call.headers),
+                    timeout=(self._connect_timeout, call.read_timeout),
+                    allow_redirects=False,
+                    max_retry=0,
+                )
         except RetriesExhaustedError as error:
             raise broken(error.__cause__ or error, flight) from error
         finally:
