@@ -17,7 +17,7 @@ from mulligan.redfish.answers import (
     reference,
     text,
 )
-from mulligan.redfish.auth import Login
+from mulligan.redfish.auth import Breaker, Login
 from mulligan.redfish.channel import Channel, Timings, asks_to_wait, worth_repeating
 from mulligan.redfish.digests import note
 from mulligan.redfish.faults import Ambiguous, BmcFault
@@ -34,7 +34,7 @@ _NOTHING = Answer(status=0, headers={}, body=b"")
 class BmcClient:
     """The one client of one system's BMC: at most one write and two reads at a time.
 
-    ``limiter`` bounds the threads of the whole process and is shared by all clients. Cancelling a
+    ``breaker`` is shared by all clients of one account of one BMC. ``limiter`` bounds the threads of the whole process and is shared by all clients. Cancelling a
     call returns at once: the thread is woken, and a request not yet sent never is.
     """
 
@@ -46,14 +46,17 @@ class BmcClient:
         limiter: anyio.CapacityLimiter,
         timings: Timings | None = None,
         ca_file: str | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.bmc = bmc
         self.timings = timings or Timings()
         self.ca_file = ca_file
-        self._channel = Channel(bmc, login, limiter=limiter, timings=self.timings, ca_file=ca_file)
+        self._channel = Channel(
+            bmc, login, limiter=limiter, timings=self.timings, ca_file=ca_file, breaker=breaker
+        )
         self.origin = self._channel.origin
-        self._reads = anyio.Semaphore(2)
-        self._writes = anyio.Lock()
+        self._reads = anyio.Semaphore(2, fast_acquire=True)
+        self._writes = anyio.Lock(fast_acquire=True)
         self._system_path = ""
 
     # -- reading -----------------------------------------------------------------------------

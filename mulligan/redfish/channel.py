@@ -23,7 +23,7 @@ from mulligan.redfish.answers import (
     scrubbed,
     text,
 )
-from mulligan.redfish.auth import Authentication, Login
+from mulligan.redfish.auth import Authentication, Breaker, Login
 from mulligan.redfish.digests import digest, keep, note, redact
 from mulligan.redfish.faults import Ambiguous, BmcFault
 from mulligan.redfish.transport import Answer, Broken, Call, Flight, Wire
@@ -83,15 +83,22 @@ class Channel:
         limiter: anyio.CapacityLimiter,
         timings: Timings,
         ca_file: str | None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.timings = timings
         self.origin = _origin(bmc.address)
         self._limiter = limiter
         self._own = anyio.CapacityLimiter(4)
-        self._opening = anyio.Lock()
+        self._opening = anyio.Lock(fast_acquire=True)
         self._wire = Wire(self.origin, bmc, connect=timings.connect, ca_file=ca_file)
         self._auth = Authentication(
-            self.origin, login, self._wire, self._call, self.root, again=timings.session_again
+            self.origin,
+            login,
+            self._wire,
+            self._call,
+            self.root,
+            again=timings.session_again,
+            breaker=breaker,
         )
         self._root: dict[str, Any] | None = None
 
