@@ -122,6 +122,13 @@ class MediaConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(pattern=r"^https?://[^/\s]+", description="how BMCs reach it: http(s)://host:port"),
     ] = "http://127.0.0.1:7008"
+    machines_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/\s]+)?$",
+            description='how booted machines reach it to report; "": as BMCs do',
+        ),
+    ] = ""
     image_dir: Annotated[Path, Meta(description="images that operators put here")] = Path("images")
     cache_dir: Annotated[Path, Meta(description="images fetched and made")] = Path("cache")
     cache_bytes: Annotated[int, Meta(ge=2**20, description="oldest leave beyond this")] = 10 * 2**30

@@ -36,6 +36,18 @@ class Login(msgspec.Struct, frozen=True):
         return f"Login(user={self.user!r}, password=***)"
 
 
+class Breaker:
+    """Counts the logins in a row that one account of one BMC was refused, whoever tried them."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no more logins are tried, so that the account is not locked."""
+        return self.failures >= _ALLOWED_FAILURES
+
+
 class _Ask(Protocol):
     async def __call__(
         self, method: str, path: str, *, body: dict[str, Any] | None = None
@@ -59,20 +71,21 @@ class Authentication:
         root: Callable[[], Awaitable[dict[str, Any]]],
         *,
         again: float,
+        breaker: Breaker | None = None,
     ) -> None:
         self._origin = origin
         self._login = login
         self._wire = wire
         self._call = call
         self._root = root
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._ticket = 0
         self._open = False
         self._basic = False
         self._again = again
         self._ask_again_at = 0.0
         self._proven = False
-        self._failures = 0
+        self._breaker = breaker or Breaker()
         basic = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
         self._basic_header = f"Basic {basic}"
         self.secrets: tuple[str, ...] = (login.password, basic)
@@ -107,11 +120,11 @@ class Authentication:
     def proven(self) -> None:
         """Note that the BMC accepted the credentials."""
         self._proven = True
-        self._failures = 0
+        self._breaker.failures = 0
 
     def rejected(self) -> BmcFault:
         """Count a failed login and return the fault that says so."""
-        self._failures += 1
+        self._breaker.failures += 1
         self._open = False
         return BmcFault(
             "bad-credentials",
@@ -133,14 +146,15 @@ class Authentication:
 
     def reset_breaker(self) -> None:
         """Allow logins again."""
-        self._failures = 0
+        self._breaker.failures = 0
 
     async def _log_in(self) -> None:
-        if self._failures >= _ALLOWED_FAILURES:
+        if self._breaker.is_open:
             raise BmcFault(
                 "bad-credentials",
-                f"{self._origin} refused {self._failures} logins in a row; no more are tried, so "
-                "that the account is not locked. Correct the machine's credential and try again",
+                f"{self._origin} refused {self._breaker.failures} logins in a row; no more are "
+                "tried, so that the account is not locked. Correct the machine's credential, then "
+                "allow them again: mulligan machine allow-logins",
             )
         self._open = False
         if not self._basic or anyio.current_time() >= self._ask_again_at:

@@ -34,8 +34,9 @@ _NOTHING = Answer(status=0, headers={}, body=b"")
 class BmcClient:
     """The one client of one system's BMC: at most one write and two reads at a time.
 
-    ``breaker`` is shared by all clients of one account of one BMC. ``limiter`` bounds the threads of the whole process and is shared by all clients. Cancelling a
-    call returns at once: the thread is woken, and a request not yet sent never is.
+    ``limiter`` bounds the threads of the whole process and is shared by all clients, ``breaker`` by
+    the clients of one account of one BMC. Cancelling a call returns at once: the thread is woken,
+    and a request not yet sent never is.
     """
 
     def __init__(

@@ -7,19 +7,22 @@ and that for a few seconds.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import anyio
 
+from mulligan.redfish.auth import Breaker
 from mulligan.redfish.bmc import BmcClient
 
-LIMIT = 2000
+LIMIT = 10_000
 """Clients kept, and with them sessions with BMCs; the least used is given up first."""
 
 CLOSING = 500
 """Clients that may wait to be closed; the sessions of more are left to expire."""
 
 _AT_ONCE = 32
+_LOOKED_AT = 64
 _LAST_S = 3.0
 
 
@@ -35,6 +38,8 @@ class Clients:
         self._limit = limit
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._used: set[str] = set()
+        self.wanted: Callable[[str], bool] = lambda machine: False
+        self._breakers: OrderedDict[tuple[str, str], Breaker] = OrderedDict()
         self._given_up: deque[BmcClient] = deque()
         self._closing: set[BmcClient] = set()
         self._idle = anyio.Event()
@@ -60,6 +65,18 @@ class Clients:
             self._idle = anyio.Event()
             await self._idle.wait()
 
+    def breaker(self, address: str, account: str) -> Breaker:
+        """Return the breaker of one account of one BMC, whichever machines are behind it."""
+        breaker = self._breakers.setdefault((address, account), Breaker())
+        self._breakers.move_to_end((address, account))
+        if len(self._breakers) > 2 * self._limit:
+            self._breakers.popitem(last=False)
+        return breaker
+
+    def knows(self, machine: str) -> bool:
+        """Tell whether a client is kept for the machine, whatever its identity."""
+        return machine in self._kept
+
     def get(self, machine: str, identity: str) -> BmcClient | None:
         """Return the machine's client if it was kept for this identity."""
         kept = self._kept.get(machine)
@@ -73,7 +90,8 @@ class Clients:
         self.give_up(machine)
         self._kept[machine] = _Kept(identity, client)
         if len(self._kept) > self._limit:
-            spare = next((one for one in self._kept if one not in self._used), None)
+            idle = [one for one in islice(self._kept, _LOOKED_AT) if one not in self._used]
+            spare = next((one for one in idle if not self.wanted(one)), idle[0] if idle else None)
             if spare is not None:
                 self.give_up(spare)
 

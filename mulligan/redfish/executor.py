@@ -230,8 +230,25 @@ class Executor:
         reach = msgspec.json.encode(machine.bmc).decode()
         identity = f"{reach}/{credential.version}/{machine.logins}"
         client = self._clients.get(machine.id, identity)
-        if client is None:
-            login = await self._read_login(credential.id, credential.version)
-            client = BmcClient(machine.bmc, login, limiter=self._limiter, timings=self._timings)
-            self._clients.keep(machine.id, identity, client)
+        if client is not None:
+            return client
+        login = await self._read_login(credential.id, credential.version)
+        client = self._clients.get(machine.id, identity)  # made by somebody else meanwhile
+        if client is not None:
+            return client
+        account = f"{credential.id}/{credential.version}"
+        client = BmcClient(
+            machine.bmc,
+            login,
+            limiter=self._limiter,
+            timings=self._timings,
+            breaker=self._clients.breaker(machine.bmc.address, account),
+        )
+        if self._clients.knows(machine.id):
+            client.reset_breaker()  # it is reached in another way, or logins are allowed again
+        self._clients.keep(machine.id, identity, client)
         return client
+
+    def keep_clients(self, wanted: Callable[[str], bool]) -> None:
+        """Give up the clients of machines that are ``wanted`` after those of all others."""
+        self._clients.wanted = wanted

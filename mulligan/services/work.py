@@ -168,6 +168,9 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
     )
 
     async def find_watched(after: str) -> Sequence[MachineId]:
+        if not after:
+            head = Seq(parts.log.head.seq)
+            await wait_until(parts.database, ("machines",), head, timeout=CATCH_UP_S)
         return await list_watched(parts.database, RESTING, after=after)
 
     watcher = Watcher(
@@ -179,6 +182,8 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         client_of=worker.client_of,
         timings=WatchTimings(interval=float(runtime.config.observe.poll_s)),
     )
+
+    worker.keep_clients(watcher.holds)
 
     def shares_changed() -> None:
         worker.shares_changed()
@@ -202,6 +207,7 @@ def _media_server(runtime: Runtime, on_report: OnReport) -> MediaServer:
         host=config.listen.host,
         port=config.listen.port,
         public_url=config.base_url,
+        machines_url=config.machines_url,
         images=config.image_dir,
         limits=Limits(cache=config.cache_bytes),
         on_report=on_report,
