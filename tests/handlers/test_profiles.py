@@ -104,7 +104,7 @@ def test_a_profile_given_by_hand_comes_before_a_match_and_a_match_before_none() 
 @pytest.mark.parametrize("verb", ["clean", "deploy", "power", "inspect", "rescue", "restore"])
 def test_an_operation_ends_by_the_deadline_of_its_profile(verb: ev.Verb) -> None:
     given = world()
-    seconds = {v: 100 * n for n, v in enumerate(plans.DEADLINES, 1)}
+    seconds: dict[str, int] = {v: 100 * n for n, v in enumerate(plans.DEADLINES, 1)}
     given.do(define(deadlines=seconds))
     given.claimed(M1)
     operation = CommitId("the-one")
