@@ -1,6 +1,7 @@
 """Looking for BMCs by their service root, which needs no login; nothing is written anywhere."""
 
 import ipaddress
+import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -72,6 +73,7 @@ def _base(one: str, field: str, port: int, scheme: str) -> str:
     except ValueError as error:
         raise InvalidArgument(field, f"{one!r}: {error}") from error
     bare = parts.path in {"", "/"} and not parts.query and parts.username is None
+    bare = bare and re.fullmatch(r"[!-~]{1,512}", one) is not None
     if parts.scheme not in {"http", "https"} or not host or not bare or own == 0:
         raise InvalidArgument(field, f"{one!r}: write HOST, HOST:PORT or https://HOST[:PORT]")
     name = f"[{host}]" if ":" in host else host
@@ -116,7 +118,7 @@ async def _look(http: aiohttp.ClientSession, address: str, limit: float) -> Foun
             if address.startswith("https:"):
                 fingerprint = await certificate_fingerprint(address, limit=limit)
     except TimeoutError:
-        return Found(address=address, problem=f"no answer within {limit:.0f} s")
+        return Found(address=address, problem=f"no answer within {limit:g} s")
     except (aiohttp.ClientError, OSError) as error:
         return Found(address=address, problem=_words(error))
     except BmcFault as fault:
@@ -139,10 +141,14 @@ async def _root(http: aiohttp.ClientSession, address: str) -> Json | None:
     async with http.get(url, allow_redirects=False) as response:
         if response.status != 200:
             return None
-        raw = await response.content.read(_LONGEST)
+        raw = bytearray()
+        async for chunk in response.content.iter_any():
+            raw += chunk
+            if len(raw) > _LONGEST:
+                return None
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(body, dict):
         return None
@@ -152,7 +158,7 @@ async def _root(http: aiohttp.ClientSession, address: str) -> Json | None:
 def _oem_vendor(body: Json) -> str:
     """Return the vendor by the first key below Oem: firmware before Redfish 1.5 names none."""
     oem = body.get("Oem")
-    return next(iter(oem))[:128] if isinstance(oem, dict) and oem else ""
+    return text(next(iter(oem)))[:128] if isinstance(oem, dict) and oem else ""
 
 
 def _clipped(body: Json, key: str) -> str:
