@@ -50,7 +50,8 @@ class NotFound(MulliganError):
     def __init__(self, kind: str, key: str) -> None:
         self.kind = kind
         self.key = key
-        super().__init__(f"{kind} {key!r} was not found")
+        called = "user data" if kind == "userdata" else kind
+        super().__init__(f"{called} {key!r} was not found")
 
 
 class AlreadyExists(MulliganError):
