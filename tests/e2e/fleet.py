@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -11,6 +12,7 @@ import anyio
 from mulligan.cli.demo import tiny_iso
 from mulligan.client import Client
 from mulligan.embedded.fleet import EmulatedFleet
+from mulligan.errors import AlreadyExists
 from mulligan.proto import v1
 from mulligan.tls import fingerprint, issue, read_pair, write_pair
 from tests.e2e.region import RunningRegion, until
@@ -22,9 +24,20 @@ _REQUEST = re.compile(rf'"{_COLOUR}(POST|PATCH|DELETE) (\S+)')
 
 
 class Fleet:
-    """Machines of one emulator, by name; ``prefix`` keeps fleets of one region apart."""
+    """Machines of one emulator, by name; ``prefix`` keeps fleets of one region apart.
 
-    def __init__(self, region: RunningRegion, folder: Path, count: int) -> None:
+    Power follows a reset after 1 to ``slowest`` seconds.
+    """
+
+    def __init__(
+        self,
+        region: RunningRegion,
+        folder: Path,
+        count: int,
+        *,
+        prefix: str = "node",
+        slowest: int = 3,
+    ) -> None:
         self.region = region
         authority = region.paths.tls("ca")
         pair = issue(
@@ -34,9 +47,9 @@ class Fleet:
         self.certificate, key = folder / "bmc.pem", folder / "bmc.key"
         write_pair(pair, self.certificate, key)
         self.emulator = EmulatedFleet(
-            folder / "emulator", count, certificate=self.certificate, key=key, slowest=3
+            folder / "emulator", count, certificate=self.certificate, key=key, slowest=slowest
         )
-        self.names = [f"node-{n:02d}" for n in range(count)]
+        self.names = [f"{prefix}-{n:02d}" for n in range(count)]
 
     def bmc(self, name: str, credential: str = CREDENTIAL) -> v1.Bmc:
         """Return how the BMC of a machine is reached."""
@@ -49,24 +62,24 @@ class Fleet:
         )
 
     async def prepare(self, admin: Client) -> None:
-        """Store the BMC login and an image that can be deployed."""
+        """Store the BMC login and an image that can be deployed; fleets of a region share them."""
         assert self.emulator.user is not None
         assert self.emulator.password is not None
-        await admin.control.create_credential(
-            v1.CreateCredentialRequest(
-                name=CREDENTIAL, username=self.emulator.user, password=self.emulator.password
-            )
+        login = v1.CreateCredentialRequest(
+            name=CREDENTIAL, username=self.emulator.user, password=self.emulator.password
         )
+        with suppress(AlreadyExists):
+            await admin.control.create_credential(login)
         sha256 = write_image(self.region, f"{IMAGE}.iso")
-        await admin.control.create_image(
-            v1.CreateImageRequest(name=IMAGE, url=f"file:{IMAGE}.iso", sha256=sha256)
-        )
+        image = v1.CreateImageRequest(name=IMAGE, url=f"file:{IMAGE}.iso", sha256=sha256)
+        with suppress(AlreadyExists):
+            await admin.control.create_image(image)
 
-    async def enrol(self, admin: Client, names: Sequence[str]) -> None:
-        """Enrol machines under their names."""
+    async def enrol(self, admin: Client, names: Sequence[str], parent: str = "") -> None:
+        """Enrol machines under their names, below a rack if one is given."""
         for name in names:
             await admin.control.enroll_machine(
-                v1.EnrollMachineRequest(name=name, bmc=self.bmc(name))
+                v1.EnrollMachineRequest(name=name, bmc=self.bmc(name), parent=parent)
             )
 
     async def provide(self, admin: Client, names: Sequence[str], within: float = 60.0) -> None:

@@ -69,9 +69,14 @@ def short_folder() -> Iterator[Path]:
 
 
 class RunningRegion:
-    """A region in ``folder`` with ports of its own; ``start`` and ``stop`` are `mulligan up`'s."""
+    """A region in ``folder`` with ports of its own; ``start`` and ``stop`` are `mulligan up`'s.
 
-    def __init__(self, folder: Path, name: str = "e2e") -> None:
+    ``settings`` are variables of its processes, which go before what its configuration says.
+    """
+
+    def __init__(
+        self, folder: Path, name: str = "e2e", *, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.paths: RegionPaths = init_region(folder / "region", name, usual_ports=False)
         self.config: Config = load(self.paths.config, {})
         self.environment: Mapping[str, str] = {
@@ -81,6 +86,7 @@ class RunningRegion:
             "MULLIGAN_STATE": str(self.paths.state_dir),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "COLUMNS": "120",
+            **(settings or {}),
         }
         self.admin_secret = self.paths.admin_secret.read_text().strip()
         self._folder = folder

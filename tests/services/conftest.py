@@ -7,8 +7,10 @@ from typing import NamedTuple
 import pytest
 
 from mulligan.proto import v1
+from tests.e2e.fleet import Fleet
 from tests.e2e.region import RunningRegion, short_folder
 from tests.services.edge import Edge
+from tests.services.yard import Yard
 
 SECRET = "a-secret-of-a-tenant"
 
@@ -32,7 +34,8 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="package")
 async def region(place: Path) -> AsyncIterator[RunningRegion]:
     """The region that all tests of this folder share; they leave it in working order."""
-    async with RunningRegion(place) as running:
+    # As short as it may be: a test waits for what is seen of a machine between operations.
+    async with RunningRegion(place, settings={"MULLIGAN_OBSERVE_POLL_S": "5"}) as running:
         yield running
 
 
@@ -67,3 +70,13 @@ async def tokens(edge: Edge) -> Tokens:
         blue=await edge.token("bert", SECRET, "blue"),
         reader=await edge.token("rob", SECRET, "red"),
     )
+
+
+@pytest.fixture(scope="package")
+async def yard(region: RunningRegion, tokens: Tokens, place: Path) -> AsyncIterator[Yard]:
+    """Emulated machines that nobody has enrolled yet; each test takes some for itself."""
+    fleet = Fleet(region, place / "yard", 40, prefix="yard", slowest=1)
+    admin, red = region.client(), region.client("rita", SECRET, "red")
+    async with fleet.emulator:
+        await fleet.prepare(admin)
+        yield Yard(fleet, admin, red)
