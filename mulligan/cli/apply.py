@@ -161,7 +161,9 @@ def rpcs_of(client: "Client") -> dict[type[Any], Callable[[Any], Awaitable[Any]]
     return {
         v1.CreateCredentialRequest: client.control.create_credential,
         v1.CreateImageRequest: client.control.create_image,
+        v1.SetProfileRequest: client.control.set_profile,
         v1.EnrollMachineRequest: client.control.enroll_machine,
+        v1.UpdateMachineRequest: client.control.update_machine,
         v1.CreateGroupRequest: client.resource.create_group,
         v1.UpdateGroupMembersRequest: client.resource.update_group_members,
         v1.CreateProviderRequest: client.resource.create_provider,
@@ -196,14 +198,18 @@ async def look(client: "Client", wanted: "Wanted") -> "Actual":
         lambda page: page.distance_types,
     )
     quotas = every(resource.list_quotas, v1.ListQuotasRequest(), lambda page: page.quotas)
+    profiles = v1.ListProfilesResponse()
+    if wanted.profiles:
+        profiles = await control.list_profiles(v1.ListProfilesRequest())
     logins = bool(wanted.credentials or wanted.machines)
     return Actual(
         groups={one.name: one async for one in groups} if physical else {},
         providers={one.name: one async for one in providers} if physical else {},
-        images={one.name: one async for one in images} if wanted.images else {},
+        images={one.name: one async for one in images} if wanted.images or wanted.profiles else {},
         credentials={one.name: one async for one in credentials} if logins else {},
         machines={one.name: one async for one in machines} if wanted.machines else {},
         distance_types={one.name: one async for one in kinds} if measured else {},
+        profiles={one.name: one for one in profiles.profiles},
         quotas=by_project([one async for one in quotas], wanted) if wanted.quotas else {},
     )
 

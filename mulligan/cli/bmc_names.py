@@ -74,7 +74,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-")
 
 
-def by_address(address: str) -> tuple[int, int, str, int]:
+def order_of(address: str) -> tuple[int, int, str, int]:
     """Return the key that sorts addresses: numbers as numbers, then host names."""
     parts = urlsplit(address)
     host = parts.hostname or ""

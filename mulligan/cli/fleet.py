@@ -73,6 +73,17 @@ class ImageSpec(Strict, frozen=True):
     ready_when: str = "power-on"
 
 
+class ProfileSpec(Strict, frozen=True):
+    """How machines of one make are treated; ``deadlines`` are spans by verb."""
+
+    name: str
+    manufacturer: str = "*"
+    model: str = "*"
+    deadlines: dict[str, int | str] = {}
+    clean: list[Literal["wipe", "bios-reset"]] = []
+    wipe_image: str = ""
+
+
 class CredentialSpec(Strict, frozen=True):
     """A BMC login; its password is in a file or an environment variable, never here."""
 
@@ -83,21 +94,30 @@ class CredentialSpec(Strict, frozen=True):
 
 
 class BmcSpec(Strict, frozen=True):
-    """How a machine's BMC is reached; ``credential`` is a name or UUID."""
+    """How a machine's BMC is reached; ``credential`` is a name or UUID.
+
+    ``pin`` takes the certificate that the BMC shows at first contact. Of a machine that is there
+    already, ``system``, ``insecure`` and ``fingerprint`` stay as they are when they are left out.
+    """
 
     address: str
     credential: str
     system: str | int = ""
-    insecure: bool = False
+    insecure: bool | None = None
     fingerprint: str = ""
+    pin: bool = False
 
 
 class MachineSpec(Strict, frozen=True):
-    """A machine to enrol; ``groups``, ``distances`` and ``turnaround`` are its provider's."""
+    """A machine to enrol; ``groups``, ``distances`` and ``turnaround`` are its provider's.
+
+    ``profile`` left out leaves it as it is; ``none`` is the one that its hardware matches.
+    """
 
     name: str
     bmc: BmcSpec
     parent: str = ""
+    profile: str = ""
     distances: dict[str, dict[str, str]] | None = None
     turnaround: int | str | None = None
     groups: list[str] = []
@@ -115,6 +135,7 @@ class Fleet(Strict, frozen=True):
     providers: list[ProviderSpec] = []
     inventories: dict[str, Inventories] = {}
     images: list[ImageSpec] = []
+    profiles: list[ProfileSpec] = []
     credentials: list[CredentialSpec] = []
     machines: list[MachineSpec] = []
     quotas: dict[str, QuotaSpec] = {}
@@ -142,13 +163,18 @@ class Wanted(NamedTuple):
     machines: Mapping[str, tuple[MachineSpec, Located]]
     distance_types: Mapping[str, tuple[list[str], Located]]
     quotas: Mapping[str, tuple[QuotaSpec, Located]]
+    profiles: Mapping[str, tuple[ProfileSpec, Located]]
+
+
+_NAMED = ("groups", "providers", "images", "profiles", "credentials", "machines")
+"""Sections that are lists of things with names."""
 
 
 def merge(documents: Sequence[Document[Fleet]]) -> Wanted:
     """Return all documents as one; raise InvalidArgument when two things have one name."""
-    wanted = Wanted({}, {}, {}, {}, {}, {}, {}, {})
+    wanted = Wanted({}, {}, {}, {}, {}, {}, {}, {}, {})
     for document in documents:
-        for section in ("groups", "providers", "images", "credentials", "machines"):
+        for section in _NAMED:
             found = getattr(wanted, section)
             for number, spec in enumerate(getattr(document.value, section)):
                 place = Located(document, (section, number))

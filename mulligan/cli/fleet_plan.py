@@ -15,6 +15,7 @@ from mulligan.cli.fleet import (
     Wanted,
     parents_first,
 )
+from mulligan.cli.fleet_machine import assigning_steps, machine_step, profile_steps
 from mulligan.cli.fleet_provider import check_group, machine_provider_step, provider_step
 from mulligan.cli.fleet_rules import distance_type_steps, quota_steps
 from mulligan.cli.fleet_step import Actual, Step, Waves, same
@@ -45,7 +46,11 @@ def plan(wanted: Wanted, actual: Actual, password: Callable[[CredentialSpec], st
     ]
     for wave in parents_first(wanted):
         waves.append([provider_step(name, wanted, actual, names) for name in wave])
-    waves.append([_machine(spec, place, actual, names) for spec, place in wanted.machines.values()])
+    waves.append([*profile_steps(wanted, actual, names)])
+    waves.append(
+        [machine_step(spec, place, actual, names) for spec, place in wanted.machines.values()]
+    )
+    waves.append([*assigning_steps(wanted, actual)])
     others = dict.fromkeys((*wanted.inventories, *wanted.machines))
     found = (
         machine_provider_step(name, wanted, actual, names)
@@ -103,39 +108,6 @@ def _groups(wanted: Wanted, actual: Actual) -> Iterator[Step]:
             hint = "a group's attributes stay as they were made"
             same(place, "attributes", found.attributes, spec.attributes, hint)
         yield Step("unchanged", "group", spec.name, place)
-
-
-def _machine(
-    spec: MachineSpec,
-    place: Located,
-    actual: Actual,
-    names: Mapping[str, str],
-) -> Step:
-    bmc = v1.Bmc(
-        address=spec.bmc.address,
-        credential=spec.bmc.credential,
-        system=str(spec.bmc.system),
-        insecure=spec.bmc.insecure,
-        fingerprint=spec.bmc.fingerprint,
-    )
-    found = actual.machines.get(spec.name)
-    if found is None:
-        request = v1.EnrollMachineRequest(name=spec.name, parent=spec.parent, bmc=bmc)
-        details = (f"+ bmc: {bmc.address} {bmc.system}".rstrip(), f"+ credential: {bmc.credential}")
-        return Step("create", "machine", spec.name, place, details, request)
-    hint = "delete the machine and enrol it anew"
-    if found.bmc is not None:
-        same(place, "bmc", found.bmc.address, bmc.address, hint)
-        if bmc.system:
-            same(place, "bmc", found.bmc.system, bmc.system, hint)
-        if bmc.credential != found.bmc.credential:
-            login = names.get(found.bmc.credential, found.bmc.credential)
-            same(place, "bmc", login, bmc.credential, hint)
-    provider = actual.providers.get(spec.name)
-    if spec.parent and provider is not None and spec.parent != provider.parent:
-        parent = names.get(provider.parent, provider.parent)
-        same(place, "parent", parent, spec.parent, hint)
-    return Step("unchanged", "machine", spec.name, place)
 
 
 def _members(wanted: Wanted, actual: Actual, names: Mapping[str, str]) -> Waves:

@@ -20,12 +20,13 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
     machines: Mapping[str, v1.Machine] = {}
     distance_types: Mapping[str, v1.DistanceType] = {}
     quotas: Mapping[str, v1.Quota] = {}
+    profiles: Mapping[str, v1.HardwareProfile] = {}
 
     def names(self) -> dict[str, str]:
-        """Return the names of groups, providers and credentials by UUID."""
+        """Return the names of groups, providers, credentials and images by UUID."""
         return {
             one.uuid: name
-            for kind in (self.groups, self.providers, self.credentials)
+            for kind in (self.groups, self.providers, self.credentials, self.images)
             for name, one in kind.items()
         }
 

@@ -1,15 +1,15 @@
 """``mulligan machine scan``: look for BMCs at given addresses, and enrol what is not there yet."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mulligan.cli.bmc_names import Found, by_address, check_pattern, names_for
-from mulligan.cli.enrol_list import Row, write_csv
+from mulligan.cli.bmc_names import Found, check_pattern, names_for, order_of
+from mulligan.cli.enrol_list import Row, bmc_key, write_csv
 from mulligan.cli.enrol_many import Wishes, enrol_all
 from mulligan.cli.many import names_of
 from mulligan.cli.output import Column
@@ -19,7 +19,7 @@ from mulligan.cli.verbs import Bundle, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import ScannedBmc
+    from mulligan.proto.v1 import Machine, ScannedBmc
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -86,12 +86,16 @@ async def scan(
     yes: YesOption = False,
 ) -> None:
     """Look for BMCs at addresses, by what they tell without a login."""
+    from mulligan.proto.v1 import ListMachinesRequest
+
     check_pattern(template.name, "--name")
     if enrol and not template.credential:
         raise InvalidArgument("--credential", "is missing: the login to enrol them with")
     if enrol and csv == "-":
         raise InvalidArgument("--csv", "cannot be printed and enrolled at once; name a file")
-    answers = await ask(session, where)
+    machines = await listed(session, ListMachinesRequest())
+    by_address = {bmc_key(one.bmc.address, ""): one for one in machines if one.bmc}
+    answers = [enrolled(one, by_address) for one in await ask(session, where)]
     found = [one for one in answers if one.found]
     new = [one for one in found if not one.machine]
     if csv != "-" and not (enrol and not session.out.for_people):
@@ -104,7 +108,7 @@ async def scan(
     )
     if not (csv or enrol):
         return
-    rows = rows_of(new, template, await names_taken(session))
+    rows = rows_of(new, template, {one.name for one in machines})
     if csv:
         save(session, rows, csv)
     if enrol and rows:
@@ -128,14 +132,15 @@ async def ask(session: Session, where: Where) -> "list[ScannedBmc]":
             answers.append(one)
             there += one.found
             progress.show("scan", f"{len(answers)} looked at, {there} answered")
-    return sorted(answers, key=lambda one: by_address(one.address))
+    return sorted(answers, key=lambda one: order_of(one.address))
 
 
-async def names_taken(session: Session) -> set[str]:
-    """Return the names that machines have."""
-    from mulligan.proto.v1 import ListMachinesRequest
-
-    return {one.name for one in await listed(session, ListMachinesRequest())}
+def enrolled(answer: "ScannedBmc", machines: "Mapping[str, Machine]") -> "ScannedBmc":
+    """Return an answer with the name of a machine that is reached there, by whatever system."""
+    machine = machines.get(bmc_key(answer.address, ""))
+    if machine is not None:
+        answer.machine = machine.name
+    return answer
 
 
 def rows_of(found: "Sequence[ScannedBmc]", template: Template, taken: Collection[str]) -> list[Row]:

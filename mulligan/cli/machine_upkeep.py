@@ -182,11 +182,14 @@ async def update(
 
     async def send(ref: str) -> "Machine | None":
         control = session.client.control
-        request = UpdateMachineRequest(machine=ref, profile=profile)
         found = (await control.get_machine(GetMachineRequest(machine=ref))).machine
         if changes_bmc and found is not None and found.bmc is not None:
-            request.bmc, request.etag = changed(found.bmc), found.etag
-        return (await control.update_machine(request)).machine
+            request = UpdateMachineRequest(machine=ref, bmc=changed(found.bmc), etag=found.etag)
+            found = (await control.update_machine(request)).machine
+        if profile is not None:
+            request = UpdateMachineRequest(machine=ref, profile=profile)
+            found = (await control.update_machine(request)).machine
+        return found
 
     await carry_out(session, selection, Deed(verb="update", send=send))
 

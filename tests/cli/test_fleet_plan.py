@@ -122,7 +122,11 @@ def test_inventories_of_a_machine_follow_its_enrolment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "where", "problem"),
     [
-        (("https://192.0.2.1", "https://192.0.2.9"), ":19: machines[0].bmc", "enrol it anew"),
+        (
+            ("parent: rack-1\n    bmc", "parent: row-1\n    bmc"),
+            ":18: machines[0].parent",
+            "move it",
+        ),
         (("groups: [pool-a]\n  -", "groups: [pool-z]\n  -"), ":7: providers[0].groups", "no group"),
         (("- name: row-1", "- name: rack-1"), ":8: providers[1].name", "stands at"),
         (("10k", "ten"), ":12: providers[1].inventories.custom.power.total", "not an amount"),
