@@ -23,6 +23,7 @@ from mulligan.handlers import (
     group,
     image,
     operations,
+    plans,
     provider_commands,
 )
 from mulligan.handlers import provider as providers
@@ -51,6 +52,8 @@ from mulligan.model import (
     Seq,
     StreamId,
 )
+
+from .machine_steps import MachineSteps
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _codec = Codec()
@@ -195,10 +198,13 @@ class _Steps:
         self.machines: list[MachineId] = []
         self.providers: list[ProviderId] = []
         self.claims: list[ClaimId] = []
+        self.more = MachineSteps(world, self.machines, projects, credential, rack)
         self.all: list[Callable[[], Any]] = [
             self.enrol, self.create_provider, self.make_claim, self.make_claim, self.make_claim,
             self.make_claim, self.end_claims, self.release, self.work, self.work, self.work,
-            self.work, self.ask, self.ask, self.change_group, self.cordon, self.delete,
+            self.work, self.work, self.work, self.work, self.work, self.ask, self.ask, self.ask,
+            self.change_group, self.cordon, self.delete, self.more.mind, self.more.see,
+            self.more.rule,
         ]  # fmt: skip
 
     def enrol(self) -> None:
@@ -280,18 +286,25 @@ class _Steps:
             operations.AbortMachine(machine=machine, by="tester"),
             deployment.ReleaseMachine(machine=machine),
         ]
-        wishes += [
-            deployment.DeployMachine(
-                claim=one, image=self.picture, operation=operation, machine=machine
-            )
-            for one in self.claims[-20:]
-        ]
-        if state.state == "enrolled":
+        wishes += self.more.wishes(machine, operation)
+        wishes += [self._deploy(one, machine, operation) for one in self.claims[-20:]]
+        if state.state == "enrolled" and self.rng.random() < 0.8:
             wishes = wishes[:1]
         self.rng.shuffle(wishes)
         for wish in wishes:
             if self.world.attempt(wish):
                 return
+
+    def _deploy(self, one: ClaimId, machine: MachineId, operation: CommitId) -> Command:
+        state: claim.Claim = self.world.states[StreamId(f"claim/{one}")]
+        return deployment.DeployMachine(
+            claim=one,
+            image=self.rng.choice((self.picture, self.more.phones)),
+            operation=operation,
+            machine=machine,
+            user_data=self.more.given(state.project),
+            hostname=self.rng.choice(("", "web-1")),
+        )
 
     def work(self) -> None:
         """Bring every running operation one event further, as executors do."""
@@ -308,14 +321,17 @@ class _Steps:
                 completion.CompleteOperation(machine=machine, operation=operation.id),
                 correlation=operation.id,
             )
+        elif operation.step in plans.WAITED:
+            self.more.report(machine, state)
         elif operation.action is None:
+            retry = operation.retry
             self.world.do(
                 actions.RequestAction(
                     machine=machine,
                     operation=operation.id,
                     action=ActionId(self.world.id()),
                     done=operation.done,
-                    attempt=1,
+                    attempt=retry.attempt + 1 if retry is not None else 1,
                 ),
                 correlation=operation.id,
             )
@@ -329,22 +345,19 @@ class _Steps:
                 )
             )
         else:
+            self.more.task(machine, state)
             self._observe(machine, operation.id, operation.action.id, operation.step)
 
     def _observe(
         self, machine: MachineId, operation: CommitId, action: ActionId, step: str
     ) -> None:
-        disks = (machine_events.Disk(id="1", bytes=10**12, media="SSD"),)
-        facts = machine_events.Facts(
-            cpu_cores=8, memory_bytes=2**30, serial=machine[:8], disks=disks
-        )
         exchange = machine_events.Exchange(method="GET", path="/redfish/v1", status=200, ms=3)
         observed = machine_events.StepObserved(
             action=action,
             outcome=self.rng.choice(("done", "done", "done", "retry")),
             at=self.world.now,
             message='say "x\\y"\n',
-            facts=facts if step == "inventory" else None,
+            facts=self.more.facts(machine) if step == "inventory" else None,
             power="off",
             exchanges=(exchange, exchange),
         )
@@ -370,8 +383,9 @@ class _Steps:
     def delete(self) -> None:
         if self.rng.random() < 0.2 and self.machines:
             machine = self.rng.choice(self.machines)
+            force = self.rng.random() < 0.6
             self.world.attempt(
-                enrolment.DeleteMachine(machine=machine, force=True, reason="broken")
+                enrolment.DeleteMachine(machine=machine, force=force, reason="broken")
             )
         elif self.rng.random() < 0.2 and self.providers:
             self.world.attempt(
