@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from mulligan.config import Dsn
 from mulligan.errors import InvalidArgument, Unavailable
 from mulligan.events.codec import Codec
+from mulligan.events.machine import Verb
 from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project, SigningKey
 from mulligan.handlers.claim import LIVE, Claim, State
@@ -21,7 +22,7 @@ from mulligan.handlers.names import NameState
 from mulligan.handlers.provider import Provider
 from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.log.memory import MemoryDisk
-from mulligan.model import CommitId, Seq, StreamId
+from mulligan.model import CommitId, ProviderId, Seq, StreamId
 from mulligan.queries import (
     accounts,
     audit,
@@ -35,6 +36,7 @@ from mulligan.queries import (
 )
 from mulligan.queries.database import Database, PoolSettings
 from mulligan.queries.freshness import wait_until
+from mulligan.queries.machines import MachineFilter
 from mulligan.queries.paging import Page, PageRequest
 from tests.projections.conftest import folding
 from tests.projections.histories import World, history, write
@@ -75,7 +77,7 @@ async def test_lists_show_each_object_once_page_by_page(database: Dsn) -> None:
             (accounts.list_projects, Project),
             (providers.list_groups, Group),
             (claims.list_claims, Claim),
-            (machines.list_machines, Machine),
+            (partial(machines.list_machines, wanted=MachineFilter()), Machine),
             (images.list_images, Image),
             (images.list_credentials, Credential),
         )
@@ -117,6 +119,50 @@ async def test_listed_providers_show_what_is_in_use_at_one_moment(database: Dsn)
     assert not all(p.over_committed for p in wanted.values() if p.use)
 
 
+def _attended(machine: Machine) -> bool:
+    timed = machine.cordon is not None and machine.cordon.until is not None
+    return machine.operation is not None or timed or machine.desired != ""
+
+
+def _maker(machine: Machine) -> str:
+    return machine.facts.manufacturer if machine.facts is not None else ""
+
+
+async def test_machines_are_found_by_state_holder_place_make_name_and_health(
+    database: Dsn,
+) -> None:
+    world, disk = history(35, steps=400), MemoryDisk()
+    write(disk, world.entries)
+    all_ = of(world, Machine)
+    one, held = all_[0], next(m for m in all_ if m.claim)
+    (rack,) = (p for p in of(world, Provider) if p.name == "rack")
+    below = {c for p in of(world, Provider) if rack.id in p.ancestors for c in [p.id]}
+    assert any(m.health == "warning" for m in all_) and any(_maker(m) for m in all_)
+    cases: list[tuple[MachineFilter, Callable[[Machine], bool]]] = [
+        (MachineFilter(states=(one.state,)), lambda m: m.state == one.state),
+        (MachineFilter(states=("no state",)), lambda m: False),
+        (MachineFilter(claim=held.claim), lambda m: m.claim == held.claim),
+        (MachineFilter(claim=""), lambda m: False),
+        (MachineFilter(project=held.project), lambda m: m.project == held.project),
+        (MachineFilter(under=rack.id), lambda m: ProviderId(m.id) in below),
+        (MachineFilter(under=one.id), lambda m: False),
+        (MachineFilter(name=one.name.upper()), lambda m: m.name == one.name),
+        (MachineFilter(name=f"{one.name[:4]}*"), lambda m: m.name.startswith(one.name[:4])),
+        (MachineFilter(name="m_*"), lambda m: False),
+        (MachineFilter(manufacturer="a*"), lambda m: _maker(m) == "Acme"),
+        (MachineFilter(model="none"), lambda m: False),
+        (MachineFilter(health="warning"), lambda m: m.health == "warning"),
+        (
+            MachineFilter(states=(one.state,), manufacturer="*c*"),
+            lambda m: m.state == one.state and _maker(m) == "Acme",
+        ),
+    ]
+    async with folding(disk, database), Database(database) as reads:
+        for wanted, keeps in cases:
+            shown = await everything(partial(machines.list_machines, reads, wanted=wanted))
+            assert same([r.state for r in shown], [m for m in all_ if keeps(m)]), wanted
+
+
 async def test_filters_pass_just_what_they_name(database: Dsn) -> None:
     world, disk = history(32, steps=400), MemoryDisk()
     write(disk, world.entries)
@@ -139,12 +185,7 @@ async def test_filters_pass_just_what_they_name(database: Dsn) -> None:
             [r.state for r in found],
             [c for c in all_claims if any(a.provider == provider for a in c.allocations)],
         )
-        state = all_machines[0].state
-        shown = await everything(lambda p: machines.list_machines(reads, p, states=[state]))
-        assert same([r.state for r in shown], [m for m in all_machines if m.state == state])
-        assert await machines.find_busy(reads) == sorted(
-            m.id for m in all_machines if m.operation is not None
-        )
+        assert await machines.find_busy(reads) == sorted(m.id for m in all_machines if _attended(m))
         group = max(of(world, Group), key=lambda g: len(g.members))
         members = await everything(lambda p: providers.list_providers(reads, p, group=group.id))
         assert {r.state.id for r in members} == {
@@ -241,7 +282,7 @@ async def test_actions_are_listed_newest_first_with_their_exchanges(database: Ds
             )
             for row in rows:
                 assert row.machine == machine.id
-                assert row.verb in {"inspect", "clean", "deploy", "power"}
+                assert row.verb in get_args(Verb)
                 assert bool(row.exchanges) == (row.status in {"done", "retry"})
         assert shown > 10
 
