@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mulligan.cli.machine_view import COLUMNS, operation_shown, state_shown
+from mulligan.cli.machine_view import COLUMNS, fault_shown, operation_shown, state_shown
 from mulligan.cli.many import Outcome, attempt
-from mulligan.cli.output import Column
+from mulligan.cli.output import Column, harmless
 from mulligan.cli.progress import Progress
 from mulligan.cli.quantities import parse_span
 from mulligan.cli.report import Refused, Several, describe
@@ -138,6 +138,8 @@ async def _settled(
             timeout=parse_span(deed.timeout, "--timeout").total_seconds(),
             progress=progress,
         )
+    if not deed.goals:
+        rested = [_at_fault(one) for one in rested]
     if alone and rested[0].error is not None:
         raise rested[0].error
     for called, _, error in rested:
@@ -147,6 +149,15 @@ async def _settled(
         called: Outcome(asked[called], machine, error) for called, machine, error in rested
     }
     return [ends.get(one.item.called, one) for one in outcomes]
+
+
+def _at_fault(outcome: "Outcome[str, Machine]") -> "Outcome[str, Machine]":
+    """Return the failure of a verb that leaves a machine where it was, and a fault with it."""
+    called, machine, error = outcome
+    if machine is None or machine.fault is None or error is not None:
+        return outcome
+    said = f"{called} stays {state_shown(machine)}: {fault_shown(machine)}"
+    return Outcome(called, machine, FailedPrecondition(f"{said}; see `mulligan machine why`"))
 
 
 async def _unchanged(session: Session, listed: "Machine") -> None:
@@ -165,10 +176,10 @@ async def _unchanged(session: Session, listed: "Machine") -> None:
 
 def complain(called: str, error: MulliganError) -> None:
     """Print the error of one of several, with the name of whom it concerns."""
-    first, *more = describe(error)
-    if called not in first:
-        first = first.replace("error: ", f"error: {called}: ", 1)
-    sys.stderr.write("\n".join([first, *more]) + "\n")
+    for line in describe(error):
+        if line.startswith("error: "):
+            named = line if called in line else line.replace("error: ", f"error: {called}: ", 1)
+            sys.stderr.write(f"{harmless(named)}\n")
 
 
 def _conclude(session: Session, selection: Selection, outcomes: Sequence[Done], deed: Deed) -> None:
@@ -196,7 +207,7 @@ async def preview(session: Session, targets: Sequence[Target], deed: Deed) -> No
     shown: list[Preview] = []
     refused = 0
     for target, machine, error in await attempt(targets, look):
-        problem = describe(error)[0] if error is not None else ""
+        problem = describe(error)[0].removeprefix("error: ") if error is not None else ""
         if machine is not None:
             problem = objection(machine, deed.rule or deed.verb)
         refused += bool(problem)
@@ -235,4 +246,5 @@ def objection(machine: "Machine", rule: str) -> str:
     state = state_shown(machine)
     if state in ALLOWED[rule]:
         return ""
-    return f"it is {state}, and must be {' or '.join(ALLOWED[rule])}"
+    *others, last = ALLOWED[rule]
+    return f"it is {state}, and must be {' or '.join(filter(None, (', '.join(others), last)))}"

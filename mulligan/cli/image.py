@@ -16,7 +16,7 @@ COLUMNS = (
     Column("KIND", lambda image: image.kind),
     Column("FIRMWARE", lambda image: image.firmware),
     Column("URL", lambda image: image.url),
-    Column("READY WHEN", lambda image: image.ready_when, wide=True),
+    Column("READY WHEN", lambda image: image.ready_when),
     Column("SHA256", lambda image: image.sha256, wide=True),
     Column("UUID", lambda image: image.uuid, wide=True),
     Column("CREATED", lambda image: format_time(image.created_at), wide=True),

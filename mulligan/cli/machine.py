@@ -10,7 +10,7 @@ import typer
 from mulligan.cli import machine_enrol, machine_moves, machine_scan, machine_upkeep
 from mulligan.cli.bulk import AT_MOST, complain
 from mulligan.cli.machine_description import WHOLE, WHOLE_WIDE
-from mulligan.cli.machine_view import ACTIONS, COLUMNS, HISTORY, why_shown
+from mulligan.cli.machine_view import ACTIONS, COLUMNS, HISTORY, HISTORY_WIDE, why_shown
 from mulligan.cli.output import Format
 from mulligan.cli.progress import Progress
 from mulligan.cli.quantities import parse_span
@@ -55,14 +55,15 @@ async def why(session: Session, machine: MachineArgument) -> None:
 
 @verb(app, "history")
 async def history(session: Session, machine: MachineArgument, limit: LimitOption = 50) -> None:
-    """List all that happened to a machine, newest first."""
+    """List all that happened to a machine, newest first; -o wide has the details in full."""
     from mulligan.client.paging import every
     from mulligan.proto.v1 import ListMachineHistoryRequest
 
     request = ListMachineHistoryRequest(machine=machine)
     control = session.client.control
     pages = every(control.list_machine_history, request, lambda page: page.causes, limit=limit)
-    session.out.rows([cause async for cause in pages], HISTORY, f"{machine} has no history")
+    columns = HISTORY_WIDE if session.out.form is Format.WIDE else HISTORY
+    session.out.rows([cause async for cause in pages], columns, f"{machine} has no history")
 
 
 @verb(app, "actions")

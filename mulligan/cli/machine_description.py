@@ -18,17 +18,20 @@ def hardware_lines(facts: "Facts | None") -> Iterator[str]:
     yield " ".join(filter(None, (facts.manufacturer, facts.model, facts.serial, facts.sku)))
     cpu = " ".join(filter(None, (facts.cpu_vendor, facts.cpu_model))) or "CPU"
     arch = f", {facts.arch}" if facts.arch else ""
-    yield (
-        f"{facts.cpu_sockets} x {cpu}, {facts.cpu_cores} cores, {facts.cpu_threads} threads{arch}"
-    )
+    if facts.cpu_sockets or facts.cpu_cores:
+        cores = f"{facts.cpu_cores} cores, {facts.cpu_threads} threads"
+        yield f"{facts.cpu_sockets} x {cpu}, {cores}{arch}"
     modules = f" in {facts.memory_modules} modules" if facts.memory_modules else ""
-    yield f"{format_bytes(facts.memory_bytes)} memory{modules}{', ECC' * facts.memory_ecc}"
+    if facts.memory_bytes:
+        yield f"{format_bytes(facts.memory_bytes)} memory{modules}{', ECC' * facts.memory_ecc}"
     for disk in facts.disks:
         told = (disk.media, disk.protocol, disk.model, disk.serial)
         yield " ".join(filter(None, (f"disk {disk.id} {format_bytes(disk.bytes)}", *told)))
     for nic in facts.nics:
         speed = f"{nic.speed_mbps} Mbit/s" if nic.speed_mbps else ""
-        yield " ".join(filter(None, (f"nic {nic.id} {nic.mac}", speed, nic.link)))
+        yield " ".join(
+            filter(None, ("nic", nic.id, nic.mac * (nic.mac != nic.id), speed, nic.link))
+        )
     for one in facts.accelerators:
         size = format_bytes(one.memory_bytes) if one.memory_bytes else ""
         told = (f"{one.kind.lower() or 'accelerator'} {one.id}", one.vendor, one.model, size)
@@ -36,8 +39,8 @@ def hardware_lines(facts: "Facts | None") -> Iterator[str]:
     rest = (
         f"TPM {facts.tpm}" if facts.tpm else "",
         "RAID" if facts.raid else "",
-        f"{facts.power_supplies} power supplies" if facts.power_supplies else "",
-        f"{facts.cd_drives} virtual drives" if facts.cd_drives else "",
+        f"power supplies: {facts.power_supplies}" if facts.power_supplies else "",
+        f"virtual drives: {facts.cd_drives}" if facts.cd_drives else "",
     )
     yield ", ".join(filter(None, rest))
     if facts.missing:
@@ -51,7 +54,7 @@ def boot_shown(facts: "Facts | None") -> str:
     parts = (
         ", ".join(facts.boot_modes),
         "HTTP boot" if facts.http_boot else "",
-        "secure boot is on" if facts.secure_boot else "",
+        "secure boot offered" if facts.secure_boot else "",
         f"once from {', '.join(facts.boot_targets)}" if facts.boot_targets else "",
     )
     return "; ".join(filter(None, parts))

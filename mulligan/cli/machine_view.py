@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from mulligan.proto.v1 import Action, Machine, WhyMachineResponse
 
 
+DETAIL = 96
+"""Characters of what happened that a table of the usual width shows."""
+
+
 def state_shown(machine: "Machine") -> str:
     """Return the state, with what failed."""
     state = word(machine.state)
@@ -104,12 +108,22 @@ ACTIONS = (
 )
 
 
+def shortened(text: str) -> str:
+    """Return the beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= DETAIL else f"{line[: DETAIL - 1]}…"
+
+
 HISTORY = (
     Column("AT", lambda cause: format_time(cause.at)),
     Column("WHO", lambda cause: cause.actor),
     Column("WHAT", lambda cause: cause.what),
-    Column("DETAIL", lambda cause: " ".join(cause.detail.split())),
-    Column("POSITION", lambda cause: str(cause.position.seq) if cause.position else "", wide=True),
+    Column("DETAIL", lambda cause: shortened(cause.detail)),
+)
+HISTORY_WIDE = (
+    Column("POSITION", lambda cause: str(cause.position.seq) if cause.position else ""),
+    *HISTORY[:3],
+    Column("DETAIL", lambda cause: cause.detail),
 )
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 
+from mulligan.cli.output import harmless
 from mulligan.errors import (
     AlreadyExists,
     BadConfiguration,
@@ -90,7 +91,7 @@ def report(error: BaseException) -> int:
         ]
     if os.environ.get("MULLIGAN_DEBUG"):
         traceback.print_exception(error)
-    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    print(harmless("\n".join(lines)), file=sys.stderr)  # noqa: T201
     return exit_code(found)
 
 

@@ -1,5 +1,6 @@
 """Which machines a verb is for: those named, or those that a selection finds."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -15,6 +16,7 @@ from mulligan.errors import InvalidArgument
 if TYPE_CHECKING:
     from mulligan.proto.v1 import ListMachinesRequest, Machine, MachineState
 
+_DIGITS = re.compile(r"([0-9]+)")
 HEALTHS = ("ok", "warning", "critical", "unknown")
 
 MachinesArgument = Annotated[
@@ -130,12 +132,18 @@ async def targets_of(session: Session, selection: Selection) -> list[Target]:
 async def listed(
     session: Session, request: "ListMachinesRequest", limit: int = 0
 ) -> "list[Machine]":
-    """Return all machines that a request lists, or the first ``limit``."""
+    """Return all machines that a request lists, by name, or the first ``limit`` as they come."""
     from mulligan.client.paging import every
 
     control = session.client.control
     pages = every(control.list_machines, request, lambda page: page.machines, limit=limit)
-    return [machine async for machine in pages]
+    machines = [machine async for machine in pages]
+    return machines if limit else sorted(machines, key=lambda one: natural(one.name))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return the key that sorts ``node-2`` before ``node-10``."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(name)]
 
 
 def counted(targets: Sequence[Target]) -> str:

@@ -14,7 +14,7 @@ from mulligan.cli.wait import failure_of
 from mulligan.errors import MulliganError, NotFound, PermissionDenied
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import Endpoint, LogStatus, Machine, Projection
+    from mulligan.proto.v1 import Brake, Endpoint, LogStatus, Machine, Projection
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -34,6 +34,7 @@ class Status:
     log: "LogStatus | None" = None
     projections: "list[Projection]" = field(default_factory=list)
     machines: "list[Machine]" = field(default_factory=list)
+    brakes: "list[Brake]" = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -75,7 +76,11 @@ async def status(session: Session) -> None:
 
 async def gather(session: Session) -> Status:
     """Ask each service for its part; what cannot be had becomes a problem."""
-    from mulligan.proto.v1 import GetLogStatusRequest, ListProjectionsRequest
+    from mulligan.proto.v1 import (
+        GetLogStatusRequest,
+        ListBrakesRequest,
+        ListProjectionsRequest,
+    )
 
     client = session.client
     found = Status(services=await client.endpoints(), region=client.region)
@@ -92,7 +97,16 @@ async def gather(session: Session) -> Status:
     async def machines() -> None:
         found.machines = await troubled(session)
 
-    for service, part in (("log", log), ("projector", projections), ("control", machines)):
+    async def brakes() -> None:
+        found.brakes = (await client.control.list_brakes(ListBrakesRequest(), timeout=5)).brakes
+
+    parts = (
+        ("log", log),
+        ("projector", projections),
+        ("control", machines),
+        ("control", brakes),
+    )
+    for service, part in parts:
         if service not in present:
             continue
         try:
@@ -113,6 +127,8 @@ async def troubled(session: Session) -> "list[Machine]":
         MachineState.INSPECTING,
         MachineState.CLEANING,
         MachineState.DEPLOYING,
+        MachineState.RESCUING,
+        MachineState.RESTORING,
         MachineState.FAILED,
     ]
     control = session.client.control
@@ -167,6 +183,12 @@ def problems_of(found: Status, now: datetime) -> list[str]:
             )
         elif one.lag_seconds > LAGGING:
             problems.append(f"projection {one.name} lags by {format_span(one.lag_seconds)}")
+    for brake in found.brakes:
+        domain = brake.domain_name or brake.domain
+        problems.append(
+            f"the brake is on in {domain}: {brake.failed} of {brake.total} machines failed within "
+            f"{format_span(brake.window)}; find out why, then `mulligan brake release {domain}`"
+        )
     for machine in found.machines:
         called = machine.name or machine.uuid
         if machine.state is MachineState.FAILED:

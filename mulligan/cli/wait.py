@@ -152,7 +152,8 @@ def show(machine: "Machine", called: str, progress: Progress) -> None:
     if operation is None:
         progress.show(called, word(machine.state), 1, 1)
         return
-    text = f"{word(machine.state)}: {operation.step} ({operation.step_number}/{operation.steps})"
+    step = f"{operation.step} ({operation.step_number}/{operation.steps})"
+    text = f"{word(machine.state)}: {step}" if operation.step else word(machine.state)
     if operation.attempt > 1:
         text += f", attempt {operation.attempt}"
     progress.show(called, text, max(0, operation.step_number - 1), operation.steps or None)
