@@ -36,12 +36,13 @@ class Override(msgspec.Struct, frozen=True, kw_only=True):
 def override_of(system: Json) -> Override:
     """Read the boot override of a system."""
     boot = section(system, "Boot")
+    uri = reference(boot.get("HttpBootUri"))
     allowed = items(boot.get("BootSourceOverrideTarget@Redfish.AllowableValues"))
     return Override(
         enabled=text(boot.get("BootSourceOverrideEnabled")),
         target=text(boot.get("BootSourceOverrideTarget")),
         mode=text(boot.get("BootSourceOverrideMode")),
-        http_uri=reference(boot.get("HttpBootUri")),
+        http_uri="" if uri == "None" else uri,  # sushy-tools writes the word
         allowed=tuple(name for name in map(text, allowed) if name),
         staged=link(system, "@Redfish.Settings", "SettingsObject"),
     )

@@ -66,3 +66,11 @@ async def test_the_emulators_fake_driver_offers_an_http_boot_and_refuses_it(
         await boot.boot_http(client, url)
     assert raised.value.fault == "refused"
     await media.eject_all(client)
+
+
+async def test_the_emulators_word_for_no_boot_uri_is_nothing_to_wait_for(
+    fleet: EmulatedFleet,
+) -> None:
+    system = (await client_of(fleet).system()).body
+    assert system["Boot"]["HttpBootUri"] == "None"
+    assert boot.override_of(system).http_uri == ""
