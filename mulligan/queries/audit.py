@@ -78,18 +78,39 @@ async def stream_events(
 
 
 async def latest_events(
-    database: Database, stream: StreamId, limit: int = 100, before: int | None = None
+    database: Database,
+    stream: StreamId,
+    limit: int = 100,
+    before: int | None = None,
+    since: datetime | None = None,
 ) -> Sequence[EventRow]:
-    """Return the newest events of a stream, the newest first; those before a version, if given."""
+    """Return the newest events of a stream, the newest first.
+
+    If given, only those before a version, and those from ``since`` on.
+    """
     rows = await database.fetch(
         f"SELECT {_COLUMNS} FROM rm_audit.event WHERE key = $1 AND kind = $2"
-        " AND version < coalesce($4, 2147483647) ORDER BY version DESC LIMIT $3",
+        " AND version < coalesce($4, 2147483647) AND at >= coalesce($5, '-infinity'::timestamptz)"
+        " ORDER BY version DESC LIMIT $3",
         stream_key(stream),
         stream_kind(stream),
         limit,
         before,
+        since,
     )
     return [_read(row) for row in rows]
+
+
+async def latest_time(database: Database, stream: StreamId, type_: str) -> datetime | None:
+    """Return when the newest event of a type happened in a stream; None for never."""
+    rows = await database.fetch(
+        "SELECT at FROM rm_audit.event WHERE key = $1 AND kind = $2 AND type = $3"
+        " ORDER BY version DESC LIMIT 1",
+        stream_key(stream),
+        stream_kind(stream),
+        type_,
+    )
+    return rows[0]["at"] if rows else None
 
 
 async def chain_events(

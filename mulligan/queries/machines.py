@@ -85,10 +85,13 @@ async def find_busy(database: Database) -> Sequence[MachineId]:
     return [MachineId(row["key"]) for row in rows]
 
 
-async def list_actions(database: Database, machine: str, request: PageRequest) -> Page[ActionRow]:
-    """List what was tried on a machine's BMC, the newest first."""
+async def list_actions(
+    database: Database, machine: str, request: PageRequest, *, since: datetime | None = None
+) -> Page[ActionRow]:
+    """List what was tried on a machine's BMC, the newest first; from ``since`` on, if given."""
     filters = Filters()
     filters.add("t.machine = $$", machine)
+    filters.add("t.created_at >= $$", since)
     verb = (
         "(SELECT o.verb FROM rm_actions.operation o"
         " WHERE o.key = t.machine || '/' || t.operation) AS verb"

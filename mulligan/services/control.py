@@ -130,7 +130,8 @@ class Control(Imaging, Guarding, MachineRecords, v1.ControlBase):
         image = ImageId(await self._image(message.image))
         user_data = ""
         if message.user_data:
-            user_data = await self._user_data(message.user_data)
+            held = await self._visible(await self._machine(message.machine), message.machine)
+            user_data = await self._user_data(message.user_data, held.state.project)
         return await self._operate(
             message,
             lambda m, r: deployment.RescueMachine(
@@ -235,15 +236,19 @@ class Control(Imaging, Guarding, MachineRecords, v1.ControlBase):
             machine = MachineId(
                 await identify(self._commands, "machine", message.machine, "machine")
             )
+        image = await self._image(message.image)
+        user_data = ""
+        if message.user_data:
+            held = await fetch(self._commands, "claim", claim)
+            caller().require_own("claim", message.claim, held.state.project)
+            user_data = await self._user_data(message.user_data, held.state.project)
         command = deployment.DeployMachine(
             claim=ClaimId(claim),
-            image=ImageId(await self._image(message.image)),
+            image=ImageId(image),
             operation=request.id,
             machine=machine,
             project=caller().visible_project,
-            user_data=UserDataId(
-                await self._user_data(message.user_data) if message.user_data else ""
-            ),
+            user_data=UserDataId(user_data),
             hostname=message.hostname,
         )
         try:

@@ -68,12 +68,13 @@ def _since_operation(rows: Iterable[audit.EventRow]) -> list[audit.EventRow]:
 
 
 def cause(runtime: Runtime, row: audit.EventRow, *, operator: bool) -> v1.Cause:
-    """Render an event in words; what concerns the BMC is for operators."""
+    """Render an event in words; what concerns the BMC, and which operator did it, is for them."""
     what, detail = _words(_decoded(row), operator=operator)
+    shown = operator or bool(row.project) or row.account.startswith("service:")
     return v1.Cause(
         at=row.at,
         position=v1.Position(region=runtime.region, seq=row.seq),
-        actor=row.account,
+        actor=row.account if shown else "",
         what=what,
         detail=detail,
     )
@@ -182,8 +183,8 @@ def _exchange_words(exchange: Exchange) -> str:
     return f"{words}: {exchange.excerpt}" if exchange.excerpt else words
 
 
-def action(row: ActionRow) -> v1.Action:
-    """Render an action with the digests of its exchanges."""
+def action(row: ActionRow, *, operator: bool) -> v1.Action:
+    """Render an action; the digests of its exchanges with the BMC are for operators."""
     return v1.Action(
         id=row.id,
         machine=row.machine,
@@ -202,6 +203,6 @@ def action(row: ActionRow) -> v1.Action:
         observed_at=row.observed_at,
         exchanges=[
             v1.Exchange(method=e.method, path=e.path, status=e.status, ms=e.ms, excerpt=e.excerpt)
-            for e in row.exchanges
+            for e in (row.exchanges if operator else ())
         ],
     )

@@ -6,7 +6,7 @@ from mulligan.errors import InvalidArgument
 from mulligan.handlers import image as images
 from mulligan.handlers import userdata
 from mulligan.handlers.userdata import UserData
-from mulligan.model import CredentialId, ImageId, ProjectId, UserDataId, is_uuid
+from mulligan.model import CredentialId, ImageId, UserDataId, is_uuid
 from mulligan.proto import v1
 from mulligan.queries import images as queries
 from mulligan.services import render
@@ -132,7 +132,7 @@ class Imaging(MachineObjects):
         uuid = await self._user_data(message.user_data)
         known = await fetch(self._commands, "userdata", uuid)
         state: UserData = known.state
-        caller().require_own("user data", message.user_data, state.project)
+        caller().require_own("userdata", message.user_data, state.project)
         found = render.user_data(known, self._rt.region)
         secret = await self._rt.parts.secrets.get(USER_DATA_KIND, uuid, state.version)
         found.content = secret.reveal()
@@ -164,7 +164,7 @@ class Imaging(MachineObjects):
         await self._rt.parts.secrets.delete(USER_DATA_KIND, uuid)
         return v1.PositionResponse(position=render.position(outcome.position))
 
-    async def _user_data(self, text: str, project: ProjectId | None = None) -> str:
+    async def _user_data(self, text: str, project: str = "") -> str:
         """Return the UUID; a name is one of the ``project``, the caller's own by default."""
         if is_uuid(text) or not text:
             return await identify(self._commands, "userdata", text, "user_data")

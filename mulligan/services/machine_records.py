@@ -1,8 +1,10 @@
 """What one can learn of machines: lists, why they are as they are, and all that happened."""
 
-import msgspec
+from datetime import datetime, timedelta
 
 from mulligan.errors import InvalidArgument
+from mulligan.events.machine import ClaimDetached
+from mulligan.handlers.machine import Machine
 from mulligan.model import stream_id
 from mulligan.proto import v1
 from mulligan.queries import audit
@@ -14,6 +16,7 @@ from mulligan.services.objects import fetch, identify
 from mulligan.services.reading import page_of, wait_for
 
 HEALTHS = ("ok", "warning", "critical", "unknown")
+_MOMENT = timedelta(microseconds=1)
 
 
 class MachineRecords(MachineObjects):
@@ -71,32 +74,48 @@ class MachineRecords(MachineObjects):
         known = await self._visible(uuid, message.machine)
         position = await wait_for(self._rt, message.freshness, "audit")
         asked = page_of(self._rt, message.page)
-        operator = caller().is_system
-        before = _version(asked.token)
         rows = await audit.latest_events(
-            self._rt.parts.database, stream_id("machine", uuid), asked.size, before=before
+            self._rt.parts.database,
+            stream_id("machine", uuid),
+            asked.size + 1,
+            before=_version(asked.token),
+            since=await self._held_since(known.state),
         )
-        whole = len(rows) < asked.size
-        if not operator:
-            since = (await fetch(self._commands, "claim", known.state.claim)).created_at
-            kept = [row for row in rows if since is not None and row.at >= since]
-            whole, rows = whole or len(kept) < len(rows), kept
+        shown, more = rows[: asked.size], len(rows) > asked.size
+        operator = caller().is_system
         return v1.ListMachineHistoryResponse(
-            causes=[explain.cause(self._rt, row, operator=operator) for row in rows],
-            next_page_token="" if whole or not rows else str(rows[-1].version),
+            causes=[explain.cause(self._rt, row, operator=operator) for row in shown],
+            next_page_token=str(shown[-1].version) if more else "",
             position=position,
         )
 
+    async def _held_since(self, machine: Machine) -> datetime | None:
+        """Return from when on the caller may know what happened to a machine; None: ever.
+
+        A reservation is made while others hold the machine, and they may give it back late.
+        """
+        if caller().is_system:
+            return None
+        claim = await fetch(self._commands, "claim", machine.claim)
+        begun: datetime = max(claim.created_at, claim.state.start)
+        stream = stream_id("machine", machine.id)
+        given_back = await audit.latest_time(self._rt.parts.database, stream, ClaimDetached.TYPE)
+        return begun if given_back is None else max(begun, given_back + _MOMENT)
+
     async def list_actions(self, message: v1.ListActionsRequest) -> v1.ListActionsResponse:
-        """List what was tried on a machine's BMC, newest first."""
+        """List what was tried on a machine's BMC, newest first; to a tenant, since it holds it."""
         uuid = await self._machine(message.machine)
-        await self._visible(uuid, message.machine)
-        position = await wait_for(self._rt, message.freshness, "actions")
+        known = await self._visible(uuid, message.machine)
+        position = await wait_for(self._rt, message.freshness, "actions", "audit")
         page = await queries.list_actions(
-            self._rt.parts.database, uuid, page_of(self._rt, message.page)
+            self._rt.parts.database,
+            uuid,
+            page_of(self._rt, message.page),
+            since=await self._held_since(known.state),
         )
+        operator = caller().is_system
         return v1.ListActionsResponse(
-            actions=[explain.action(row) for row in page.items],
+            actions=[explain.action(row, operator=operator) for row in page.items],
             next_page_token=page.next_token,
             position=position,
         )
@@ -118,7 +137,6 @@ def _health(text: str) -> str | None:
 def _version(token: str) -> int | None:
     if not token:
         return None
-    try:
-        return msgspec.convert(token, int, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidArgument("page.token", "is none that this list gave") from error
+    if not (token.isascii() and token.isdecimal() and len(token) < 10):
+        raise InvalidArgument("page.token", "this is no page token; leave it empty")
+    return int(token)
