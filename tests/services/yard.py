@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import bcrypt
 
 from mulligan.client import Client
 from mulligan.model import new_id
@@ -82,6 +83,12 @@ class Yard:
     async def why(self, name: str) -> v1.WhyMachineResponse:
         """Return why a machine is as it is."""
         return await self.admin.control.why_machine(v1.WhyMachineRequest(machine=name))
+
+    def let_in(self, user: str, password: str) -> None:
+        """Give the BMCs one account more."""
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=4)).decode()
+        with (self.fleet.emulator.log.parent / "accounts").open("a") as accounts:
+            accounts.write(f"{user}:{hashed}\n")
 
     def system(self, name: str) -> str:
         """Return the path of a machine's system at its BMC."""
