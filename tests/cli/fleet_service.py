@@ -47,7 +47,7 @@ class Fleet:
                 return machine
         raise grpclib.GRPCError(Status.NOT_FOUND, f"machine {ref!r} was not found")
 
-    def asked_of(self, kind: type) -> list[str]:
+    def asked_of(self, kind: type[v1.MachineRequest]) -> list[str]:
         """Return the names of the machines of the requests of a kind."""
         return [self.named(one.machine).name for one in self.asked if isinstance(one, kind)]
 

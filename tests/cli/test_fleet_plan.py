@@ -293,3 +293,90 @@ def test_a_rule_that_cannot_be_is_named_with_its_line(
     with pytest.raises(InvalidArgument, match=problem) as caught:
         planned(tmp_path, RULES.replace(*change), ruled())
     assert caught.value.violations[0].field == str(tmp_path / "fleet.yaml") + where
+
+
+MAKES = """\
+images:
+  - {name: wiper, url: "https://images.example/wiper.iso", sha256: "00"}
+profiles:
+  - name: dell
+    manufacturer: "Dell*"
+    deadlines: {deploy: 2h, clean: 1d}
+    clean: [wipe]
+    wipe_image: wiper
+"""
+
+
+def profile() -> v1.HardwareProfile:
+    return v1.HardwareProfile(
+        name="dell",
+        manufacturer="Dell*",
+        model="*",
+        deadlines={"deploy": 7200, "clean": 86400},
+        clean=["wipe"],
+        wipe_image="image",
+    )
+
+
+def test_a_profile_follows_its_image_and_is_set_as_a_whole(tmp_path: Path) -> None:
+    waves = planned(tmp_path, MAKES, Actual())
+    assert [[(step.kind, step.name) for step in wave] for wave in waves] == [
+        [("image", "wiper")],
+        [("profile", "dell")],
+    ]
+    wanted = profile()
+    wanted.wipe_image = "wiper"
+    assert waves[1][0].request == v1.SetProfileRequest(profile=wanted)
+
+
+def test_a_profile_that_is_so_already_is_left_alone(tmp_path: Path) -> None:
+    image = v1.Image(
+        uuid="image",
+        name="wiper",
+        url="https://images.example/wiper.iso",
+        sha256="00",
+        kind="iso",
+        firmware="uefi",
+        ready_when="power-on",
+    )
+    actual = Actual(images={"wiper": image}, profiles={"dell": profile()})
+    assert changes(planned(tmp_path, MAKES, actual)) == []
+    (step,) = changes(planned(tmp_path, MAKES.replace("2h", "3h"), actual))
+    assert step.details == ("- deadline deploy: 7200s", "+ deadline deploy: 10800s")
+
+
+def test_a_machine_is_enrolled_with_a_pin_and_a_profile(tmp_path: Path) -> None:
+    text = FLEET.replace("system: 1}", "system: 1, pin: true}\n    profile: dell")
+    (step,) = [s for s in changes(planned(tmp_path, text, Actual())) if s.kind == "machine"]
+    assert (step.request.bmc.pin, step.request.profile) == (True, "dell")
+
+
+@pytest.mark.parametrize(
+    ("change", "details"),
+    [
+        (
+            ("https://192.0.2.1", "https://192.0.2.9"),
+            ("- bmc: https://192.0.2.1 1", "+ bmc: https://192.0.2.9 1"),
+        ),
+        (("credential: bmc", "credential: other"), ("- credential: bmc", "+ credential: other")),
+        (("system: 1}", "insecure: true}"), ("+ certificate: not checked",)),
+        (("system: 1}", "pin: true}"), ("+ certificate: first seen",)),
+        (("system: 1}", "}\n    profile: dell"), ("- profile", "+ profile: dell")),
+    ],
+)
+def test_a_machine_that_is_there_is_reached_in_another_way(
+    tmp_path: Path, change: tuple[str, str], details: tuple[str, ...]
+) -> None:
+    (step,) = changes(planned(tmp_path, FLEET.replace(*change), existing()))
+    assert (step.action, step.details) == ("change", details)
+    assert isinstance(step.request, v1.UpdateMachineRequest)
+
+
+def test_what_the_file_leaves_out_of_a_bmc_stays(tmp_path: Path) -> None:
+    actual = existing()
+    actual.machines["node-1"].bmc = v1.Bmc(
+        address="https://192.0.2.1", credential="login", system="1", fingerprint="ab" * 32
+    )
+    for more in ("", ", pin: true", ", fingerprint: " + ":".join(["AB"] * 32)):
+        text = FLEET.replace(", system: 1}", f"{more}}}")
+        assert changes(planned(tmp_path, text, actual)) == [], more

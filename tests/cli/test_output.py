@@ -2,8 +2,8 @@ import io
 import json
 from datetime import UTC, datetime
 
-from mulligan.cli.machine_description import WHOLE
-from mulligan.cli.machine_view import COLUMNS, why_shown
+from mulligan.cli.machine_description import WHOLE, WHOLE_WIDE
+from mulligan.cli.machine_view import COLUMNS, HISTORY, HISTORY_WIDE, why_shown
 from mulligan.cli.output import Format, Output, plain
 from mulligan.proto import v1
 
@@ -77,3 +77,90 @@ def test_why_ends_with_what_is_waited_for() -> None:
         "├─ DeployMachine  [#7]",
         "└─ waiting for its phone-home",
     ]
+
+
+def described(machine: v1.Machine) -> list[str]:
+    out = io.StringIO()
+    Output(Format.WIDE, out=out).one(machine, WHOLE_WIDE)
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_a_machine_is_described_in_full() -> None:
+    at = datetime(2027, 1, 31, 8, tzinfo=UTC)
+    facts = v1.Facts(
+        manufacturer="Dell",
+        model="R760",
+        accelerators=[v1.Accelerator(id="g1", kind="GPU", vendor="NVIDIA", model="H100")],
+        firmware=[v1.Firmware(name="BIOS", version="2.1")],
+        boot_modes=["UEFI"],
+        http_boot=True,
+        tpm="2.0",
+        power_supplies=2,
+        memory_bytes=2**36,
+        memory_modules=8,
+        memory_ecc=True,
+    )
+    lines = described(
+        v1.Machine(
+            name="node-1",
+            state=v1.MachineState.ACTIVE,
+            power=v1.PowerStatus(observed="off", desired="on"),
+            cordon=v1.MachineCordon(reason="fan", by="ada", until=at, maintenance=True),
+            health=v1.HealthStatus(
+                health="warning",
+                conditions=[v1.Condition(component="Fan 2", severity="warning", message="slow")],
+            ),
+            cleaned=v1.Cleaning(
+                at=at,
+                profile="dell",
+                steps=["wipe"],
+                disks=[
+                    v1.DiskProof(serial="S1", method="nvme-format", bytes=2**40, verified=True),
+                    v1.DiskProof(serial="S2", method="zero", bytes=2**40, error="I/O error"),
+                ],
+            ),
+            host_keys={"ssh-ed25519": "SHA256:abc"},
+            unwiped=True,
+            facts=facts,
+            bmc=v1.Bmc(address="https://b", system="1", pin=True),
+        )
+    )
+    for line in (
+        "state active, maintenance",
+        "power off (to be on)",
+        "health warning",
+        "warning: Fan 2 slow",
+        "kept on",
+        "cordon fan, by ada, until 2027-01-31 08:00:00Z, in maintenance: nothing is asked of the "
+        "BMC",
+        "unwiped data may be on its disks",
+        "cleaned 2027-01-31 08:00:00Z by profile dell: wipe",
+        "disk S1: nvme-format 1 TiB, verified",
+        "disk S2: zero 1 TiB, I/O error",
+        "bmc https://b system 1",
+        "to be pinned at first contact",
+        "64 GiB memory in 8 modules, ECC",
+        "gpu g1 NVIDIA H100",
+        "TPM 2.0, power supplies: 2",
+        "boot UEFI; HTTP boot",
+        "firmware BIOS 2.1",
+        "host keys ssh-ed25519 SHA256:abc",
+    ):
+        assert line in lines
+
+
+def test_what_a_bmc_wrote_to_steer_terminals_is_shown_to_people_as_text() -> None:
+    out = io.StringIO()
+    evil = v1.Machine(name="node-1", facts=v1.Facts(model="R1\x1b]0;owned\x07"))
+    Output(Format.WIDE, out=out).rows([evil], COLUMNS)
+    assert "\x1b" not in out.getvalue()
+    assert "R1\N{REPLACEMENT CHARACTER}]0;owned" in out.getvalue()
+
+
+def test_a_long_detail_of_the_history_is_cut_unless_all_is_asked_for() -> None:
+    cause = v1.Cause(what="came out as done", detail="a\nb " + "x" * 200)
+    narrow, wide = io.StringIO(), io.StringIO()
+    Output(Format.TABLE, out=narrow).rows([cause], HISTORY)
+    Output(Format.WIDE, out=wide).rows([cause], HISTORY_WIDE)
+    assert narrow.getvalue().rstrip().endswith("x…")
+    assert wide.getvalue().rstrip().endswith("x" * 200)
