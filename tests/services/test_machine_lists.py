@@ -1,0 +1,224 @@
+"""Finding machines by what they are, and what one can learn of their past."""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+from grpclib import Status
+
+from mulligan.proto import v1
+from tests.e2e.fleet import CREDENTIAL, rests
+from tests.services.conftest import Tokens
+from tests.services.edge import Edge, refusal
+from tests.services.yard import Yard
+
+ABSENT = "018f0000-0000-7000-8000-000000000000"
+
+
+class Lists(NamedTuple):
+    """Lists as somebody sees them, with all that is in the log when asked."""
+
+    edge: Edge
+    token: str
+
+    async def fresh(self) -> v1.Freshness:
+        status = await self.edge.call("log.get_log_status", v1.GetLogStatusRequest(), self.token)
+        return v1.Freshness(at_least=status.head)
+
+    async def machines(self, **wanted: Any) -> list[str]:
+        asked = v1.ListMachinesRequest(freshness=await self.fresh(), **wanted)
+        listed = await self.edge.call("control.list_machines", asked, self.token)
+        return sorted(one.name for one in listed.machines)
+
+    async def history(
+        self, machine: str, *, size: int = 100, token: str = ""
+    ) -> v1.ListMachineHistoryResponse:
+        asked = v1.ListMachineHistoryRequest(
+            machine=machine, page=v1.Page(size=size, token=token), freshness=await self.fresh()
+        )
+        found: v1.ListMachineHistoryResponse = await self.edge.call(
+            "control.list_machine_history", asked, self.token
+        )
+        return found
+
+    async def actions(self, machine: str) -> list[v1.Action]:
+        asked = v1.ListActionsRequest(machine=machine, freshness=await self.fresh())
+        listed = await self.edge.call("control.list_actions", asked, self.token)
+        actions: list[v1.Action] = listed.actions
+        return actions
+
+
+@pytest.fixture
+def admin(edge: Edge, tokens: Tokens) -> Lists:
+    return Lists(edge, tokens.admin)
+
+
+@pytest.fixture(scope="module")
+async def site(edge: Edge, tokens: Tokens, yard: Yard) -> AsyncIterator[None]:
+    """Machines in two racks of one row, beside a third rack elsewhere; nobody asks their BMCs."""
+    for name, parent in (("row", ""), ("rack-1", "row"), ("rack-2", "row"), ("rack-3", "")):
+        made = v1.CreateProviderRequest(name=name, type="component", parent=parent)
+        await edge.call("resource.create_provider", made, tokens.admin)
+    for name, rack in (
+        ("s_a", "rack-1"),
+        ("S.A", "rack-2"),
+        ("sxa", "rack-2"),
+        ("s_ab", "rack-3"),
+    ):
+        bmc = v1.Bmc(address=f"https://list-{name}.invalid".lower(), credential=CREDENTIAL)
+        asked = v1.EnrollMachineRequest(name=name, bmc=bmc, parent=rack)
+        await edge.call("control.enroll_machine", asked, tokens.admin)
+    yield
+
+
+@pytest.mark.parametrize(
+    ("under", "names"),
+    [
+        ("row", ["S.A", "s_a", "sxa"]),
+        ("rack-1", ["s_a"]),
+        ("rack-2", ["S.A", "sxa"]),
+        ("rack-3", ["s_ab"]),
+    ],
+)
+async def test_machines_are_found_under_a_provider_at_any_depth(
+    admin: Lists, site: None, under: str, names: list[str]
+) -> None:
+    assert await admin.machines(under=under) == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("s_a", ["s_a"]),
+        ("S_A*", ["s_a", "s_ab"]),
+        ("s*a", ["S.A", "s_a", "sxa"]),
+        ("*_a*", ["s_a", "s_ab"]),
+        ("s?a", []),
+        ("s%a", []),
+        ("%", []),
+        ("s\\_a", []),
+        ("s", []),
+    ],
+)
+async def test_names_are_compared_as_a_whole_with_stars_alone_for_anything(
+    admin: Lists, site: None, pattern: str, names: list[str]
+) -> None:
+    found = set(await admin.machines(under="row", name=pattern))
+    found |= set(await admin.machines(under="rack-3", name=pattern))
+    assert sorted(found) == names
+
+
+async def test_machines_are_found_by_what_their_hardware_is(admin: Lists, yard: Yard) -> None:
+    (name,) = await yard.manageable()
+    facts = (await yard.machine(name)).facts
+    assert facts is not None and facts.manufacturer
+    start = facts.manufacturer[:4]
+    assert name in await admin.machines(manufacturer=f"{start.upper()}*")
+    assert name in await admin.machines(model=facts.model or "*")
+    for wanted in (
+        {"manufacturer": start},
+        {"manufacturer": f"{start}%"},
+        {"manufacturer": "_" * len(facts.manufacturer)},
+        {"manufacturer": f"{start}*", "model": "nothing of the kind"},
+        {"manufacturer": f"{start}*", "states": [v1.MachineState.ENROLLED]},
+    ):
+        assert name not in await admin.machines(**wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "fields"),
+    [
+        ({"health": "good"}, Status.INVALID_ARGUMENT, ("health",)),
+        ({"states": [v1.MachineState.UNSPECIFIED]}, Status.INVALID_ARGUMENT, ("states",)),
+        ({"page": v1.Page(size=1001)}, Status.INVALID_ARGUMENT, ("page.size",)),
+        ({"page": v1.Page(token="!")}, Status.INVALID_ARGUMENT, ("page.token",)),
+        ({"under": "no-such-rack"}, Status.NOT_FOUND, ()),
+    ],
+)
+async def test_a_list_that_makes_no_sense_is_refused(
+    admin: Lists, wanted: dict[str, Any], status: Status, fields: tuple[str, ...]
+) -> None:
+    asked = v1.ListMachinesRequest(**wanted)
+    refused = await refusal(admin.edge.call("control.list_machines", asked, admin.token))
+    assert (refused.status, refused.fields) == (status, fields)
+
+
+async def test_a_list_of_nothing_is_empty(admin: Lists) -> None:
+    assert await admin.machines(under=ABSENT) == []
+    assert await admin.machines(name="nobody*") == []
+
+
+async def test_a_history_is_read_page_by_page_from_its_newest_end(admin: Lists, yard: Yard) -> None:
+    (name,) = await yard.manageable()
+    whole = (await admin.history(name)).causes
+    assert len(whole) > 6
+    assert whole[-1].what == "enrolled"
+    assert yard.fleet.emulator.address in whole[-1].detail
+    assert "inspect began" in [cause.what for cause in whole]
+    places = [cause.position.seq for cause in whole if cause.position is not None]
+    assert places == sorted(places, reverse=True)
+    for size in (1, 3, len(whole)):
+        read: list[v1.Cause] = []
+        token = ""
+        while True:
+            page = await admin.history(name, size=size, token=token)
+            assert 0 < len(page.causes) <= size
+            read += page.causes
+            token = page.next_page_token
+            if not token:
+                break
+        assert read == whole
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "1.5", "99999999999999", "\u0661\u0662", "1 "])
+async def test_a_page_of_a_history_that_never_was_is_refused(
+    admin: Lists, site: None, token: str
+) -> None:
+    asked = v1.ListMachineHistoryRequest(machine="sxa", page=v1.Page(token=token))
+    refused = await refusal(admin.edge.call("control.list_machine_history", asked, admin.token))
+    assert (refused.status, refused.fields) == (Status.INVALID_ARGUMENT, ("page.token",))
+
+
+async def test_a_tenant_learns_of_its_own_time_with_a_machine_alone(
+    admin: Lists, yard: Yard, tokens: Tokens
+) -> None:
+    red, blue = Lists(admin.edge, tokens.red), Lists(admin.edge, tokens.blue)
+    (name,) = await yard.adopted()
+    cordon = v1.CordonMachineRequest(machine=name, reason="red is under suspicion")
+    await yard.admin.control.cordon_machine(cordon)
+    seen = (await red.history(name)).causes
+    assert [cause.what for cause in seen] == ["cordoned", "completed"]
+    assert (seen[0].detail, seen[0].actor) == ("", ""), "not who did it, nor why"
+    everything = (await admin.history(name)).causes
+    assert everything[0].detail == "red is under suspicion" and everything[0].actor
+    assert len(everything) > len(seen)
+    assert not await red.actions(name), "what was asked of the BMC came before"
+    assert all(action.exchanges for action in await admin.actions(name))
+
+    await yard.admin.control.uncordon_machine(v1.MachineRequest(machine=name))
+    await yard.red.control.release_machine(v1.MachineRequest(machine=name))
+    await rests(yard.admin, name, v1.MachineState.AVAILABLE)
+    refused = await refusal(
+        admin.edge.call(
+            "control.list_machine_history", v1.ListMachineHistoryRequest(machine=name), tokens.red
+        )
+    )
+    assert refused.status is Status.NOT_FOUND
+    await yard.admin.control.manage_machine(v1.MachineRequest(machine=name))
+    await yard.adopt(name, "blue")
+    await rests(yard.admin, name, v1.MachineState.ACTIVE)
+    power = v1.PowerMachineRequest(machine=name, target=v1.PowerTarget.OFF)
+    await admin.edge.call("control.power_machine", power, tokens.blue)
+    await rests(yard.admin, name, v1.MachineState.ACTIVE)
+    told = (await blue.history(name)).causes
+    assert [cause.what for cause in told][-2:] == ["power to off began", "completed"]
+    assert not any("suspicion" in cause.detail for cause in told)
+    newest, *_ = told
+    page = await blue.history(name, token="9" * 9)
+    assert page.causes[0] == newest, "a token of one's own shows no more"
+    assert page.causes[-1] == told[-1]
+    tried = await blue.actions(name)
+    assert [action.verb for action in tried] == ["power"]
+    assert not tried[0].exchanges
+    assert name not in await red.machines()
+    assert name in await blue.machines()
