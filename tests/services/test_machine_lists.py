@@ -1,6 +1,5 @@
 """Finding machines by what they are, and what one can learn of their past."""
 
-from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -54,7 +53,7 @@ def admin(edge: Edge, tokens: Tokens) -> Lists:
 
 
 @pytest.fixture(scope="module")
-async def site(edge: Edge, tokens: Tokens, yard: Yard) -> AsyncIterator[None]:
+async def site(edge: Edge, tokens: Tokens, yard: Yard) -> None:
     """Machines in two racks of one row, beside a third rack elsewhere; nobody asks their BMCs."""
     for name, parent in (("row", ""), ("rack-1", "row"), ("rack-2", "row"), ("rack-3", "")):
         made = v1.CreateProviderRequest(name=name, type="component", parent=parent)
@@ -68,7 +67,6 @@ async def site(edge: Edge, tokens: Tokens, yard: Yard) -> AsyncIterator[None]:
         bmc = v1.Bmc(address=f"https://list-{name}.invalid".lower(), credential=CREDENTIAL)
         asked = v1.EnrollMachineRequest(name=name, bmc=bmc, parent=rack)
         await edge.call("control.enroll_machine", asked, tokens.admin)
-    yield
 
 
 @pytest.mark.parametrize(
