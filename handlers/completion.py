@@ -24,7 +24,7 @@ NOT_THE_MACHINE = frozenset(
     {
         "aborted", "released", "image-unavailable", "image-missing", "image-too-large",
         "checksum-mismatch", "disk-full", "bad-params", "over-quota", "duplicate-serial",
-        "claimed-ahead", "abandoned", "not-offered",
+        "claimed-ahead", "abandoned", "not-offered", "held",
     }
 )  # fmt: skip
 """Classes of fault that say nothing about the hardware: its reservations may stay."""

@@ -1,8 +1,8 @@
 """Stream ``profile/region``: hardware profiles, which give deadlines and cleaning steps by make."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import ClassVar, assert_never
 
 import msgspec
@@ -36,9 +36,13 @@ class HardwareProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     def matches(self, facts: Facts) -> bool:
         """Whether hardware of these facts is of this make."""
-        return fnmatchcase(facts.manufacturer.lower(), self.manufacturer.lower()) and fnmatchcase(
-            facts.model.lower(), self.model.lower()
-        )
+        return _fits(facts.manufacturer, self.manufacturer) and _fits(facts.model, self.model)
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """Whether the text is as the pattern, in which only ``*`` is special, whatever the case."""
+    form = ".*".join(re.escape(part) for part in pattern.lower().split("*"))
+    return re.fullmatch(form, text.lower(), re.DOTALL) is not None
 
 
 class Profiles(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,8 @@ from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from mulligan.events import machine as ev
 from mulligan.events import name as name_events
 from mulligan.events.machine import Bmc
-from mulligan.handlers import lifecycle, names, operations, profile, provider, usage
+from mulligan.handlers import brake, lifecycle, names, operations, profile, provider, usage
+from mulligan.handlers.actions import braked
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.enrolment import (
     NOT_PROVIDED_CORDON,
@@ -173,6 +174,15 @@ def strays(state: Machine) -> bool:
     return rests and bool(state.desired) and known and state.power != state.desired
 
 
+def enforceable(state: Machine) -> bool:
+    """Whether a machine that strays may be switched: what failed is only ever switched off."""
+    if state.cordon is not None and state.cordon.maintenance:
+        return False
+    if lifecycle.condition(state) in lifecycle.ALLOWED["power"]:
+        return True
+    return state.desired == "off" and state.failed in {"deploy", "rescue", "restore"}
+
+
 class EnforcePower(Command, frozen=True, kw_only=True):
     """Bring a machine back to its desired power."""
 
@@ -181,15 +191,20 @@ class EnforcePower(Command, frozen=True, kw_only=True):
     operation: CommitId
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the machine and the hardware profiles."""
-        return [stream_id("machine", self.machine), PROFILES]
+        """Read the machine, the hardware profiles, and the brake of its domain."""
+        streams = [
+            stream_id("machine", self.machine),
+            stream_id("provider", self.machine),
+            PROFILES,
+        ]
+        if streams[1] in states:
+            streams.append(brake.brake_stream(brake.domain_of(states, self.machine)))
+        return streams
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Start a power operation, when it still strays and it is time to see to it again."""
         state = existing(states, "machine", self.machine, Machine)
-        if not strays(state) or lifecycle.condition(state) not in lifecycle.ALLOWED["power"]:
-            return []
-        if state.cordon is not None and state.cordon.maintenance:
+        if not strays(state) or not enforceable(state) or braked(states, self.machine):
             return []
         if state.enforced_at is not None and now < state.enforced_at + ENFORCE_EVERY:
             return []

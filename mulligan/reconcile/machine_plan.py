@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from mulligan.handlers import lifecycle, plans, upkeep
+from mulligan.handlers import plans, upkeep
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.operation import Operation
 from mulligan.handlers.steps import MODES
@@ -61,7 +61,9 @@ def plan(machine: Machine, now: datetime, braked: str = "") -> Plan:
     if ends is not None and now >= ends:
         return Uncordon()
     found = (
-        _operation(machine, now, braked) if machine.operation is not None else _idle(machine, now)
+        _operation(machine, now, braked)
+        if machine.operation is not None
+        else _idle(machine, now, braked)
     )
     match found:
         case Rest() if ends is not None:
@@ -72,10 +74,8 @@ def plan(machine: Machine, now: datetime, braked: str = "") -> Plan:
             return found
 
 
-def _idle(machine: Machine, now: datetime) -> Plan:
-    if not upkeep.strays(machine) or _in_maintenance(machine):
-        return Rest()
-    if lifecycle.condition(machine) not in lifecycle.ALLOWED["power"]:
+def _idle(machine: Machine, now: datetime, braked: str) -> Plan:
+    if not upkeep.strays(machine) or not upkeep.enforceable(machine) or braked:
         return Rest()
     last = machine.enforced_at
     if last is not None and now < last + upkeep.ENFORCE_EVERY:
@@ -91,7 +91,8 @@ def _operation(machine: Machine, now: datetime, braked: str) -> Plan:
     if not operation.step:
         return Complete(operation)
     if now >= operation.deadline:
-        return Fail(operation, "deadline", f"out of time: {waiting_for(machine, braked)}")
+        fault = "held" if held(machine, braked) else "deadline"
+        return Fail(operation, fault, f"out of time: {waiting_for(machine, braked)}")
     if operation.action is not None or operation.step in plans.WAITED:
         return Wait(waiting_for(machine, braked), operation.deadline)
     retry = operation.retry
@@ -130,7 +131,7 @@ def waiting_for(machine: Machine, braked: str = "") -> str:
     """Say in words what the machine waits for; empty when it rests."""
     operation = machine.operation
     if operation is None:
-        return _strayed(machine) if upkeep.strays(machine) else ""
+        return _strayed(machine, braked) if upkeep.strays(machine) else ""
     if not operation.step:
         return "the reconciler to note that every step is done"
     if operation.step == "phone_home":
@@ -154,10 +155,12 @@ def waiting_for(machine: Machine, braked: str = "") -> str:
     return f"the reconciler to ask for {operation.step}"
 
 
-def _strayed(machine: Machine) -> str:
+def _strayed(machine: Machine, braked: str = "") -> str:
     wanted = f"it is {machine.power} and is to be kept {machine.desired}"
     if _in_maintenance(machine):
         return f"the end of its maintenance: {wanted}"
+    if braked:
+        return f"the brake of its failure domain to be released ({braked}): {wanted}"
     if machine.enforced_at is None:
         return wanted
     due = machine.enforced_at + upkeep.ENFORCE_EVERY

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.events.envelope import Actor
-from mulligan.handlers import brake
+from mulligan.handlers import brake, upkeep
 from mulligan.handlers.actions import RequestAction, braked
 from mulligan.handlers.completion import CompleteOperation, FailOperation
 from mulligan.handlers.decision import Command
@@ -89,7 +89,7 @@ class MachineReconciler:
 
 async def why_braked(commands: Commands, machine: Machine) -> str:
     """Say why a brake holds the machine's domain; empty when none does."""
-    if machine.operation is None:
+    if machine.operation is None and not upkeep.strays(machine):
         return ""
     provider = stream_id("provider", machine.id)
     states = {provider: (await commands.state(provider)).state}
