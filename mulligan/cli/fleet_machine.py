@@ -18,8 +18,9 @@ def machine_step(
     spec: MachineSpec, place: Located, actual: Actual, names: Mapping[str, str]
 ) -> Step:
     """Return what makes a machine what it should be: enrolled, or reached in another way."""
-    if spec.bmc.pin and spec.bmc.fingerprint:
-        raise InvalidArgument(place.at("bmc", "pin"), "takes the first certificate; give one")
+    trusts = (bool(spec.bmc.insecure), spec.bmc.pin, bool(spec.bmc.fingerprint))
+    if sum(trusts) > 1:
+        raise InvalidArgument(place.at("bmc"), "give one of insecure, pin and fingerprint")
     found = actual.machines.get(spec.name)
     if found is None:
         bmc, profile = _bmc(spec.bmc), _wished(spec)
@@ -46,7 +47,8 @@ def assigning_steps(wanted: Wanted, actual: Actual) -> Iterator[Step]:
         profile = _wished(spec)
         if found is None or not spec.profile or profile == found.profile:
             continue
-        details = tuple(difference({"profile": found.profile}, {"profile": profile}))
+        old, new = ({"profile": one} if one else {} for one in (found.profile, profile))
+        details = tuple(difference(old, new))
         request = v1.UpdateMachineRequest(machine=found.uuid, profile=profile)
         yield Step("change", "machine", name, place, details, request)
 
@@ -93,6 +95,8 @@ def _changed(spec: BmcSpec, found: v1.Bmc, names: Mapping[str, str]) -> v1.Bmc |
         wanted.insecure = found.insecure
     if not spec.fingerprint and not (spec.pin and not (found.pin or found.fingerprint)):
         wanted.fingerprint, wanted.pin = found.fingerprint, found.pin
+    if wanted.insecure:
+        wanted.fingerprint, wanted.pin = "", False
     return None if dataclasses.asdict(wanted) == dataclasses.asdict(found) else wanted
 
 

@@ -163,8 +163,8 @@ async def update(
     changes_bmc = any((bmc, credential, system is not None, *trust))
     if not changes_bmc and profile is None:
         raise InvalidArgument("options", "say what to change, such as --credential or --profile")
-    if pin and fingerprint:
-        raise InvalidArgument("--pin", "takes the next certificate; give it or a fingerprint")
+    if sum((bool(fingerprint), pin, bool(insecure))) > 1:
+        raise InvalidArgument("options", "give one of --fingerprint, --pin and --insecure")
     one_only = bmc or system is not None
     if one_only and (selection.by_listing or len(selection.machines or []) > 1):
         raise InvalidArgument("--bmc" if bmc else "--system", "is one machine's; name only that")
@@ -176,8 +176,11 @@ async def update(
         found.insecure = found.insecure if insecure is None else insecure
         if fingerprint is not None:
             found.fingerprint, found.pin = plain_fingerprint(fingerprint), False
+            found.insecure = found.insecure and not fingerprint
         if pin:
             found.fingerprint, found.pin, found.insecure = "", True, False
+        if found.insecure:
+            found.fingerprint, found.pin = "", False
         return found
 
     async def send(ref: str) -> "Machine | None":

@@ -361,7 +361,7 @@ def test_a_machine_is_enrolled_with_a_pin_and_a_profile(tmp_path: Path) -> None:
         (("credential: bmc", "credential: other"), ("- credential: bmc", "+ credential: other")),
         (("system: 1}", "insecure: true}"), ("+ certificate: not checked",)),
         (("system: 1}", "pin: true}"), ("+ certificate: first seen",)),
-        (("system: 1}", "}\n    profile: dell"), ("- profile", "+ profile: dell")),
+        (("system: 1}", "}\n    profile: dell"), ("+ profile: dell",)),
     ],
 )
 def test_a_machine_that_is_there_is_reached_in_another_way(
@@ -380,3 +380,14 @@ def test_what_the_file_leaves_out_of_a_bmc_stays(tmp_path: Path) -> None:
     for more in ("", ", pin: true", ", fingerprint: " + ":".join(["AB"] * 32)):
         text = FLEET.replace(", system: 1}", f"{more}}}")
         assert changes(planned(tmp_path, text, actual)) == [], more
+
+
+def test_a_bmc_that_is_no_longer_checked_is_not_pinned_either(tmp_path: Path) -> None:
+    actual = existing()
+    actual.machines["node-1"].bmc = v1.Bmc(
+        address="https://192.0.2.1", credential="login", system="1", pin=True
+    )
+    text = FLEET.replace(", system: 1}", ", insecure: true}")
+    (step,) = changes(planned(tmp_path, text, actual))
+    assert (step.request.bmc.insecure, step.request.bmc.pin) == (True, False)
+    assert step.details == ("- certificate: first seen", "+ certificate: not checked")
