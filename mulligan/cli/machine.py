@@ -33,7 +33,10 @@ async def list_machines(session: Session, filters: Filters, limit: LimitOption =
 
 @verb(app, "show")
 async def show_machine(session: Session, machine: MachineArgument) -> None:
-    """Show a machine and its hardware; -o wide adds firmware and host keys."""
+    """Show a machine and its hardware.
+
+    -o wide adds firmware and SSH host keys.
+    """
     from mulligan.proto.v1 import GetMachineRequest
 
     answer = await session.client.control.get_machine(GetMachineRequest(machine=machine))
@@ -43,7 +46,10 @@ async def show_machine(session: Session, machine: MachineArgument) -> None:
 
 @verb(app, "why")
 async def why(session: Session, machine: MachineArgument) -> None:
-    """Show why a machine is as it is: from intent to the last exchange with its BMC."""
+    """Show why a machine is as it is, and what it waits for.
+
+    The chain goes from the intent to the last exchange with its BMC.
+    """
     from mulligan.proto.v1 import WhyMachineRequest
 
     answer = await session.client.control.why_machine(WhyMachineRequest(machine=machine))
@@ -55,7 +61,10 @@ async def why(session: Session, machine: MachineArgument) -> None:
 
 @verb(app, "history")
 async def history(session: Session, machine: MachineArgument, limit: LimitOption = 50) -> None:
-    """List all that happened to a machine, newest first; -o wide has the details in full."""
+    """List all that happened to a machine, newest first.
+
+    -o wide has the details in full.
+    """
     from mulligan.client.paging import every
     from mulligan.proto.v1 import ListMachineHistoryRequest
 

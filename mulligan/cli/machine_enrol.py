@@ -42,10 +42,11 @@ async def enrol(
     ] = "",
     quiet: QuietOption = False,
 ) -> None:
-    """Take machines into the inventory: one, or a list, which may be repeated.
+    """Take machines into the inventory: one, or a list.
 
     Nothing is asked of their BMCs, unless with --inspect. A list has a row a machine, with the
-    columns name, address, credential, system, parent, insecure, fingerprint, pin and profile.
+    columns name, address, credential, system, parent, insecure, fingerprint, pin and profile. What
+    is there already is left alone, so it may be repeated.
     """
     from mulligan.proto.v1 import Bmc, EnrollMachineRequest, MachineRequest
 

@@ -59,7 +59,10 @@ async def adopt(
     wait: WaitOption = False,
     timeout: TimeoutOption = AT_MOST,
 ) -> None:
-    """Take over machines that run already: verified, claimed for a project, never switched."""
+    """Take over machines that run already.
+
+    They are verified and claimed for a project; their power is never switched.
+    """
     from mulligan.proto.v1 import AdoptMachineRequest
 
     async def send(ref: str) -> "Machine | None":
@@ -127,7 +130,10 @@ async def release(
     wait: WaitOption = False,
     timeout: TimeoutOption = AT_MOST,
 ) -> None:
-    """Give machines and their claims back; they are cleaned and offered again."""
+    """Give machines and their claims back.
+
+    They are cleaned and offered again.
+    """
     call = session.client.control.release_machine
     await move(session, selection, "release", call, wait, timeout, disruptive=True)
 

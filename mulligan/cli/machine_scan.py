@@ -85,7 +85,10 @@ async def scan(
     ] = False,
     yes: YesOption = False,
 ) -> None:
-    """Look for BMCs at addresses, by what they tell without a login."""
+    """Look for BMCs at addresses, and enrol what is new.
+
+    Only what a BMC tells without a login is read.
+    """
     from mulligan.proto.v1 import ListMachinesRequest
 
     check_pattern(template.name, "--name")

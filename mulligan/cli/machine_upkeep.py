@@ -31,7 +31,10 @@ async def power(
     wait: WaitOption = False,
     timeout: TimeoutOption = AT_MOST,
 ) -> None:
-    """Switch machines on or off, shut down, restart, power-cycle or interrupt their system."""
+    """Switch machines on or off, or restart them.
+
+    shutdown asks the system, cycle is off and on, nmi interrupts the system for a crash dump.
+    """
     from mulligan.proto.v1 import PowerMachineRequest, PowerTarget
 
     known = {word(one): one for one in PowerTarget if int(one)}
@@ -86,7 +89,10 @@ async def cordon(
         bool, typer.Option("--maintenance", help="Ask nothing of the BMC meanwhile.")
     ] = False,
 ) -> None:
-    """Keep new claims away; what is claimed stays. Again: change the cordon."""
+    """Keep new claims away; what is claimed stays.
+
+    A cordon that is there is changed.
+    """
     from mulligan.proto.v1 import CordonMachineRequest
 
     ends = moment(until, datetime.now(UTC), "--until") if until else None
@@ -128,7 +134,7 @@ async def reinstate(session: Session, selection: Selection) -> None:
 
 @verb(app, "allow-logins")
 async def allow_logins(session: Session, selection: Selection) -> None:
-    """Let logins be tried again that stopped to avoid a lock-out."""
+    """Let logins be tried again after refusals."""
     call = session.client.control.allow_logins
     await move(session, selection, "allow-logins", call, False, AT_MOST)
 
@@ -156,7 +162,7 @@ async def update(
         str | None, typer.Option("--profile", help="Hardware profile; '': by what it matches.")
     ] = None,
 ) -> None:
-    """Reach BMCs in another way, or treat machines by another hardware profile."""
+    """Change how BMCs are reached, or the hardware profile."""
     from mulligan.proto.v1 import GetMachineRequest, UpdateMachineRequest
 
     trust = (fingerprint is not None, pin, insecure is not None)
