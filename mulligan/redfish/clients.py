@@ -23,6 +23,9 @@ CLOSING = 500
 
 _AT_ONCE = 32
 _LOOKED_AT = 64
+_REST_S = 2.0
+"""A connection is kept so long after its last step. BMCs have few, and close idle ones soon."""
+
 _LAST_S = 3.0
 
 
@@ -38,6 +41,7 @@ class Clients:
         self._limit = limit
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._used: set[str] = set()
+        self._rested: OrderedDict[str, float] = OrderedDict()
         self.wanted: Callable[[str], bool] = lambda machine: False
         self._breakers: OrderedDict[tuple[str, str], Breaker] = OrderedDict()
         self._given_up: deque[BmcClient] = deque()
@@ -52,10 +56,12 @@ class Clients:
     def using(self, machine: str) -> Iterator[None]:
         """Keep the machine's client open while the block runs."""
         self._used.add(machine)
+        self._rested.pop(machine, None)
         try:
             yield
         finally:
             self._used.discard(machine)
+            self._rested[machine] = anyio.current_time()
             if not self._used:
                 self._idle.set()
 
@@ -115,11 +121,25 @@ class Clients:
         """Close what is given up; on cancellation, everything, within three seconds."""
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._release_connections)
                 for _ in range(_AT_ONCE):
                     tasks.start_soon(self._close_given_up)
         finally:
             with anyio.move_on_after(_LAST_S, shield=True):
                 await self._close_all()
+
+    async def _release_connections(self) -> None:
+        """Close the connections of clients that rest: the next step of an operation comes soon."""
+        while True:
+            await anyio.sleep(_REST_S / 2)
+            while self._rested:
+                machine, since = next(iter(self._rested.items()))
+                if anyio.current_time() - since < _REST_S:
+                    break
+                del self._rested[machine]
+                kept = self._kept.get(machine)
+                if kept is not None:
+                    kept.client.release_connections()
 
     async def _close_given_up(self) -> None:
         while True:

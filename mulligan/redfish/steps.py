@@ -208,8 +208,7 @@ async def run_step(name: str, context: StepContext, *, resume: bool) -> Observat
             seen = await _outcome(name, step, context, resume=resume)
         except BmcFault as fault:
             seen = _failed(fault)
-        finally:
-            context.bmc.release_connections()
+            context.bmc.release_connections()  # whatever comes next begins afresh
     return _with_record(seen, record)
 
 
