@@ -20,7 +20,7 @@ PERMISSIONS: dict[str, str] = {
     "/mulligan.v1.Control/EnrollMachine": "control.machines.write",
     "/mulligan.v1.Control/GetImage": "control.images.read",
     "/mulligan.v1.Control/GetMachine": "control.machines.read",
-    "/mulligan.v1.Control/GetUserData": "control.userdata.read",
+    "/mulligan.v1.Control/GetUserData": "control.userdata.use",
     "/mulligan.v1.Control/InspectMachine": "control.machines.write",
     "/mulligan.v1.Control/KeepPower": "control.machines.write",
     "/mulligan.v1.Control/ListActions": "control.machines.read",
