@@ -100,7 +100,7 @@ class CompleteOperation(Command, frozen=True, kw_only=True):
             return changes
         offered: list[Change] = []
         if operation.facts is not None:
-            offered = _offered(held, operation.facts)
+            offered = _offered(held, state.facts, operation.facts)
             offered += components.found(states, state, held, operation.facts)
         if operation.verb == "adopt":
             if unwiped:
@@ -150,13 +150,16 @@ def _after(held: Provider, changes: list[Change], now: datetime) -> Provider:
     return held
 
 
-def _offered(held: Provider, facts: Facts) -> list[Change]:
+def _offered(held: Provider, before: Facts | None, facts: Facts) -> list[Change]:
+    """Offer what was found; what operators added stays, what is no longer found goes."""
     stream = stream_id("provider", held.id)
     inventories = {**held.inventories}
     for class_, found in hardware.inventories_of(facts).items():
         known = inventories.get(class_)
         inventories[class_] = found if known is None else components.with_total(known, found.total)
-    capabilities = tuple(sorted({*held.capabilities, *hardware.capabilities_of(facts)}))
+    former = hardware.capabilities_of(before) if before is not None else ()
+    added = {*held.capabilities}.difference(former)
+    capabilities = tuple(sorted(added.union(hardware.capabilities_of(facts))))
     changes: list[Change] = []
     if inventories != held.inventories:
         changes.append(Change(stream, provider_events.InventoriesSet(inventories=inventories)))

@@ -24,12 +24,10 @@ _ARCHITECTURES = frozenset({"x86_64", "aarch64", "ppc64le", "riscv64"})
 class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A provider to be below a machine's: one accelerator or network interface.
 
-    ``key`` is the same at each inspection of the same part; ``suffix`` goes after the machine's
-    name.
+    ``key`` is the same at each inspection of the same part, and goes after the machine's name.
     """
 
     key: str
-    suffix: str
     attributes: dict[str, str]
     inventories: dict[ResourceClass, Inventory]
     capabilities: tuple[str, ...] = ()
@@ -101,7 +99,7 @@ def children_of(facts: Facts) -> tuple[ChildSpec, ...]:
         key, number = spec.key, 2
         while key in taken:
             key, number = f"{spec.key}-{number}", number + 1
-        taken[key] = msgspec.structs.replace(spec, key=key, suffix=key)
+        taken[key] = msgspec.structs.replace(spec, key=key)
     return tuple(taken.values())
 
 
@@ -110,7 +108,6 @@ def _accelerator(one: Accelerator) -> ChildSpec:
     key = _key(kind, one.id)
     return ChildSpec(
         key=key,
-        suffix=key,
         attributes=_told(
             id=one.id,
             kind=one.kind,
@@ -127,7 +124,6 @@ def _nic(nic: Nic) -> ChildSpec:
     key = _key("nic", nic.id)
     return ChildSpec(
         key=key,
-        suffix=key,
         attributes=_told(id=nic.id, mac=nic.mac),
         inventories=_inventories({"network.bandwidth": nic.speed_mbps * 1_000_000}),
     )

@@ -5,7 +5,7 @@ import pytest
 from mulligan.errors import FailedPrecondition
 from mulligan.events import machine as ev
 from mulligan.events.machine import Accelerator, Disk, Facts, Nic
-from mulligan.events.provider import InventoriesSet, Inventory
+from mulligan.events.provider import CapabilitiesSet, InventoriesSet, Inventory
 from mulligan.handlers import components, provider_commands, serial, upkeep
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
@@ -206,6 +206,19 @@ def test_what_operators_set_on_an_inventory_outlives_an_inspection() -> None:
     found = given.provider(M1).inventories[MEMORY]
     assert (found.total, found.reserved) == (2**28, 2**28)
     assert (found.step_size, found.allocation_ratio) == (64, 2.0)
+
+
+def test_a_capability_that_is_no_longer_found_goes_and_an_operators_stays() -> None:
+    given = Given()
+    given.hardware[M1] = Facts(serial="S-m1", disks=(Disk(id="0", bytes=1, media="SSD"),))
+    given.available()
+    given.do(ops.ManageMachine(machine=M1))
+    assert given.provider(M1).capabilities == ("storage.ssd",)
+    both = ("custom.loud", "storage.ssd")
+    given.happened("provider", M1, CapabilitiesSet(capabilities=both))
+    given.hardware[M1] = Facts(serial="S-m1", disks=(Disk(id="0", bytes=1, media="HDD"),))
+    inspect(given)
+    assert given.provider(M1).capabilities == ("custom.loud", "storage.hdd")
 
 
 CARD = Accelerator(id="GPU.1", kind="GPU", vendor="NVIDIA", model="H100", memory_bytes=80 * 2**30)

@@ -107,7 +107,7 @@ def test_accelerators_and_addressed_interfaces_are_providers_below() -> None:
     assert fast.inventories == {"network.bandwidth": Inventory(total=25_000_000_000)}
     assert slow.inventories == {}
     for child in (gpu, fpga, fast, slow):
-        assert slug_of(child.suffix) == child.key
+        assert slug_of(child.key) == child.key
         for class_ in child.inventories:
             check_class(ResourceClass(class_), "class")
 
