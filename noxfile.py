@@ -36,8 +36,9 @@ def check(session: nox.Session) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """The test suite; arguments after `--` go to pytest."""
-    run(session, "python", "-m", "pytest", "-q", *session.posargs)
+    """The test suite, two files at a time; arguments after `--` go to pytest."""
+    halves = ("--numprocesses=2", "--dist=loadfile")
+    run(session, "python", "-m", "pytest", "-q", *halves, *session.posargs)
 
 
 @nox.session
