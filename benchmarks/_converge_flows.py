@@ -13,13 +13,14 @@ import msgspec
 from benchmarks._bmc import PASSWORD, USER, SimulatedBmcs, system_id
 from benchmarks._region import Region
 from mulligan.client import Client
-from mulligan.errors import MulliganError
+from mulligan.errors import Exhausted, MulliganError
 from mulligan.model import new_id
 from mulligan.proto import v1
 
 _ENDS = ("machine.operation_completed", "machine.operation_failed")
 _PATIENCE_S = 120.0
 _POLL_S = 0.3
+_CLAIM_TRIES = 50
 _IMAGE = b"an image that simulated machines do not read" * 1000
 
 
@@ -120,12 +121,21 @@ class Flows:
         tenant = self._tenant
         await self._ended(self._admin.control.provide_machine, v1.MachineRequest(machine=name))
         whole = v1.Allocation(provider=name, amounts={"machine": 1})
-        claim = v1.ClaimExactRequest(name=f"{name}-claim", allocations=[whole])
-        await tenant.resource.claim_exact(claim)
+        await self._claimed(v1.ClaimExactRequest(name=f"{name}-claim", allocations=[whole]))
         deploy = v1.DeployMachineRequest(claim=f"{name}-claim", image="image")
         await self._ended(tenant.control.deploy_machine, deploy)
         await tenant.control.release_machine(v1.MachineRequest(machine=name))
         await self._rests(name, v1.MachineState.AVAILABLE)
+
+    async def _claimed(self, claim: v1.ClaimExactRequest) -> None:
+        """Claim what an operator has just seen offered; the tenant may hear of it a bit later."""
+        for _ in range(_CLAIM_TRIES):
+            try:
+                await self._tenant.resource.claim_exact(claim)
+                return
+            except Exhausted:
+                await anyio.sleep(_POLL_S)
+        await self._tenant.resource.claim_exact(claim)
 
     async def _rests(self, name: str, state: v1.MachineState) -> None:
         """Wait for the end of what nobody asked for by an id: the cleaning after a release."""
