@@ -134,6 +134,15 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     cache_bytes: Annotated[int, Meta(ge=2**20, description="oldest leave beyond this")] = 10 * 2**30
 
 
+class BmcConfig(Section, frozen=True, kw_only=True):
+    """How BMCs are trusted that are neither pinned nor enrolled as insecure."""
+
+    ca: Annotated[
+        Path | None,
+        Meta(description='PEM file of who vouches for them; "": whom the host trusts'),
+    ] = None
+
+
 class BrakeConfig(Section, frozen=True, kw_only=True):
     """The blast-radius brake: where too many machines fail at once, actions stop."""
 
@@ -195,6 +204,7 @@ class Config(Section, frozen=True, kw_only=True):
     tls: TlsConfig = TlsConfig()
     listen: ListenConfig = ListenConfig()
     media: MediaConfig = MediaConfig()
+    bmc: BmcConfig = BmcConfig()
     brake: BrakeConfig = BrakeConfig()
     observe: ObserveConfig = ObserveConfig()
     secrets: SecretsConfig = SecretsConfig()
@@ -315,6 +325,9 @@ def _contradictions(config: Config, source: Source, check_files: bool) -> Iterat
                 yield Problem(where, full, "missing, and TLS needs it", fix)
             elif check_files and file is not None and not file.is_file():
                 yield Problem(where, full, f"no file {file}", init)
+    ca = config.bmc.ca
+    if check_files and ca is not None and not ca.is_file():
+        yield Problem(source.where("bmc", "ca"), "bmc.ca", f"no file {ca}", "correct the path")
     seen: dict[Address, str] = {}
     for key in config.listen.__struct_fields__:
         address: Address = getattr(config.listen, key)

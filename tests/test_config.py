@@ -74,6 +74,7 @@ def test_all_problems_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         ("a = 1\na = 2", "2: syntax: Cannot overwrite a value"),
         ("[tls]\n", "1: tls.ca: missing, and TLS needs it"),
         (PLAIN + '[etcd]\nca = "no.pem"', "4: etcd.ca: no file"),
+        (PLAIN + '[bmc]\nca = "no.pem"', "4: bmc.ca: no file"),
         (PLAIN + '[listen]\niam = "h:1"\nmeta = "h:1"', "5: listen.meta: h:1 is taken by listen"),
     ],
 )

@@ -46,7 +46,7 @@ class Executor:
     """Runs the actions of this instance's share of the machines.
 
     ``mine`` tells which machines are this instance's, ``alive`` which executors live, ``fence``
-    guards its appends.
+    guards its appends. ``ca_file`` (PEM) vouches for BMCs, the host's own authorities without.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Executor:
         media: MediaServer | None,
         limiter: anyio.CapacityLimiter,
         timings: Timings | None = None,
+        ca_file: str | None = None,
     ) -> None:
         self._commands = commands
         self._instance = instance
@@ -75,6 +76,7 @@ class Executor:
         self._media = media
         self._limiter = limiter
         self._timings = timings
+        self._ca_file = ca_file
         self._work = SharedWork(
             "actions",
             commands.log,
@@ -217,7 +219,13 @@ class Executor:
         login = await self._read_login(credential.id, credential.version)
 
         def connect(bmc: Bmc) -> BmcClient:
-            return BmcClient(bmc, login, limiter=self._limiter, timings=self._timings)
+            return BmcClient(
+                bmc,
+                login,
+                limiter=self._limiter,
+                timings=self._timings,
+                ca_file=self._ca_file,
+            )
 
         return connect
 
@@ -242,6 +250,7 @@ class Executor:
             login,
             limiter=self._limiter,
             timings=self._timings,
+            ca_file=self._ca_file,
             breaker=self._clients.breaker(machine.bmc.address, account),
         )
         if self._clients.knows(machine.id):

@@ -23,7 +23,6 @@ import msgspec
 import requests
 from redfish.rest.v1 import HttpClient, RetriesExhaustedError
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import InsecureRequestWarning
@@ -288,12 +287,15 @@ def _authorities(bmc: Bmc, ca_file: str | None) -> str | bool:
 
 @cache
 def tls_context(authorities: str | bool) -> ssl.SSLContext:
-    """Return the one context for these authorities: reading them takes longer than a request."""
+    """Return the one context for these authorities: reading them takes longer than a request.
+
+    True are those that the host trusts, not the bundle that ``requests`` brings.
+    """
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if authorities else ssl.CERT_NONE)
-    if authorities:
-        context.load_verify_locations(
-            DEFAULT_CA_BUNDLE_PATH if authorities is True else authorities
-        )
+    if authorities is True:
+        context.load_default_certs()
+    elif authorities:
+        context.load_verify_locations(authorities)
     return context
 
 

@@ -165,6 +165,7 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         read_user_data=read_user_data,
         media=media,
         limiter=anyio.CapacityLimiter(BMC_THREADS),
+        ca_file=str(runtime.config.bmc.ca) if runtime.config.bmc.ca is not None else None,
     )
 
     async def find_watched(after: str) -> Sequence[MachineId]:

@@ -16,6 +16,7 @@ from mulligan.redfish.bmc import BmcClient, Login
 from mulligan.redfish.digests import recording
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.first_contact import certificate_fingerprint
+from mulligan.redfish.transport import tls_context
 from tests.bmc_faults.access import Lockout, Sessions, Unauthorized
 from tests.bmc_faults.answers import Refuse
 from tests.bmc_faults.proxy import FaultProxy
@@ -246,6 +247,17 @@ async def by_tls(proxy: FaultProxy, *, ca_file: str | None = None, **bmc: Any) -
         return (await run(client, "check")).fault
     finally:
         await client.close()
+
+
+async def test_without_an_authority_of_its_own_a_bmc_is_trusted_as_the_host_trusts(
+    over_tls: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    tls_context.cache_clear()
+    try:
+        assert await by_tls(over_tls) == ""
+    finally:
+        tls_context.cache_clear()
 
 
 async def test_tls_is_checked_by_authority_by_pin_or_not_at_all(
