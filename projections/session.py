@@ -154,17 +154,23 @@ class Session:
         return problems
 
     async def _look(self, lane: Lane) -> None:
-        """Notice schemas that were dropped, even while no event touches them."""
+        """Notice schemas that were dropped, even while no event touches them.
+
+        One that was made anew meanwhile, with others that were missing, stands behind its lane.
+        """
         async with connected(self._dsn) as connection:
             while True:
                 await anyio.sleep(self._look_every)
+                least = {model.name: self._seen[model.name].place.seq for model in self._models}
                 found = await connection.fetch(
-                    "SELECT nspname::text FROM pg_namespace WHERE nspname = ANY($1::text[])",
+                    "SELECT p.schema, p.seq FROM mulligan.projection p"
+                    " JOIN pg_namespace n ON n.nspname = p.schema WHERE p.schema = ANY($1::text[])",
                     [model.schema for model in self._models],
                 )
-                there = {row["nspname"] for row in found}
+                there = {row["schema"]: row["seq"] for row in found}
                 for model in self._models:
-                    if model.schema not in there and lane.expel(model):
+                    gone = there.get(model.schema, -1) < least[model.name]
+                    if gone and lane.expel(model):
                         self._on_leave(model, Dropped(model.schema))
 
     async def _dropped(self, model: ReadModel) -> bool:
