@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from mulligan.events import machine as ev
 from mulligan.handlers import brake, plans
-from mulligan.handlers.brake import Brake
 from mulligan.handlers.decision import Change, Command, States
 from mulligan.handlers.image import Image
 from mulligan.handlers.machine import Machine
@@ -41,14 +40,13 @@ class RequestAction(Command, frozen=True, kw_only=True):
     attempt: int
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the machine and its provider, its domain's brake, and what it is to boot."""
+        """Read the machine, the brake of its domain if the step acts, and what it is to boot."""
         streams = [stream_id("machine", self.machine)]
         operation = current(states, self.machine, self.operation)
         if operation is None:
             return streams
-        streams.append(stream_id("provider", self.machine))
-        if streams[-1] in states:
-            streams.append(brake.brake_stream(brake.domain_of(states, self.machine)))
+        if acts(operation):
+            streams += brake.streams(states, self.machine)
         if operation.image:
             streams.append(stream_id("image", operation.image))
         if operation.user_data:
@@ -64,27 +62,24 @@ class RequestAction(Command, frozen=True, kw_only=True):
         if self.attempt != tried + 1 or operation.step not in MODES:
             return []
         state: Machine = states[stream_id("machine", self.machine)]
-        mode = MODES[operation.step]
         if state.cordon is not None and state.cordon.maintenance:
             return []
-        if mode != "observe" and braked(states, self.machine) is not None:
+        if acts(operation) and brake.applied_to(states, self.machine) is not None:
             return []
         event = ev.ActionRequested(
             operation=self.operation,
             action=self.action,
             step=operation.step,
-            mode=mode,
+            mode=MODES[operation.step],
             attempt=self.attempt,
             params=_params(states, state, operation),
         )
         return [Change(stream_id("machine", self.machine), event)]
 
 
-def braked(states: States, machine: MachineId) -> Brake | None:
-    """Return the brake that holds the machine's domain, if one does."""
-    domain = brake.domain_of(states, machine)
-    state: Brake | None = states.get(brake.brake_stream(domain))
-    return state if state is not None and state.applied is not None else None
+def acts(operation: Operation) -> bool:
+    """Whether the next step changes anything, so that a brake stops it."""
+    return MODES.get(operation.step, "observe") != "observe"
 
 
 def _params(states: States, state: Machine, operation: Operation) -> dict[str, str]:

@@ -6,9 +6,9 @@ from typing import ClassVar, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from mulligan.errors import FailedPrecondition, InvalidArgument
+from mulligan.errors import FailedPrecondition
 from mulligan.events import brake as ev
-from mulligan.handlers.decision import Change, Command, States
+from mulligan.handlers.decision import Change, Command, States, check_reason
 from mulligan.handlers.provider import Provider
 from mulligan.model import AccountId, MachineId, StreamId, stream_id
 
@@ -48,6 +48,18 @@ def domain_of(states: States, machine: MachineId) -> str:
     """Return the failure domain of a machine, whose provider must have been read."""
     held: Provider | None = states.get(stream_id("provider", machine))
     return (held.parent if held is not None else "") or REGION_DOMAIN
+
+
+def streams(states: States, machine: MachineId) -> list[StreamId]:
+    """Name the machine's provider and, once that is read, the brake of its domain."""
+    held = stream_id("provider", machine)
+    return [held, brake_stream(domain_of(states, machine))] if held in states else [held]
+
+
+def applied_to(states: States, machine: MachineId) -> ev.BrakeApplied | None:
+    """Return how the brake of the machine's domain was applied, while it holds."""
+    state: Brake | None = states.get(brake_stream(domain_of(states, machine)))
+    return state.applied if state is not None else None
 
 
 def described(applied: ev.BrakeApplied) -> str:
@@ -101,8 +113,7 @@ class ReleaseBrake(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Release it; raise FailedPrecondition when it does not hold."""
-        if not self.reason.strip() or len(self.reason) > 500:
-            raise InvalidArgument("reason", "say why it is safe to go on, in 1 to 500 characters")
+        check_reason(self.reason, "say why it is safe to go on")
         stream = brake_stream(self.domain)
         state: Brake | None = states.get(stream)
         if state is None or state.applied is None:

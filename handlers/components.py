@@ -5,7 +5,7 @@ inspection. Components that are gone are cordoned and kept, for somebody may hol
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Container
 
 from msgspec.structs import replace
 
@@ -31,6 +31,11 @@ def component_id(machine: MachineId, key: str) -> ProviderId:
     return ProviderId(str(uuid.uuid5(_NAMESPACE, f"{machine}/{key}")))
 
 
+def _specs(machine: Machine, facts: Facts) -> dict[ProviderId, ChildSpec]:
+    """Return the components that were found, by id."""
+    return {component_id(machine.id, spec.key): spec for spec in hardware.children_of(facts)}
+
+
 def _name(machine: Machine, key: str) -> str:
     return f"{machine.name[: 62 - len(key)]}-{key}"
 
@@ -38,8 +43,8 @@ def _name(machine: Machine, key: str) -> str:
 def streams(states: States, machine: Machine, facts: Facts) -> list[StreamId]:
     """Name the components that were found, with their names, and those that are known."""
     wanted: list[StreamId] = []
-    for spec in hardware.children_of(facts):
-        wanted.append(stream_id("provider", component_id(machine.id, spec.key)))
+    for child, spec in _specs(machine, facts).items():
+        wanted.append(stream_id("provider", child))
         wanted.append(names.name_stream("provider", _name(machine, spec.key)))
     held: Provider | None = states.get(stream_id("provider", machine.id))
     return wanted + [stream_id("provider", c) for c in (held.children if held else ())]
@@ -48,17 +53,14 @@ def streams(states: States, machine: Machine, facts: Facts) -> list[StreamId]:
 def found(states: States, machine: Machine, held: Provider, facts: Facts) -> list[Change]:
     """Create and update the components that were found; cordon those that are gone."""
     changes: list[Change] = []
-    specs = hardware.children_of(facts)
-    for spec in specs:
-        state: Provider | None = states.get(
-            stream_id("provider", component_id(machine.id, spec.key))
-        )
+    specs = _specs(machine, facts)
+    for child, spec in specs.items():
+        state: Provider | None = states.get(stream_id("provider", child))
         if state is None:
-            changes += _created(states, machine, held, spec)
+            changes += _created(states, machine, held, child, spec)
         elif not state.deleted:
             changes += _updated(state, spec)
-    present = {component_id(machine.id, spec.key) for spec in specs}
-    return changes + _gone(states, held, present)
+    return changes + _gone(states, held, specs)
 
 
 def with_total(known: Inventory, total: int) -> Inventory:
@@ -66,8 +68,9 @@ def with_total(known: Inventory, total: int) -> Inventory:
     return replace(known, total=total, reserved=min(known.reserved, total))
 
 
-def _created(states: States, machine: Machine, held: Provider, spec: ChildSpec) -> list[Change]:
-    child = component_id(machine.id, spec.key)
+def _created(
+    states: States, machine: Machine, held: Provider, child: ProviderId, spec: ChildSpec
+) -> list[Change]:
     stream = stream_id("provider", child)
     name = _name(machine, spec.key)
     taken: NameState | None = states.get(names.name_stream("provider", name))
@@ -112,7 +115,7 @@ def _updated(state: Provider, spec: ChildSpec) -> list[Change]:
     return changes
 
 
-def _gone(states: States, held: Provider, present: Iterable[ProviderId]) -> list[Change]:
+def _gone(states: States, held: Provider, present: Container[ProviderId]) -> list[Change]:
     changes: list[Change] = []
     for child in held.children:
         state: Provider | None = states.get(stream_id("provider", child))

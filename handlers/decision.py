@@ -6,12 +6,15 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
-from mulligan.errors import AlreadyExists, NotFound
+from mulligan.errors import AlreadyExists, InvalidArgument, NotFound
 from mulligan.events.codec import Event
 from mulligan.model import StreamId, stream_id
 
 States = Mapping[StreamId, Any]
 """The folded state of each stream that was read; None where the stream has no event."""
+
+
+MAX_REASON = 500
 
 
 class Change(NamedTuple):
@@ -36,6 +39,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 S = TypeVar("S")
+
+
+def check_reason(reason: str, wanted: str) -> None:
+    """Raise InvalidArgument, which says what is ``wanted``, unless a reason is given in brief."""
+    if not reason.strip() or len(reason) > MAX_REASON:
+        raise InvalidArgument("reason", f"{wanted}, in 1 to {MAX_REASON} characters")
 
 
 def require_new(states: States, kind: str, key: str) -> None:

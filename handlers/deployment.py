@@ -9,7 +9,7 @@ import msgspec
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events import machine as ev
 from mulligan.events.machine import Verb
-from mulligan.handlers import lifecycle, plans, profile, quota
+from mulligan.handlers import lifecycle, plans, quota
 from mulligan.handlers.claim import LIVE, Claim
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.enrolment import allocation_released
@@ -18,6 +18,7 @@ from mulligan.handlers.machine import Machine
 from mulligan.handlers.machine_release import released
 from mulligan.handlers.names import name_stream
 from mulligan.handlers.plans import PROFILES
+from mulligan.handlers.profile import terms_of
 from mulligan.handlers.userdata import UserData
 from mulligan.model import (
     ClaimId,
@@ -49,21 +50,21 @@ def boot_started(
     states: States, state: Machine, verb: Verb, boot: Boot, now: datetime
 ) -> ev.OperationStarted:
     """Return the event that starts to boot an image, for good or for a rescue."""
-    by = profile.profile_of(states, state)
+    terms = terms_of(states, state, verb, now)
     plan = plans.rescue if verb == "rescue" else plans.deploy
     image = boot.image
     return ev.OperationStarted(
         operation=boot.operation,
         verb=verb,
         steps=plan(image.kind, image.ready_when, user_data=bool(boot.user_data)),
-        deadline=profile.deadline(by, verb, now),
+        deadline=terms.deadline,
         then="rescue" if verb == "rescue" else "active",
         claim=boot.claim,
         project=boot.project,
         image=image.id,
         user_data=boot.user_data,
         hostname=boot.hostname,
-        profile=by.name if by is not None else "",
+        profile=terms.profile,
     )
 
 
@@ -71,7 +72,7 @@ def restore_started(
     states: States, state: Machine, operation: CommitId, now: datetime
 ) -> ev.OperationStarted:
     """Return the event that starts the way back to the system that was deployed."""
-    by = profile.profile_of(states, state)
+    terms = terms_of(states, state, "restore", now)
     image: Image | None = states.get(stream_id("image", state.image)) if state.image else None
     kind, ready_when = (image.kind, image.ready_when) if image is not None else ("", "")
     given = UserDataId("")
@@ -81,14 +82,14 @@ def restore_started(
         operation=operation,
         verb="restore",
         steps=plans.restore(kind, ready_when, user_data=bool(given)),
-        deadline=profile.deadline(by, "restore", now),
+        deadline=terms.deadline,
         then="active",
         claim=state.claim,
         project=state.project,
         image=state.image,
         user_data=given,
         hostname=state.hostname,
-        profile=by.name if by is not None else "",
+        profile=terms.profile,
     )
 
 

@@ -3,11 +3,12 @@
 from datetime import datetime
 
 from mulligan.events import machine as ev
-from mulligan.handlers import plans, profile, provider
+from mulligan.handlers import provider
 from mulligan.handlers.decision import Change, States
 from mulligan.handlers.machine import Machine, evolve
 from mulligan.handlers.provider import Provider
-from mulligan.model import ClaimId, CommitId, ImageId, ProviderId, stream_id
+from mulligan.handlers.starts import clean_started, power_started
+from mulligan.model import ClaimId, CommitId, ProviderId, stream_id
 
 CLEANING_CORDON = "cleaning"
 KEPT_CORDON = "kept"
@@ -47,14 +48,7 @@ def kept(states: States, machine: ProviderId, claim: ClaimId, now: datetime) -> 
     for given_up in _given_up(state, "the claim has ended", now):
         changes.append(Change(stream, given_up))
         state = evolve(state, given_up, now)
-    off = ev.OperationStarted(
-        operation=CommitId(f"keep-{claim}"),
-        verb="power",
-        steps=plans.POWER["off"],
-        deadline=profile.deadline(profile.profile_of(states, state), "power", now),
-        then=state.state,
-        target="off",
-    )
+    off = power_started(states, state, "off", CommitId(f"keep-{claim}"), now)
     # Seen to until its holder releases it, however often switching it off fails.
     changes += [Change(stream, ev.DesiredPowerSet(power="off")), Change(stream, off)]
     held: Provider | None = states.get(stream_id("provider", machine))
@@ -72,19 +66,3 @@ def _given_up(state: Machine, message: str, now: datetime) -> list[ev.OperationF
         at=now,
     )
     return [given_up]
-
-
-def clean_started(
-    states: States, machine: Machine, operation: CommitId, now: datetime
-) -> ev.OperationStarted:
-    """Return the event that starts cleaning by the machine's profile, to end in the pool."""
-    by = profile.profile_of(states, machine)
-    return ev.OperationStarted(
-        operation=operation,
-        verb="clean",
-        steps=plans.clean(by.clean if by is not None else ()),
-        deadline=profile.deadline(by, "clean", now),
-        then="available",
-        image=by.wipe_image if by is not None else ImageId(""),
-        profile=by.name if by is not None else "",
-    )

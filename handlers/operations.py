@@ -9,16 +9,17 @@ from typing import ClassVar, Literal
 from mulligan.errors import FailedPrecondition, NotFound
 from mulligan.events import machine as ev
 from mulligan.events.machine import Verb
-from mulligan.handlers import deployment, lifecycle, plans, profile, provider
+from mulligan.handlers import deployment, lifecycle, plans, provider
 from mulligan.handlers.account import Project
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.enrolment import NOT_PROVIDED_CORDON
 from mulligan.handlers.image import Image
 from mulligan.handlers.machine import Machine
-from mulligan.handlers.machine_release import clean_started
-from mulligan.handlers.plans import PROFILES
+from mulligan.handlers.plans import PROFILES, PowerTarget
+from mulligan.handlers.profile import terms_of
 from mulligan.handlers.provider import Provider
+from mulligan.handlers.starts import clean_started, power_started
 from mulligan.model import (
     AccountId,
     ClaimId,
@@ -28,8 +29,6 @@ from mulligan.model import (
     StreamId,
     stream_id,
 )
-
-PowerTarget = Literal["on", "off", "shutdown", "restart", "cycle", "nmi"]
 
 
 def _started(state: Machine, event: ev.OperationStarted) -> list[Change]:
@@ -56,14 +55,14 @@ class InspectMachine(Command, frozen=True, kw_only=True):
 def _inspect_started(
     states: States, state: Machine, operation: CommitId, now: datetime
 ) -> ev.OperationStarted:
-    by = profile.profile_of(states, state)
+    terms = terms_of(states, state, "inspect", now)
     return ev.OperationStarted(
         operation=operation,
         verb="inspect",
         steps=plans.INSPECT,
-        deadline=profile.deadline(by, "inspect", now),
+        deadline=terms.deadline,
         then="manageable",
-        profile=by.name if by is not None else "",
+        profile=terms.profile,
     )
 
 
@@ -110,17 +109,17 @@ def _adopt_started(
     account: AccountId,
     now: datetime,
 ) -> ev.OperationStarted:
-    by = profile.profile_of(states, state)
+    terms = terms_of(states, state, "adopt", now)
     return ev.OperationStarted(
         operation=operation,
         verb="adopt",
         steps=plans.ADOPT,
-        deadline=profile.deadline(by, "adopt", now),
+        deadline=terms.deadline,
         then="active",
         claim=ClaimId(operation),
         project=project,
         account=account,
-        profile=by.name if by is not None else "",
+        profile=terms.profile,
     )
 
 
@@ -197,28 +196,6 @@ class PowerMachine(Command, frozen=True, kw_only=True):
             changes.append(Change(stream_id("machine", state.id), ev.DesiredPowerSet(power=wanted)))
         started = power_started(states, state, self.target, self.operation, now)
         return [*changes, Change(stream_id("machine", state.id), started)]
-
-
-def power_started(
-    states: States,
-    state: Machine,
-    target: PowerTarget,
-    operation: CommitId,
-    now: datetime,
-    cause: str = "",
-) -> ev.OperationStarted:
-    """Return the event that starts a power operation in the machine's present state."""
-    by = profile.profile_of(states, state)
-    return ev.OperationStarted(
-        operation=operation,
-        verb="power",
-        steps=plans.POWER[target],
-        deadline=profile.deadline(by, "power", now),
-        then=state.state,
-        target=target,
-        profile=by.name if by is not None else "",
-        cause=cause,
-    )
 
 
 class AbortMachine(Command, frozen=True, kw_only=True):

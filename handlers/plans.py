@@ -9,12 +9,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
+from typing import Literal
 
 from mulligan.events.machine import Verb
 from mulligan.model import stream_id
 
 PROFILES = stream_id("profile", "region")
 """The stream of the hardware profiles: every command that starts an operation reads it."""
+
+PowerTarget = Literal["on", "off", "shutdown", "restart", "cycle", "nmi"]
 
 INSPECT = ("check", "inventory")
 ADOPT = ("check", "inventory", "observe_power")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import ClassVar, assert_never
+from typing import ClassVar, NamedTuple, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -94,12 +94,25 @@ def _closeness(profile: HardwareProfile) -> tuple[int, int, str]:
     )
 
 
-def deadline(profile: HardwareProfile | None, verb: Verb, now: datetime) -> datetime:
-    """Return when an operation that starts now has to be over."""
-    if profile is not None and verb in profile.deadlines:
-        return now + timedelta(seconds=profile.deadlines[verb])
-    wipes = verb == "clean" and profile is not None and "wipe" in profile.clean
-    return now + (plans.WIPE_DEADLINE if wipes else plans.DEADLINES[verb])
+class Terms(NamedTuple):
+    """What the profile that a machine goes by means for an operation; ``profile`` is its name."""
+
+    profile: str
+    deadline: datetime
+    clean: tuple[str, ...]
+    wipe_image: ImageId
+
+
+def terms_of(states: States, machine: Machine, verb: Verb, now: datetime) -> Terms:
+    """Return on which terms an operation of the machine starts now."""
+    by = profile_of(states, machine)
+    if by is None:
+        return Terms("", now + plans.DEADLINES[verb], (), ImageId(""))
+    wipes = verb == "clean" and "wipe" in by.clean
+    usual = plans.WIPE_DEADLINE if wipes else plans.DEADLINES[verb]
+    given = by.deadlines.get(verb)
+    span = usual if given is None else timedelta(seconds=given)
+    return Terms(by.name, now + span, by.clean, by.wipe_image)
 
 
 def check_assigned(states: States, name: str) -> None:

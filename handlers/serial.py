@@ -16,13 +16,17 @@ from mulligan.events.machine import Facts
 from mulligan.handlers.decision import Change, States
 from mulligan.model import MachineId, StreamId, stream_id
 
-_PLACEHOLDERS = frozenset(
+FILLERS = frozenset(
     {
-        "none", "null", "na", "n-a", "not-specified", "not-available", "unknown", "default-string",
-        "to-be-filled-by-o.e.m.", "system-serial-number", "chassis-serial-number", "0123456789",
-        "123456789", "1234567890", "empty", "invalid", "oem", "xxxxxxx",
+        "0123456789", "123456789", "00000000-0000-0000-0000-000000000000",
+        "03000200-0400-0500-0006-000700080009", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+        "chassis serial number", "default string", "empty", "n/a", "na", "none", "not applicable",
+        "not available", "not specified", "null", "o.e.m.", "system manufacturer",
+        "system product name", "system serial number", "to be filled by o.e.m.", "unknown",
+        "unspecified", "xxxxxxxxxx",
     }
 )  # fmt: skip
+"""Texts that stand where a board's maker left a field as it was, in lower case."""
 
 
 class Serial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,6 +65,10 @@ def serial_stream(facts: Facts | None) -> StreamId | None:
 
 def _word(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.strip().lower()).strip("-")[:64]
+
+
+_PLACEHOLDERS = frozenset({*map(_word, FILLERS), "1234567890", "invalid", "oem", "xxxxxxx"})
+"""Words that are no serial number."""
 
 
 def held_by_other(states: States, stream: StreamId, machine: MachineId) -> MachineId | None:

@@ -7,9 +7,8 @@ from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from mulligan.events import machine as ev
 from mulligan.events import name as name_events
 from mulligan.events.machine import Bmc
-from mulligan.handlers import brake, lifecycle, names, operations, profile, provider, usage
-from mulligan.handlers.actions import braked
-from mulligan.handlers.decision import Change, Command, States, existing
+from mulligan.handlers import brake, lifecycle, names, profile, provider, usage
+from mulligan.handlers.decision import Change, Command, States, check_reason, existing
 from mulligan.handlers.enrolment import (
     NOT_PROVIDED_CORDON,
     bmc_assigned,
@@ -19,24 +18,18 @@ from mulligan.handlers.enrolment import (
 )
 from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Machine
-from mulligan.handlers.plans import PROFILES
+from mulligan.handlers.plans import PROFILES, PowerTarget
 from mulligan.handlers.provider import OPERATOR_CORDON, Provider
+from mulligan.handlers.starts import power_started
 from mulligan.model import AccountId, CommitId, MachineId, StreamId, stream_id
 
 ENFORCE_EVERY = timedelta(minutes=10)
 """A machine that leaves its desired power is seen to this often at most."""
 
-MAX_REASON = 500
-
 
 def _provider(states: States, machine: MachineId) -> Provider | None:
     held: Provider | None = states.get(stream_id("provider", machine))
     return None if held is None or held.deleted else held
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > MAX_REASON:
-        raise InvalidArgument("reason", f"say why, in 1 to {MAX_REASON} characters")
 
 
 def _used(held: Provider, now: datetime) -> bool:
@@ -64,7 +57,7 @@ class CordonMachine(Command, frozen=True, kw_only=True):
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Cordon it, or change its cordon; its claims are not touched."""
         state = existing(states, "machine", self.machine, Machine)
-        _check_reason(self.reason)
+        check_reason(self.reason, "say why")
         if self.until is not None and self.until <= now:
             raise InvalidArgument("until", "lies in the past")
         event = ev.MachineCordoned(
@@ -192,26 +185,21 @@ class EnforcePower(Command, frozen=True, kw_only=True):
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the machine, the hardware profiles, and the brake of its domain."""
-        streams = [
+        return [
             stream_id("machine", self.machine),
-            stream_id("provider", self.machine),
             PROFILES,
+            *brake.streams(states, self.machine),
         ]
-        if streams[1] in states:
-            streams.append(brake.brake_stream(brake.domain_of(states, self.machine)))
-        return streams
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Start a power operation, when it still strays and it is time to see to it again."""
         state = existing(states, "machine", self.machine, Machine)
-        if not strays(state) or not enforceable(state) or braked(states, self.machine):
+        if not strays(state) or not enforceable(state) or brake.applied_to(states, self.machine):
             return []
         if state.enforced_at is not None and now < state.enforced_at + ENFORCE_EVERY:
             return []
-        target: operations.PowerTarget = "on" if state.desired == "on" else "off"
-        started = operations.power_started(
-            states, state, target, self.operation, now, cause="desired-power"
-        )
+        target: PowerTarget = "on" if state.desired == "on" else "off"
+        started = power_started(states, state, target, self.operation, now, cause="desired-power")
         return [Change(stream_id("machine", state.id), started)]
 
 

@@ -190,11 +190,13 @@ def check(row: Row) -> Iterator[tuple[str, str]]:
     from mulligan.handlers.names import slug_of
     from mulligan.model import CredentialId
 
+    scheme = "http" if row.address.lower().startswith("http://") else "https"
     sound = Bmc(address="https://bmc", credential=CredentialId("c"))
     by_column: tuple[tuple[str, dict[str, object]], ...] = (
         ("address", {"address": row.address}),
         ("system", {"system": row.system}),
         ("fingerprint", {"fingerprint": row.fingerprint}),
+        ("pin", {"pin": row.pin, "verify": not row.insecure, "address": f"{scheme}://bmc"}),
     )
     try:
         slug_of(row.name)
@@ -205,8 +207,6 @@ def check(row: Row) -> Iterator[tuple[str, str]]:
             check_bmc(msgspec.structs.replace(sound, **values))
         except InvalidArgument as error:
             yield column, error.violations[0].description
-    if row.pin and (row.insecure or row.address.lower().startswith("http://")):
-        yield "pin", "a certificate can be pinned over https only, and where it is checked"
     if row.pin and row.fingerprint:
         yield "pin", "takes the first certificate; give it or a fingerprint"
 

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from mulligan.handlers import plans, upkeep
+from mulligan.handlers.actions import acts
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.operation import Operation
 from mulligan.handlers.steps import MODES
@@ -122,7 +123,7 @@ def held(machine: Machine, braked: str) -> str:
         return ""
     if cordon is not None and cordon.maintenance:
         return f"the end of its maintenance, by {cordon.by}: {cordon.reason}"
-    if braked and MODES[operation.step] != "observe":
+    if braked and acts(operation):
         return f"the brake of its failure domain to be released: {braked}"
     return ""
 

@@ -1,18 +1,19 @@
 """Moves machines through their operations, one requested action after another."""
 
 from collections.abc import Callable
+from typing import Any
 
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.events.envelope import Actor
 from mulligan.handlers import brake, upkeep
-from mulligan.handlers.actions import RequestAction, braked
+from mulligan.handlers.actions import RequestAction, acts
 from mulligan.handlers.completion import CompleteOperation, FailOperation
 from mulligan.handlers.decision import Command
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.upkeep import EnforcePower, UncordonMachine
 from mulligan.log.protocol import Fence, Stored
-from mulligan.model import ActionId, CommitId, MachineId, new_id, stream_id
+from mulligan.model import ActionId, CommitId, MachineId, StreamId, new_id, stream_id
 from mulligan.reconcile import machine_plan as plans
 
 ACTOR = Actor(account="service:control")
@@ -88,17 +89,15 @@ class MachineReconciler:
 
 
 async def why_braked(commands: Commands, machine: Machine) -> str:
-    """Say why a brake holds the machine's domain; empty when none does."""
-    if machine.operation is None and not upkeep.strays(machine):
+    """Say why a brake holds back what the machine is due; empty when none does."""
+    operation = machine.operation
+    if not (acts(operation) if operation is not None else upkeep.strays(machine)):
         return ""
-    provider = stream_id("provider", machine.id)
-    states = {provider: (await commands.state(provider)).state}
-    stream = brake.brake_stream(brake.domain_of(states, machine.id))
-    states[stream] = (await commands.state(stream)).state
-    found = braked(states, machine.id)
-    if found is None or found.applied is None:
-        return ""
-    return brake.described(found.applied)
+    states: dict[StreamId, Any] = {}
+    while new := [s for s in brake.streams(states, machine.id) if s not in states]:
+        states |= {s: known.state for s, known in (await commands.states(new)).items()}
+    applied = brake.applied_to(states, machine.id)
+    return brake.described(applied) if applied is not None else ""
 
 
 def _command(machine: Machine, todo: plans.Plan) -> Command:

@@ -1,7 +1,7 @@
 """What a BMC's description of a part leaves open: fillers for texts, bays without a part."""
 
+from mulligan.handlers.serial import FILLERS
 from mulligan.redfish.answers import Json, section, text, whole
-from mulligan.redfish.quirks import FILLERS
 
 
 def told(value: object) -> str:

@@ -219,15 +219,21 @@ class Executor:
         login = await self._read_login(credential.id, credential.version)
 
         def connect(bmc: Bmc) -> BmcClient:
-            return BmcClient(
-                bmc,
-                login,
-                limiter=self._limiter,
-                timings=self._timings,
-                ca_file=self._ca_file,
-            )
+            return self._connected(bmc, credential, login)
 
         return connect
+
+    def _connected(self, bmc: Bmc, credential: Credential, login: Login) -> BmcClient:
+        """Return a client; refused logins count together with those of the account's others."""
+        account = f"{credential.id}/{credential.version}"
+        return BmcClient(
+            bmc,
+            login,
+            limiter=self._limiter,
+            timings=self._timings,
+            ca_file=self._ca_file,
+            breaker=self._clients.breaker(bmc.address, account),
+        )
 
     async def client_of(self, machine: Machine) -> BmcClient:
         """Return the machine's one client; raise NotFound when its login is gone.
@@ -244,15 +250,7 @@ class Executor:
         client = self._clients.get(machine.id, identity)  # made by somebody else meanwhile
         if client is not None:
             return client
-        account = f"{credential.id}/{credential.version}"
-        client = BmcClient(
-            machine.bmc,
-            login,
-            limiter=self._limiter,
-            timings=self._timings,
-            ca_file=self._ca_file,
-            breaker=self._clients.breaker(machine.bmc.address, account),
-        )
+        client = self._connected(machine.bmc, credential, login)
         if self._clients.knows(machine.id):
             client.reset_breaker()  # it is reached in another way, or logins are allowed again
         self._clients.keep(machine.id, identity, client)

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from mulligan.handlers.serial import FILLERS
+
 
 class Quirk(msgspec.Struct, frozen=True, kw_only=True):
     """What to know of one manufacturer's BMCs.
@@ -29,18 +31,6 @@ QUIRKS = (
     ),
 )
 _NONE = Quirk(manufacturer="")
-
-FILLERS = frozenset(
-    {
-        "0123456789", "123456789", "00000000-0000-0000-0000-000000000000",
-        "03000200-0400-0500-0006-000700080009", "ffffffff-ffff-ffff-ffff-ffffffffffff",
-        "chassis serial number", "default string", "empty", "n/a", "na", "none", "not applicable",
-        "not available", "not specified", "null", "o.e.m.", "system manufacturer",
-        "system product name", "system serial number", "to be filled by o.e.m.", "unknown",
-        "unspecified", "xxxxxxxxxx",
-    }
-)  # fmt: skip
-"""Texts that stand where a board's maker left a field as it was, in lower case."""
 
 RAID_WORDS = ("raid", "perc", "smart array")
 """What the names of RAID controllers have in them where their levels are not listed."""

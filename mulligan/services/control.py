@@ -12,6 +12,7 @@ from mulligan.errors import InvalidArgument, NotFound
 from mulligan.handlers import deployment, enrolment, operations, upkeep
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.decision import Command
+from mulligan.handlers.plans import PowerTarget
 from mulligan.model import (
     ClaimId,
     ImageId,
@@ -31,7 +32,7 @@ from mulligan.services.machine_records import MachineRecords
 from mulligan.services.objects import fetch, identify
 from mulligan.services.runtime import Runtime
 
-POWER: dict[v1.PowerTarget, operations.PowerTarget] = {
+POWER: dict[v1.PowerTarget, PowerTarget] = {
     v1.PowerTarget.ON: "on",
     v1.PowerTarget.OFF: "off",
     v1.PowerTarget.SHUTDOWN: "shutdown",

@@ -28,7 +28,7 @@ from mulligan.redfish.report_recorder import ReportRecorder
 from mulligan.redfish.reports import OnReport
 from mulligan.redfish.watch import RESTING, WatchTimings
 from mulligan.redfish.watching import Watcher
-from mulligan.services.imaging import SECRET_KIND
+from mulligan.services.imaging import SECRET_KIND, USER_DATA_KIND
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import write_private
 
@@ -37,9 +37,6 @@ Drain = Callable[[float], Awaitable[None]]
 
 BMC_THREADS = 2000
 """One for each step that may run at once, so that BMCs that do not answer hold up nobody else."""
-
-USER_DATA_KIND = "userdata"
-"""The kind of secret that the content of user data is kept as."""
 
 DUE_AT_ONCE = 200
 CATCH_UP_S = 30.0

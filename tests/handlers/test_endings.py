@@ -6,7 +6,7 @@ import pytest
 
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.claim import ClaimEnding
-from mulligan.handlers import deployment
+from mulligan.handlers import deployment, plans
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim import MAX_NOTICE
 from mulligan.handlers.claim_changes import RescheduleClaim
@@ -192,7 +192,7 @@ def test_a_kept_machine_is_forgotten_by_force_alone(kept: Given) -> None:
 
 
 def test_its_holder_does_not_switch_a_kept_machine_on_again_nor_deploy_it(kept: Given) -> None:
-    targets: tuple[ops.PowerTarget, ...] = ("on", "restart")
+    targets: tuple[plans.PowerTarget, ...] = ("on", "restart")
     for target in targets:
         with pytest.raises(FailedPrecondition, match="is over"):
             kept.do(ops.PowerMachine(machine=M1, target=target, operation=OFF, project=WEB))

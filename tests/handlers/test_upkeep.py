@@ -7,7 +7,7 @@ import pytest
 from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events import machine as ev
 from mulligan.events.machine import Bmc
-from mulligan.handlers import observations, profile, provider_commands, upkeep
+from mulligan.handlers import observations, plans, profile, provider_commands, upkeep
 from mulligan.handlers import operations as ops
 from mulligan.handlers.actions import ObserveStep
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim
@@ -300,7 +300,7 @@ def test_a_wish_that_is_so_already_is_no_event() -> None:
     [("off", "off"), ("shutdown", "off"), ("on", "on"), ("restart", "on"), ("nmi", "on")],
 )
 def test_who_switches_a_kept_machine_wants_it_kept_so(
-    target: ops.PowerTarget, desired: str
+    target: plans.PowerTarget, desired: str
 ) -> None:
     given = kept_on()
     given.do(ops.PowerMachine(machine=M1, target=target, operation=OP))

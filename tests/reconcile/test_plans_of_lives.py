@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from mulligan.handlers.actions import RequestAction, braked
+from mulligan.handlers import brake
+from mulligan.handlers.actions import RequestAction
 from mulligan.handlers.completion import CompleteOperation, FailOperation
 from mulligan.handlers.decision import Command
 from mulligan.handlers.machine import Machine
@@ -55,8 +56,8 @@ def command(life: Life, machine: Machine, todo: machine_plan.Plan) -> Command | 
 
 def planned(life: Life, machine: Machine) -> machine_plan.Plan:
     states = {s: life.given.states.get(s) for s in life.given.states}
-    brake = braked(states, machine.id)
-    return machine_plan.plan(machine, life.given.now, "too much failed" if brake else "")
+    applied = brake.applied_to(states, machine.id)
+    return machine_plan.plan(machine, life.given.now, "too much failed" if applied else "")
 
 
 def check(life: Life, _: Commit) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from mulligan.events.codec import Codec
 from mulligan.events.machine import Bmc, StepAttempted
-from mulligan.handlers import image
+from mulligan.handlers import image, plans
 from mulligan.handlers import operations as ops
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
@@ -104,7 +104,7 @@ class Lab:
         for command in commands:
             await self.p.commands.execute(command, request())
 
-    async def power(self, target: ops.PowerTarget) -> None:
+    async def power(self, target: plans.PowerTarget) -> None:
         await self.do(ops.PowerMachine(machine=M1, target=target, operation=CommitId(new_id())))
 
     async def rests(self) -> Machine:
