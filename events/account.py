@@ -9,12 +9,17 @@ from mulligan.model import AccountId, ProjectId
 
 
 class AccountCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """``kind`` is ``user`` or ``service``; its name lives in a name stream."""
+    """``kind`` is ``user``, ``service`` or ``application``; its name lives in a name stream.
+
+    An application credential acts for its ``owner``, until ``expires_at`` if that is given.
+    """
 
     TYPE: ClassVar = "account.created"
     account: AccountId
     kind: str
     name: str
+    owner: AccountId = AccountId("")
+    expires_at: datetime | None = None
 
 
 class SecretSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,4 +58,53 @@ class AccountEnabled(msgspec.Struct, frozen=True, kw_only=True):
     TYPE: ClassVar = "account.enabled"
 
 
-Event = AccountCreated | SecretSet | RoleBound | RoleUnbound | AccountDisabled | AccountEnabled
+class CertificateBound(msgspec.Struct, frozen=True, kw_only=True):
+    """The account may log in with the client certificate of this ``fingerprint`` (sha256, hex)."""
+
+    TYPE: ClassVar = "account.certificate_bound"
+    fingerprint: str
+    subject: str
+    expires_at: datetime
+
+
+class CertificateUnbound(msgspec.Struct, frozen=True, kw_only=True):
+    """The account may no longer log in with the certificate; what it was given for it is void."""
+
+    TYPE: ClassVar = "account.certificate_unbound"
+    fingerprint: str
+
+
+class TokensRevoked(msgspec.Struct, frozen=True, kw_only=True):
+    """No token issued up to ``at`` is honoured."""
+
+    TYPE: ClassVar = "account.tokens_revoked"
+    at: datetime
+
+
+class SessionRevoked(msgspec.Struct, frozen=True, kw_only=True):
+    """No token of the session is honoured; the last of them would have ended at ``until``."""
+
+    TYPE: ClassVar = "account.session_revoked"
+    session: str
+    until: datetime
+
+
+class AccountDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The account is gone, and so is its secret."""
+
+    TYPE: ClassVar = "account.deleted"
+
+
+Event = (
+    AccountCreated
+    | SecretSet
+    | RoleBound
+    | RoleUnbound
+    | AccountDisabled
+    | AccountEnabled
+    | CertificateBound
+    | CertificateUnbound
+    | TokensRevoked
+    | SessionRevoked
+    | AccountDeleted
+)

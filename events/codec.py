@@ -16,13 +16,17 @@ import msgspec
 from mulligan.events import (
     account,
     brake,
+    checkpoint,
     claim,
     credential,
+    denial,
     distance,
     group,
     image,
     key,
     machine,
+    metadata,
+    metadef,
     name,
     profile,
     project,
@@ -50,8 +54,8 @@ class UnreadableEvent(Exception):
 
 
 _MODULES = (
-    account, brake, claim, credential, distance, group, image, key, machine, name, profile, project,
-    provider, quota, region, serial, userdata,
+    account, brake, checkpoint, claim, credential, denial, distance, group, image, key, machine,
+    metadata, metadef, name, profile, project, provider, quota, region, serial, userdata,
 )  # fmt: skip
 
 KIND_OF_MODULE = {m.__name__.rpartition(".")[2]: m for m in _MODULES}

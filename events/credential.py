@@ -22,4 +22,18 @@ class CredentialDeleted(msgspec.Struct, frozen=True, kw_only=True):
     TYPE: ClassVar = "credential.deleted"
 
 
-Event = CredentialCreated | CredentialDeleted
+class RotationStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """The BMCs that use the login are given the password of ``version``, one after the other."""
+
+    TYPE: ClassVar = "credential.rotation_started"
+    version: str
+
+
+class RotationFinished(msgspec.Struct, frozen=True, kw_only=True):
+    """Every BMC has the password of ``version``; the one before is destroyed."""
+
+    TYPE: ClassVar = "credential.rotation_finished"
+    version: str
+
+
+Event = CredentialCreated | CredentialDeleted | RotationStarted | RotationFinished

@@ -1,4 +1,4 @@
-"""Stream ``key/<kid>``: public halves of the token signing keys."""
+"""Stream ``key/<kid>``: public halves of the keys that sign tokens and checkpoints."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -7,19 +7,20 @@ import msgspec
 
 
 class KeyCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens may be signed with this Ed25519 key; ``x`` is its public half, base64url.
+    """This Ed25519 key signs from now on; ``x`` is its public half, base64url.
 
-    ``version`` names the private half in the secret store.
+    ``version`` names the private half in the secret store. ``use`` is ``token`` or ``log``.
     """
 
     TYPE: ClassVar = "key.created"
     kid: str
     x: str
     version: str
+    use: str = "token"
 
 
 class KeyRetired(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing is signed with the key any more; its tokens stay valid until ``honoured_until``."""
+    """Nothing is signed with the key any more; what it signed holds until ``honoured_until``."""
 
     TYPE: ClassVar = "key.retired"
     honoured_until: datetime

@@ -17,4 +17,12 @@ class RegionCreated(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
 
 
-Event = RegionCreated
+class SecretsRekeyed(msgspec.Struct, frozen=True, kw_only=True):
+    """The data keys of ``count`` secrets are wrapped by the master key of this id now."""
+
+    TYPE: ClassVar = "region.secrets_rekeyed"
+    master_key: str
+    count: int
+
+
+Event = RegionCreated | SecretsRekeyed

@@ -14,7 +14,7 @@ from mulligan.handlers import names, roles
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.model import AccountId, ProjectId, StreamId, stream_id
 
-KINDS = frozenset({"user", "service"})
+KINDS = frozenset({"user", "service", "application"})
 
 
 class Binding(msgspec.Struct, frozen=True, order=True):
@@ -24,8 +24,26 @@ class Binding(msgspec.Struct, frozen=True, order=True):
     project: ProjectId = ProjectId("")
 
 
+class ClientCertificate(msgspec.Struct, frozen=True, order=True):
+    """A certificate that proves an account; ``fingerprint`` is its sha256, hex."""
+
+    fingerprint: str
+    subject: str
+    expires_at: datetime
+
+
+class EndedSession(msgspec.Struct, frozen=True, order=True):
+    """A session that is not honoured; its last token would have ended at ``until``."""
+
+    until: datetime
+    session: str
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An account; ``secret_version`` names its hashed secret, empty while it cannot log in."""
+    """An account; ``secret_version`` names its hashed secret, empty while it has none.
+
+    No token issued up to ``revoked_at`` is honoured, nor one of ``ended`` sessions.
+    """
 
     id: AccountId
     kind: str
@@ -33,6 +51,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     secret_version: str = ""
     bindings: tuple[Binding, ...] = ()
     disabled_at: datetime | None = None
+    owner: AccountId = AccountId("")
+    expires_at: datetime | None = None
+    certificates: tuple[ClientCertificate, ...] = ()
+    revoked_at: datetime | None = None
+    ended: tuple[EndedSession, ...] = ()
+    deleted: bool = False
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,6 +65,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: ProjectId
     name: str
     parent: ProjectId = ProjectId("")
+    disabled_at: datetime | None = None
+    deleted: bool = False
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,12 +76,20 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     x: str
     version: str
     honoured_until: datetime | None = None
+    use: str = "token"
+    created_at: datetime | None = None
 
 
 def evolve(state: Account | None, event: ev.Event, at: datetime) -> Account:
     """Return the account as it is after the event."""
     if isinstance(event, ev.AccountCreated):
-        return Account(id=event.account, kind=event.kind, name=event.name)
+        return Account(
+            id=event.account,
+            kind=event.kind,
+            name=event.name,
+            owner=event.owner,
+            expires_at=event.expires_at,
+        )
     assert state is not None, "the first event of an account creates it"
     match event:
         case ev.SecretSet():
@@ -70,20 +104,47 @@ def evolve(state: Account | None, event: ev.Event, at: datetime) -> Account:
             return replace(state, disabled_at=event.at)
         case ev.AccountEnabled():
             return replace(state, disabled_at=None)
+        case ev.CertificateBound():
+            bound_to = ClientCertificate(event.fingerprint, event.subject, event.expires_at)
+            return replace(state, certificates=tuple(sorted({*state.certificates, bound_to})))
+        case ev.CertificateUnbound():
+            kept = (c for c in state.certificates if c.fingerprint != event.fingerprint)
+            return replace(state, certificates=tuple(kept))
+        case ev.TokensRevoked():
+            return replace(state, revoked_at=event.at, ended=())
+        case ev.SessionRevoked():
+            open_still = {s for s in state.ended if s.until > at}
+            ended = {*open_still, EndedSession(event.until, event.session)}
+            return replace(state, ended=tuple(sorted(ended)))
+        case ev.AccountDeleted():
+            return replace(state, deleted=True, secret_version="", bindings=(), certificates=())
         case _:
             assert_never(event)
 
 
 def evolve_project(state: Project | None, event: project_events.Event, at: datetime) -> Project:
     """Return the project as it is after the event."""
-    return Project(id=event.project, name=event.name, parent=event.parent)
+    if isinstance(event, project_events.ProjectCreated):
+        return Project(id=event.project, name=event.name, parent=event.parent)
+    assert state is not None, "the first event of a project creates it"
+    match event:
+        case project_events.ProjectDisabled():
+            return replace(state, disabled_at=event.at)
+        case project_events.ProjectEnabled():
+            return replace(state, disabled_at=None)
+        case project_events.ProjectDeleted():
+            return replace(state, deleted=True)
+        case _:
+            assert_never(event)
 
 
 def evolve_key(state: SigningKey | None, event: key_events.Event, at: datetime) -> SigningKey:
     """Return the key as it is after the event."""
     match event:
         case key_events.KeyCreated():
-            return SigningKey(kid=event.kid, x=event.x, version=event.version)
+            return SigningKey(
+                kid=event.kid, x=event.x, version=event.version, use=event.use, created_at=at
+            )
         case key_events.KeyRetired():
             assert state is not None, "the first event of a key creates it"
             return replace(state, honoured_until=event.honoured_until)

@@ -41,6 +41,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     version: str
     deleted: bool = False
+    next_version: str = ""
+    rotating_since: datetime | None = None
 
 
 def evolve(state: Image | None, event: ev.Event, at: datetime) -> Image:
@@ -73,6 +75,12 @@ def evolve_credential(
         case credential_events.CredentialDeleted():
             assert state is not None, "the first event of a credential creates it"
             return replace(state, deleted=True)
+        case credential_events.RotationStarted():
+            assert state is not None, "the first event of a credential creates it"
+            return replace(state, next_version=event.version, rotating_since=at)
+        case credential_events.RotationFinished():
+            assert state is not None, "the first event of a credential creates it"
+            return replace(state, version=event.version, next_version="", rotating_since=None)
         case _:
             assert_never(event)
 

@@ -1,9 +1,10 @@
 """Stream ``region/<name>``: the region's own description, written once at its beginning."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from mulligan.events import region as ev
 from mulligan.handlers.decision import Change, Command, States
@@ -17,16 +18,24 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent: RegionName = RegionName("")
     visibility: str = "public"
     attributes: dict[str, str] = {}
+    rekeyed_at: datetime | None = None
 
 
 def evolve(state: Region | None, event: ev.Event, at: datetime) -> Region:
     """Return the region as it is after the event."""
-    return Region(
-        name=event.region,
-        parent=event.parent,
-        visibility=event.visibility,
-        attributes=event.attributes,
-    )
+    match event:
+        case ev.RegionCreated():
+            return Region(
+                name=event.region,
+                parent=event.parent,
+                visibility=event.visibility,
+                attributes=event.attributes,
+            )
+        case ev.SecretsRekeyed():
+            assert state is not None, "the first event of a region creates it"
+            return replace(state, rekeyed_at=at)
+        case _:
+            assert_never(event)
 
 
 class CreateRegion(Command, frozen=True, kw_only=True):

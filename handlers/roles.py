@@ -10,18 +10,24 @@ SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
     "operator": (
         "resource.*", "control.*", "meta.*", "log.*", "projections.*", "iam.*.read", "system.*",
     ),
-    "auditor": ("*.read", "log.verify"),
+    "auditor": ("*.read", "log.*"),
 }  # fmt: skip
 """Over every project of the region."""
 
 _READS = (
     "resource.*.read", "control.machines.read", "control.images.read", "meta.names.read",
-    "log.read",
+    "log.read", "meta.metadefs.read", "meta.metadata.read",
 )  # fmt: skip
-_USES = (*_READS, "resource.claims.*", "control.machines.use", "control.userdata.*")
+_USES = (
+    *_READS, "resource.claims.*", "control.machines.use", "control.userdata.*",
+    "meta.metadata.write",
+)  # fmt: skip
+_OWNS = (
+    *_USES, "meta.metadefs.write", "iam.accounts.read", "iam.projects.read", "iam.roles.write",
+)  # fmt: skip
 
 PROJECT_ROLES: Mapping[str, tuple[str, ...]] = {
-    "owner": _USES,
+    "owner": _OWNS,
     "member": _USES,
     "reader": _READS,
 }

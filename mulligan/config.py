@@ -167,6 +167,10 @@ class SecretsConfig(Section, frozen=True, kw_only=True):
     key_file: Annotated[
         Path, Meta(description="mode 0600; the variable MULLIGAN_SECRETS_KEY goes before it")
     ] = Path("secrets.key")
+    key_command: Annotated[
+        tuple[str, ...],
+        Meta(description="prints the keys instead, as a KMS client does; it goes before the file"),
+    ] = ()
 
 
 class LimitsConfig(Section, frozen=True, kw_only=True):
@@ -176,6 +180,15 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     deadline_s: Annotated[
         float, Meta(gt=0, le=3600, description="seconds, for calls that bring no deadline")
     ] = 30.0
+    message_bytes: Annotated[int, Meta(ge=2**16, le=2**26, description="of one request")] = (
+        4 * 2**20
+    )
+    rate: Annotated[
+        float, Meta(gt=0, description="calls of one account each second, on average")
+    ] = 2000.0
+    in_flight: Annotated[
+        int, Meta(ge=1, description="calls in work in one process; more are told to wait")
+    ] = 1024
 
 
 class LogConfig(Section, frozen=True, kw_only=True):

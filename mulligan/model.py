@@ -29,6 +29,7 @@ MachineId = NewType("MachineId", str)
 ImageId = NewType("ImageId", str)
 UserDataId = NewType("UserDataId", str)
 CredentialId = NewType("CredentialId", str)
+MetadefId = NewType("MetadefId", str)
 ActionId = NewType("ActionId", str)
 ResourceClass = NewType("ResourceClass", str)
 

@@ -11,14 +11,17 @@ from mulligan.projections import (
     iam,
     images,
     machines,
+    metadata,
     names,
     providers,
     regions,
+    trail,
 )
 from mulligan.projections.schema import ReadModel, StateTable
 
 _MODULES = (
-    actions, audit, claims, commands, iam, images, machines, names, providers, regions,
+    actions, audit, claims, commands, iam, images, machines, metadata, names, providers, regions,
+    trail,
 )  # fmt: skip
 
 READ_MODELS: tuple[ReadModel, ...] = tuple(module.MODEL for module in _MODULES)

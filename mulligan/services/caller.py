@@ -22,6 +22,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     project: ProjectId
     roles: tuple[str, ...]
     credential: str = ""
+    session: str = ""
     expires_at: datetime
     traceparent: str = ""
 
@@ -49,14 +50,28 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             raise NotFound(kind, key)
 
 
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """The other end of the connection: its host, and its client certificate (DER) if it has one."""
+
+    host: str = ""
+    certificate: bytes = b""
+
+
 _WIRE = "_wire"
 _caller: ContextVar[Caller] = ContextVar("caller")
 set_caller = _caller.set
+_peer: ContextVar[Peer] = ContextVar("peer")
+set_peer = _peer.set
 
 
 def caller() -> Caller:
     """Return who makes the present call."""
     return _caller.get()
+
+
+def peer() -> Peer:
+    """Return where the present call comes from."""
+    return _peer.get(Peer())
 
 
 class Mutation(Protocol):

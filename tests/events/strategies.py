@@ -10,6 +10,14 @@ from hypothesis import strategies as st
 
 from mulligan.events.codec import EVENT_TYPES, Event
 
+_JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
 
 def of_type(hint: Any) -> st.SearchStrategy[Any]:
     """Values that a field of this type may hold."""
@@ -37,6 +45,8 @@ def _plain(hint: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         type(None): st.none(),
     }
+    if hint is Any:
+        return _JSON
     if hint in known:
         return known[hint]
     return st.datetimes(timezones=st.just(UTC))

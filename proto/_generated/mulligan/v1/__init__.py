@@ -8,8 +8,10 @@ __all__ = (
     "Account",
     "AccountResponse",
     "Action",
+    "AddCertificateRequest",
     "AdoptMachineRequest",
     "Allocation",
+    "AuditRecord",
     "BindRoleRequest",
     "Bmc",
     "Brake",
@@ -19,6 +21,10 @@ __all__ = (
     "CatalogBase",
     "CatalogStub",
     "Cause",
+    "Certificate",
+    "ChangeSecretRequest",
+    "Checkpoint",
+    "CheckpointResponse",
     "Claim",
     "ClaimExactRequest",
     "ClaimResponse",
@@ -33,26 +39,33 @@ __all__ = (
     "CordonMachineRequest",
     "CordonProviderRequest",
     "CreateAccountRequest",
+    "CreateApplicationCredentialRequest",
     "CreateCredentialRequest",
     "CreateDistanceTypeRequest",
     "CreateGroupRequest",
     "CreateImageRequest",
+    "CreateMetadefRequest",
     "CreateProjectRequest",
     "CreateProviderRequest",
     "CreateUserDataRequest",
     "Credential",
     "CredentialResponse",
+    "DeleteAccountRequest",
+    "DeleteApplicationCredentialRequest",
     "DeleteCredentialRequest",
     "DeleteGroupRequest",
     "DeleteImageRequest",
     "DeleteMachineRequest",
+    "DeleteMetadefRequest",
     "DeleteProfileRequest",
+    "DeleteProjectRequest",
     "DeleteProviderRequest",
     "DeleteUserDataRequest",
     "DeployMachineRequest",
     "DescribeRequest",
     "DescribeResponse",
     "DisableAccountRequest",
+    "DisableProjectRequest",
     "Disk",
     "DiskProof",
     "Distance",
@@ -60,6 +73,7 @@ __all__ = (
     "DistanceType",
     "DistanceTypeResponse",
     "EnableAccountRequest",
+    "EnableProjectRequest",
     "Endpoint",
     "EnrollMachineRequest",
     "Exchange",
@@ -67,19 +81,26 @@ __all__ = (
     "ExecutorStub",
     "ExplainClaimRequest",
     "ExplainClaimResponse",
+    "ExportLogRequest",
+    "ExportedEntry",
     "ExtendDistanceTypeRequest",
     "Facts",
     "Fault",
+    "FindObjectsRequest",
+    "FindObjectsResponse",
     "Firmware",
     "Freshness",
     "GetAccountRequest",
     "GetClaimRequest",
+    "GetCredentialRequest",
     "GetGroupRequest",
     "GetImageRequest",
     "GetKeysRequest",
     "GetKeysResponse",
     "GetLogStatusRequest",
     "GetMachineRequest",
+    "GetMetadataRequest",
+    "GetMetadefRequest",
     "GetProjectRequest",
     "GetProviderRequest",
     "GetQuotaRequest",
@@ -101,12 +122,17 @@ __all__ = (
     "ListAccountsResponse",
     "ListActionsRequest",
     "ListActionsResponse",
+    "ListApplicationCredentialsRequest",
+    "ListAuditRequest",
+    "ListAuditResponse",
     "ListBrakesRequest",
     "ListBrakesResponse",
     "ListCandidatesRequest",
     "ListCandidatesResponse",
     "ListCapabilitiesRequest",
     "ListCapabilitiesResponse",
+    "ListCheckpointsRequest",
+    "ListCheckpointsResponse",
     "ListClaimsRequest",
     "ListClaimsResponse",
     "ListCredentialsRequest",
@@ -123,6 +149,8 @@ __all__ = (
     "ListMachineHistoryResponse",
     "ListMachinesRequest",
     "ListMachinesResponse",
+    "ListMetadefsRequest",
+    "ListMetadefsResponse",
     "ListNamesRequest",
     "ListNamesResponse",
     "ListProfilesRequest",
@@ -135,6 +163,8 @@ __all__ = (
     "ListProvidersResponse",
     "ListQuotasRequest",
     "ListQuotasResponse",
+    "ListRolesRequest",
+    "ListRolesResponse",
     "ListUsageRequest",
     "ListUsageResponse",
     "ListUserDataRequest",
@@ -147,6 +177,7 @@ __all__ = (
     "LogStub",
     "LoginRequest",
     "LoginResponse",
+    "LogoutRequest",
     "Machine",
     "MachineCordon",
     "MachineRequest",
@@ -155,6 +186,10 @@ __all__ = (
     "MakeClaimRequest",
     "MetaBase",
     "MetaStub",
+    "Metadata",
+    "MetadataResponse",
+    "Metadef",
+    "MetadefResponse",
     "MoveClaimRequest",
     "Name",
     "NearestMiss",
@@ -186,8 +221,11 @@ __all__ = (
     "RebuildProgress",
     "RebuildProjectionsRequest",
     "RefreshRequest",
+    "RekeyProgress",
+    "RekeySecretsRequest",
     "ReleaseBrakeRequest",
     "ReleaseClaimRequest",
+    "RemoveCertificateRequest",
     "RequestGroup",
     "RescheduleClaimRequest",
     "RescueMachineRequest",
@@ -200,12 +238,19 @@ __all__ = (
     "ResourceRequest",
     "ResourceStub",
     "RetireMachineRequest",
+    "RevokeTokensRequest",
+    "Role",
     "RoleBinding",
+    "RotateCredentialRequest",
+    "RotateKeyRequest",
+    "RotateKeyResponse",
+    "Rotation",
     "ScanBmcsRequest",
     "ScannedBmc",
     "SetProfileRequest",
     "SetQuotaRequest",
     "SetSecretRequest",
+    "SignCheckpointRequest",
     "Span",
     "StageCount",
     "Stranding",
@@ -217,6 +262,8 @@ __all__ = (
     "UncordonProviderRequest",
     "UpdateGroupMembersRequest",
     "UpdateMachineRequest",
+    "UpdateMetadataRequest",
+    "UpdateMetadefRequest",
     "UpdateProviderRequest",
     "UsageRow",
     "UsageSegment",
@@ -435,7 +482,7 @@ class Account(betterproto2.Message):
 
     kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    user or service
+    user, service or application
     """
 
     disabled: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -449,6 +496,19 @@ class Account(betterproto2.Message):
     etag: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
 
     region: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+
+    owner: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    of an application credential
+    """
+
+    expires_at: "datetime.datetime | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    certificates: "list[Certificate]" = betterproto2.field(
+        11, betterproto2.TYPE_MESSAGE, repeated=True
+    )
 
 
 default_message_pool.register_message("mulligan.v1", "Account", Account)
@@ -512,6 +572,18 @@ default_message_pool.register_message("mulligan.v1", "Action", Action)
 
 
 @dataclass(eq=False, repr=False)
+class AddCertificateRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    pem: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "AddCertificateRequest", AddCertificateRequest)
+
+
+@dataclass(eq=False, repr=False)
 class AdoptMachineRequest(betterproto2.Message):
     request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -569,6 +641,67 @@ class Allocation(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "Allocation", Allocation)
+
+
+@dataclass(eq=False, repr=False)
+class AuditRecord(betterproto2.Message):
+    """
+    One command that was carried out, or one or more attempts that were denied.
+    """
+
+    at: "datetime.datetime | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+    outcome: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    done or denied
+    """
+
+    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+    project: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+
+    credential: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+
+    command: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    of a denial: the method, such as Control.PowerMachine
+    """
+
+    commit: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+
+    objects: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+    """
+    streams touched, such as machine/<uuid>
+    """
+
+    reason: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    of a denial
+    """
+
+    permission: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    of a denial: the permission that lacked
+    """
+
+    peer: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    of a denial: the address it came from
+    """
+
+    count: "int" = betterproto2.field(13, betterproto2.TYPE_UINT64)
+    """
+    of a denial: attempts
+    """
+
+    traceparent: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "AuditRecord", AuditRecord)
 
 
 @dataclass(eq=False, repr=False)
@@ -721,6 +854,86 @@ default_message_pool.register_message("mulligan.v1", "Cause", Cause)
 
 
 @dataclass(eq=False, repr=False)
+class Certificate(betterproto2.Message):
+    """
+    A client certificate that an account may log in with.
+    """
+
+    fingerprint: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    sha256 of the certificate, hex
+    """
+
+    subject: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    expires_at: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+
+default_message_pool.register_message("mulligan.v1", "Certificate", Certificate)
+
+
+@dataclass(eq=False, repr=False)
+class ChangeSecretRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    old_secret: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    new_secret: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "ChangeSecretRequest", ChangeSecretRequest)
+
+
+@dataclass(eq=False, repr=False)
+class Checkpoint(betterproto2.Message):
+    """
+    A signed statement that the log had this head.
+    """
+
+    region: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    log_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+
+    hash: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    of entry `seq`
+    """
+
+    at: "datetime.datetime | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    kid: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    of the log key
+    """
+
+    signature: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Ed25519, base64url
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "Checkpoint", Checkpoint)
+
+
+@dataclass(eq=False, repr=False)
+class CheckpointResponse(betterproto2.Message):
+    checkpoint: "Checkpoint | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "CheckpointResponse", CheckpointResponse)
+
+
+@dataclass(eq=False, repr=False)
 class Claim(betterproto2.Message):
     uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -847,6 +1060,18 @@ class ConfigureRequest(betterproto2.Message):
     One of debug, info, warning, error; empty leaves it.
     """
 
+    rate: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    Calls that one account may make each second, on average and at once; 0 leaves them.
+    """
+
+    burst: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+
+    in_flight: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Calls in work at once, of all accounts; 0 leaves it.
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "ConfigureRequest", ConfigureRequest)
 
@@ -854,6 +1079,12 @@ default_message_pool.register_message("mulligan.v1", "ConfigureRequest", Configu
 @dataclass(eq=False, repr=False)
 class ConfigureResponse(betterproto2.Message):
     log_level: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    rate: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+
+    burst: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+
+    in_flight: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
 
 
 default_message_pool.register_message("mulligan.v1", "ConfigureResponse", ConfigureResponse)
@@ -916,6 +1147,38 @@ class CreateAccountRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "CreateAccountRequest", CreateAccountRequest)
+
+
+@dataclass(eq=False, repr=False)
+class CreateApplicationCredentialRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    unique among the account's own
+    """
+
+    secret: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    made by the client, so that a repeated request is the same
+    """
+
+    roles: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    """
+    of the token's; empty: all of them
+    """
+
+    expires_at: "datetime.datetime | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    absent: when it is deleted
+    """
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "CreateApplicationCredentialRequest", CreateApplicationCredentialRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -988,6 +1251,30 @@ class CreateImageRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "CreateImageRequest", CreateImageRequest)
+
+
+@dataclass(eq=False, repr=False)
+class CreateMetadefRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    description: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    schema: "__google__protobuf__.Struct | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+    kinds: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+
+    read_roles: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+
+    write_roles: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+
+    protected: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+
+
+default_message_pool.register_message("mulligan.v1", "CreateMetadefRequest", CreateMetadefRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1067,6 +1354,11 @@ class Credential(betterproto2.Message):
 
     region: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
 
+    rotation: "Rotation | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    from GetCredential, while one is under way
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "Credential", Credential)
 
@@ -1081,6 +1373,31 @@ class CredentialResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "CredentialResponse", CredentialResponse)
+
+
+@dataclass(eq=False, repr=False)
+class DeleteAccountRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "DeleteAccountRequest", DeleteAccountRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DeleteApplicationCredentialRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    credential: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    name or UUID
+    """
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "DeleteApplicationCredentialRequest", DeleteApplicationCredentialRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -1133,6 +1450,16 @@ default_message_pool.register_message("mulligan.v1", "DeleteMachineRequest", Del
 
 
 @dataclass(eq=False, repr=False)
+class DeleteMetadefRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    metadef: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "DeleteMetadefRequest", DeleteMetadefRequest)
+
+
+@dataclass(eq=False, repr=False)
 class DeleteProfileRequest(betterproto2.Message):
     request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -1140,6 +1467,16 @@ class DeleteProfileRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteProfileRequest", DeleteProfileRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DeleteProjectRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "DeleteProjectRequest", DeleteProjectRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1219,6 +1556,16 @@ class DisableAccountRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "DisableAccountRequest", DisableAccountRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DisableProjectRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "DisableProjectRequest", DisableProjectRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1335,6 +1682,16 @@ default_message_pool.register_message("mulligan.v1", "EnableAccountRequest", Ena
 
 
 @dataclass(eq=False, repr=False)
+class EnableProjectRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "EnableProjectRequest", EnableProjectRequest)
+
+
+@dataclass(eq=False, repr=False)
 class Endpoint(betterproto2.Message):
     service: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -1447,6 +1804,36 @@ default_message_pool.register_message("mulligan.v1", "ExplainClaimResponse", Exp
 
 
 @dataclass(eq=False, repr=False)
+class ExportedEntry(betterproto2.Message):
+    """
+    One entry as it is stored; the hash of an entry is the sha256 of these bytes.
+    """
+
+    seq: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+
+    entry: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+
+
+default_message_pool.register_message("mulligan.v1", "ExportedEntry", ExportedEntry)
+
+
+@dataclass(eq=False, repr=False)
+class ExportLogRequest(betterproto2.Message):
+    first: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    """
+    0 means 1
+    """
+
+    last: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    0 means the head
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "ExportLogRequest", ExportLogRequest)
+
+
+@dataclass(eq=False, repr=False)
 class ExtendDistanceTypeRequest(betterproto2.Message):
     request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -1550,6 +1937,42 @@ default_message_pool.register_message("mulligan.v1", "Fault", Fault)
 
 
 @dataclass(eq=False, repr=False)
+class FindObjectsRequest(betterproto2.Message):
+    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    empty: any
+    """
+
+    tags: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+
+    attributes: "__google__protobuf__.Struct | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    equal to these values
+    """
+
+    page: "Page | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+
+    freshness: "Freshness | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "FindObjectsRequest", FindObjectsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class FindObjectsResponse(betterproto2.Message):
+    objects: "list[Metadata]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "FindObjectsResponse", FindObjectsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class Firmware(betterproto2.Message):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -1597,6 +2020,16 @@ class GetClaimRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "GetClaimRequest", GetClaimRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetCredentialRequest(betterproto2.Message):
+    credential: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "GetCredentialRequest", GetCredentialRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1651,6 +2084,31 @@ class GetMachineRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "GetMachineRequest", GetMachineRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetMetadataRequest(betterproto2.Message):
+    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    object: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    name or UUID
+    """
+
+    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "GetMetadataRequest", GetMetadataRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetMetadefRequest(betterproto2.Message):
+    metadef: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "GetMetadefRequest", GetMetadefRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1923,6 +2381,22 @@ class Key(betterproto2.Message):
 
     active: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
 
+    use: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    token or log
+    """
+
+    created_at: "datetime.datetime | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    honoured_until: "datetime.datetime | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    once it signs no more
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "Key", Key)
 
@@ -1971,6 +2445,68 @@ class ListActionsResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "ListActionsResponse", ListActionsResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ListApplicationCredentialsRequest(betterproto2.Message):
+    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "ListApplicationCredentialsRequest", ListApplicationCredentialsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListAuditRequest(betterproto2.Message):
+    account: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    name or UUID
+    """
+
+    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    name or UUID; tenants: their own
+    """
+
+    from_: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    to: "datetime.datetime | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    outcome: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    done or denied; empty: both
+    """
+
+    command: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    such as claim.make; empty: any
+    """
+
+    page: "Page | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+
+    freshness: "Freshness | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListAuditRequest", ListAuditRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListAuditResponse(betterproto2.Message):
+    records: "list[AuditRecord]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListAuditResponse", ListAuditResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2071,6 +2607,37 @@ class ListCapabilitiesResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "mulligan.v1", "ListCapabilitiesResponse", ListCapabilitiesResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListCheckpointsRequest(betterproto2.Message):
+    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "ListCheckpointsRequest", ListCheckpointsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListCheckpointsResponse(betterproto2.Message):
+    checkpoints: "list[Checkpoint]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    newest first
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "ListCheckpointsResponse", ListCheckpointsResponse
 )
 
 
@@ -2311,6 +2878,28 @@ default_message_pool.register_message("mulligan.v1", "ListMachinesResponse", Lis
 
 
 @dataclass(eq=False, repr=False)
+class ListMetadefsRequest(betterproto2.Message):
+    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListMetadefsRequest", ListMetadefsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListMetadefsResponse(betterproto2.Message):
+    metadefs: "list[Metadef]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListMetadefsResponse", ListMetadefsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ListNamesRequest(betterproto2.Message):
     kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -2454,6 +3043,22 @@ default_message_pool.register_message("mulligan.v1", "ListQuotasResponse", ListQ
 
 
 @dataclass(eq=False, repr=False)
+class ListRolesRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("mulligan.v1", "ListRolesRequest", ListRolesRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListRolesResponse(betterproto2.Message):
+    roles: "list[Role]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListRolesResponse", ListRolesResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ListUsageRequest(betterproto2.Message):
     provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -2545,10 +3150,13 @@ default_message_pool.register_message("mulligan.v1", "LogFilter", LogFilter)
 class LoginRequest(betterproto2.Message):
     account: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    name or UUID
+    name or UUID; an application credential's UUID, or owner/name
     """
 
     secret: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    empty: the connection's client certificate tells who it is
+    """
 
     project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
@@ -2580,6 +3188,16 @@ default_message_pool.register_message("mulligan.v1", "LoginResponse", LoginRespo
 
 
 @dataclass(eq=False, repr=False)
+class LogoutRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    everywhere: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+
+
+default_message_pool.register_message("mulligan.v1", "LogoutRequest", LogoutRequest)
+
+
+@dataclass(eq=False, repr=False)
 class LogRecord(betterproto2.Message):
     """
     One commit: what one command did.
@@ -2604,6 +3222,13 @@ class LogRecord(betterproto2.Message):
     correlation: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
 
     events: "list[LogEvent]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    credential: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    what the account had proven itself with
+    """
+
+    traceparent: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "LogRecord", LogRecord)
@@ -2793,6 +3418,107 @@ class MakeClaimRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "MakeClaimRequest", MakeClaimRequest)
+
+
+@dataclass(eq=False, repr=False)
+class Metadata(betterproto2.Message):
+    """
+    What decorates an object.
+    """
+
+    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    uuid: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    tags: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+
+    attributes: "__google__protobuf__.Struct | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    by metadef name
+    """
+
+    etag: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "Metadata", Metadata)
+
+
+@dataclass(eq=False, repr=False)
+class MetadataResponse(betterproto2.Message):
+    metadata: "Metadata | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "MetadataResponse", MetadataResponse)
+
+
+@dataclass(eq=False, repr=False)
+class Metadef(betterproto2.Message):
+    """
+    An attribute that objects may carry.
+    """
+
+    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    description: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    project: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    its owner; empty: the region
+    """
+
+    schema: "__google__protobuf__.Struct | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    JSON Schema, draft 2020-12
+    """
+
+    kinds: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    """
+    kinds of object that may carry it; empty: all
+    """
+
+    read_roles: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    """
+    roles that see it; empty: whoever sees the object
+    """
+
+    write_roles: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    """
+    roles that set it; empty: whoever may write metadata of the object
+    """
+
+    protected: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    it is neither changed nor deleted, and no value is changed once it is set
+    """
+
+    created_at: "datetime.datetime | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    etag: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+
+    region: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "Metadef", Metadef)
+
+
+@dataclass(eq=False, repr=False)
+class MetadefResponse(betterproto2.Message):
+    metadef: "Metadef | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "MetadefResponse", MetadefResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2997,6 +3723,10 @@ default_message_pool.register_message("mulligan.v1", "Position", Position)
 
 @dataclass(eq=False, repr=False)
 class PositionResponse(betterproto2.Message):
+    """
+    The answer of a change that has nothing else to show.
+    """
+
     position: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
@@ -3064,6 +3794,8 @@ class Project(betterproto2.Message):
     etag: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
 
     region: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+
+    disabled: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "Project", Project)
@@ -3361,6 +4093,38 @@ default_message_pool.register_message("mulligan.v1", "RefreshRequest", RefreshRe
 
 
 @dataclass(eq=False, repr=False)
+class RekeyProgress(betterproto2.Message):
+    seen: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+
+    rekeyed: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+
+    failed: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+
+    problem: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    the first secret that could not be wrapped anew, and why
+    """
+
+    master_key: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    id of the key that wraps them now
+    """
+
+    finished: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+
+
+default_message_pool.register_message("mulligan.v1", "RekeyProgress", RekeyProgress)
+
+
+@dataclass(eq=False, repr=False)
+class RekeySecretsRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("mulligan.v1", "RekeySecretsRequest", RekeySecretsRequest)
+
+
+@dataclass(eq=False, repr=False)
 class ReleaseBrakeRequest(betterproto2.Message):
     request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -3383,6 +4147,20 @@ class ReleaseClaimRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "ReleaseClaimRequest", ReleaseClaimRequest)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveCertificateRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    fingerprint: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "RemoveCertificateRequest", RemoveCertificateRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -3594,6 +4372,34 @@ default_message_pool.register_message("mulligan.v1", "RetireMachineRequest", Ret
 
 
 @dataclass(eq=False, repr=False)
+class RevokeTokensRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "RevokeTokensRequest", RevokeTokensRequest)
+
+
+@dataclass(eq=False, repr=False)
+class Role(betterproto2.Message):
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    level: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    system or project
+    """
+
+    permissions: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    patterns with *
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "Role", Role)
+
+
+@dataclass(eq=False, repr=False)
 class RoleBinding(betterproto2.Message):
     role: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -3607,6 +4413,85 @@ class RoleBinding(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "RoleBinding", RoleBinding)
+
+
+@dataclass(eq=False, repr=False)
+class RotateCredentialRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    credential: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    password: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    empty: one is made, which nobody has to know
+    """
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "RotateCredentialRequest", RotateCredentialRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class RotateKeyRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    use: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    token (default) or log
+    """
+
+    compromised: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    honour nothing that the old keys signed, from now on
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "RotateKeyRequest", RotateKeyRequest)
+
+
+@dataclass(eq=False, repr=False)
+class RotateKeyResponse(betterproto2.Message):
+    key: "Key | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "RotateKeyResponse", RotateKeyResponse)
+
+
+@dataclass(eq=False, repr=False)
+class Rotation(betterproto2.Message):
+    """
+    How far a new password has come.
+    """
+
+    started_at: "datetime.datetime | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    machines: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    that use the login
+    """
+
+    rotated: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    of them, where the new password is proven
+    """
+
+    waiting: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    """
+    UUIDs of machines that are left, at most 100
+    """
+
+    problem: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    of the first of them that refused, and why
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "Rotation", Rotation)
 
 
 @dataclass(eq=False, repr=False)
@@ -3713,6 +4598,14 @@ class SetSecretRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "SetSecretRequest", SetSecretRequest)
+
+
+@dataclass(eq=False, repr=False)
+class SignCheckpointRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "SignCheckpointRequest", SignCheckpointRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3937,6 +4830,64 @@ class UpdateMachineRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "UpdateMachineRequest", UpdateMachineRequest)
+
+
+@dataclass(eq=False, repr=False)
+class UpdateMetadataRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    object: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    etag: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+    add_tags: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+
+    remove_tags: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+
+    set_attributes: "__google__protobuf__.Struct | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+    remove_attributes: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+
+
+default_message_pool.register_message("mulligan.v1", "UpdateMetadataRequest", UpdateMetadataRequest)
+
+
+@dataclass(eq=False, repr=False)
+class UpdateMetadefRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    metadef: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    etag: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    as read; empty updates whatever is there
+    """
+
+    update_mask: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Of description, schema, kinds, read_roles, write_roles, protected.
+    """
+
+    description: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+
+    schema: "__google__protobuf__.Struct | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+    kinds: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+
+    read_roles: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+
+    write_roles: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+
+    protected: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+
+
+default_message_pool.register_message("mulligan.v1", "UpdateMetadefRequest", UpdateMetadefRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4317,6 +5268,45 @@ class ControlStub(betterproto2_grpclib.ServiceStub):
             "/mulligan.v1.Control/ListCredentials",
             message,
             ListCredentialsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_credential(
+        self,
+        message: "GetCredentialRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CredentialResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Control/GetCredential",
+            message,
+            CredentialResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def rotate_credential(
+        self,
+        message: "RotateCredentialRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CredentialResponse":
+        """
+        Give the BMCs that use a login another password, one after the other, and keep it.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Control/RotateCredential",
+            message,
+            CredentialResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -5172,7 +6162,8 @@ class IamStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "LoginResponse":
         """
-        Exchange an account's name and secret for tokens scoped to a project or to the system.
+        Exchange an account's name and secret, or the client certificate of the connection, for tokens
+        scoped to a project or to the system.
         """
 
         return await self._unary_unary(
@@ -5245,6 +6236,48 @@ class IamStub(betterproto2_grpclib.ServiceStub):
             "/mulligan.v1.Iam/WhoAmI",
             message,
             WhoAmIResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def logout(
+        self,
+        message: "LogoutRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PositionResponse":
+        """
+        End the session of the token in use, or every session of its account.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/Logout",
+            message,
+            PositionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def change_secret(
+        self,
+        message: "ChangeSecretRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AccountResponse":
+        """
+        Give one's own account another secret; its other sessions end.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/ChangeSecret",
+            message,
+            AccountResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -5358,6 +6391,168 @@ class IamStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def revoke_tokens(
+        self,
+        message: "RevokeTokensRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AccountResponse":
+        """
+        Refuse every token that the account was given before now.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/RevokeTokens",
+            message,
+            AccountResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def add_certificate(
+        self,
+        message: "AddCertificateRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AccountResponse":
+        """
+        Let the account log in with a client certificate.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/AddCertificate",
+            message,
+            AccountResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def remove_certificate(
+        self,
+        message: "RemoveCertificateRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AccountResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/RemoveCertificate",
+            message,
+            AccountResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def delete_account(
+        self,
+        message: "DeleteAccountRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PositionResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/DeleteAccount",
+            message,
+            PositionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def create_application_credential(
+        self,
+        message: "CreateApplicationCredentialRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AccountResponse":
+        """
+        Make an account that acts for the caller's, with some of its roles in the project of the token.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/CreateApplicationCredential",
+            message,
+            AccountResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_application_credentials(
+        self,
+        message: "ListApplicationCredentialsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListAccountsResponse":
+        """
+        The application credentials of one's own account.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/ListApplicationCredentials",
+            message,
+            ListAccountsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def delete_application_credential(
+        self,
+        message: "DeleteApplicationCredentialRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PositionResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/DeleteApplicationCredential",
+            message,
+            PositionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_roles(
+        self,
+        message: "ListRolesRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListRolesResponse":
+        """
+        Every role and what it grants.
+        """
+
+        if message is None:
+            message = ListRolesRequest()
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/ListRoles",
+            message,
+            ListRolesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def bind_role(
         self,
         message: "BindRoleRequest",
@@ -5447,6 +6642,112 @@ class IamStub(betterproto2_grpclib.ServiceStub):
             deadline=deadline,
             metadata=metadata,
         )
+
+    async def disable_project(
+        self,
+        message: "DisableProjectRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ProjectResponse":
+        """
+        Refuse logins to a project, and the tokens there are.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/DisableProject",
+            message,
+            ProjectResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def enable_project(
+        self,
+        message: "EnableProjectRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ProjectResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/EnableProject",
+            message,
+            ProjectResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def delete_project(
+        self,
+        message: "DeleteProjectRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PositionResponse":
+        """
+        Delete a disabled project that holds nothing any more; its user data is destroyed.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/DeleteProject",
+            message,
+            PositionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def rotate_key(
+        self,
+        message: "RotateKeyRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RotateKeyResponse":
+        """
+        Sign with another key from now on; what the old one signed stays valid for its life.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Iam/RotateKey",
+            message,
+            RotateKeyResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def rekey_secrets(
+        self,
+        message: "RekeySecretsRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[RekeyProgress]":
+        """
+        Wrap every secret's key with the newest master key.
+        """
+
+        if message is None:
+            message = RekeySecretsRequest()
+
+        async for response in self._unary_stream(
+            "/mulligan.v1.Iam/RekeySecrets",
+            message,
+            RekeyProgress,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
 
     async def iam_configure(
         self,
@@ -5541,6 +6842,88 @@ class LogStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def export_log(
+        self,
+        message: "ExportLogRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[ExportedEntry]":
+        """
+        Entries [first, last] byte for byte, to be verified elsewhere.
+        """
+
+        async for response in self._unary_stream(
+            "/mulligan.v1.Log/ExportLog",
+            message,
+            ExportedEntry,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
+    async def list_audit(
+        self,
+        message: "ListAuditRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListAuditResponse":
+        """
+        Who did what and who was denied what, newest first. Tenants see their project's.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Log/ListAudit",
+            message,
+            ListAuditResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def sign_checkpoint(
+        self,
+        message: "SignCheckpointRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CheckpointResponse":
+        """
+        Sign the head now rather than when the next checkpoint is due.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Log/SignCheckpoint",
+            message,
+            CheckpointResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_checkpoints(
+        self,
+        message: "ListCheckpointsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListCheckpointsResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Log/ListCheckpoints",
+            message,
+            ListCheckpointsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def get_log_status(
         self,
         message: "GetLogStatusRequest | None" = None,
@@ -5583,7 +6966,7 @@ class LogStub(betterproto2_grpclib.ServiceStub):
 
 class MetaStub(betterproto2_grpclib.ServiceStub):
     """
-    Names of objects, both ways.
+    Names of objects, both ways; tags and attributes of objects of every service.
     """
 
     async def resolve(
@@ -5641,6 +7024,162 @@ class MetaStub(betterproto2_grpclib.ServiceStub):
             "/mulligan.v1.Meta/ListNames",
             message,
             ListNamesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def create_metadef(
+        self,
+        message: "CreateMetadefRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MetadefResponse":
+        """
+        Define an attribute that objects may carry: its JSON Schema, and who may read and write it.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/CreateMetadef",
+            message,
+            MetadefResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_metadef(
+        self,
+        message: "GetMetadefRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MetadefResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/GetMetadef",
+            message,
+            MetadefResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_metadefs(
+        self,
+        message: "ListMetadefsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListMetadefsResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/ListMetadefs",
+            message,
+            ListMetadefsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def update_metadef(
+        self,
+        message: "UpdateMetadefRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MetadefResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/UpdateMetadef",
+            message,
+            MetadefResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def delete_metadef(
+        self,
+        message: "DeleteMetadefRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PositionResponse":
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/DeleteMetadef",
+            message,
+            PositionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_metadata(
+        self,
+        message: "GetMetadataRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MetadataResponse":
+        """
+        The tags and attributes of an object, as far as the caller may read them.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/GetMetadata",
+            message,
+            MetadataResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def update_metadata(
+        self,
+        message: "UpdateMetadataRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MetadataResponse":
+        """
+        Add and remove tags, set and remove attributes, of one object, all or nothing.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/UpdateMetadata",
+            message,
+            MetadataResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def find_objects(
+        self,
+        message: "FindObjectsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "FindObjectsResponse":
+        """
+        Objects that carry all of some tags and attribute values.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/FindObjects",
+            message,
+            FindObjectsResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -6456,6 +7995,17 @@ class ControlBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def get_credential(self, message: "GetCredentialRequest") -> "CredentialResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def rotate_credential(self, message: "RotateCredentialRequest") -> "CredentialResponse":
+        """
+        Give the BMCs that use a login another password, one after the other, and keep it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def delete_credential(self, message: "DeleteCredentialRequest") -> "PositionResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -6701,6 +8251,22 @@ class ControlBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.list_credentials(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_credential(
+        self, stream: "grpclib.server.Stream[GetCredentialRequest, CredentialResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_credential(request)
+        await stream.send_message(response)
+
+    async def __rpc_rotate_credential(
+        self, stream: "grpclib.server.Stream[RotateCredentialRequest, CredentialResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.rotate_credential(request)
         await stream.send_message(response)
 
     async def __rpc_delete_credential(
@@ -7037,6 +8603,18 @@ class ControlBase(betterproto2_grpclib.ServiceBase):
                 ListCredentialsRequest,
                 ListCredentialsResponse,
             ),
+            "/mulligan.v1.Control/GetCredential": grpclib.const.Handler(
+                self.__rpc_get_credential,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetCredentialRequest,
+                CredentialResponse,
+            ),
+            "/mulligan.v1.Control/RotateCredential": grpclib.const.Handler(
+                self.__rpc_rotate_credential,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RotateCredentialRequest,
+                CredentialResponse,
+            ),
             "/mulligan.v1.Control/DeleteCredential": grpclib.const.Handler(
                 self.__rpc_delete_credential,
                 grpclib.const.Cardinality.UNARY_UNARY,
@@ -7340,7 +8918,8 @@ class IamBase(betterproto2_grpclib.ServiceBase):
 
     async def login(self, message: "LoginRequest") -> "LoginResponse":
         """
-        Exchange an account's name and secret for tokens scoped to a project or to the system.
+        Exchange an account's name and secret, or the client certificate of the connection, for tokens
+        scoped to a project or to the system.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -7360,6 +8939,20 @@ class IamBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def who_am_i(self, message: "WhoAmIRequest") -> "WhoAmIResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def logout(self, message: "LogoutRequest") -> "PositionResponse":
+        """
+        End the session of the token in use, or every session of its account.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def change_secret(self, message: "ChangeSecretRequest") -> "AccountResponse":
+        """
+        Give one's own account another secret; its other sessions end.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -7387,6 +8980,59 @@ class IamBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def revoke_tokens(self, message: "RevokeTokensRequest") -> "AccountResponse":
+        """
+        Refuse every token that the account was given before now.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def add_certificate(self, message: "AddCertificateRequest") -> "AccountResponse":
+        """
+        Let the account log in with a client certificate.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def remove_certificate(self, message: "RemoveCertificateRequest") -> "AccountResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def delete_account(self, message: "DeleteAccountRequest") -> "PositionResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def create_application_credential(
+        self, message: "CreateApplicationCredentialRequest"
+    ) -> "AccountResponse":
+        """
+        Make an account that acts for the caller's, with some of its roles in the project of the token.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_application_credentials(
+        self, message: "ListApplicationCredentialsRequest"
+    ) -> "ListAccountsResponse":
+        """
+        The application credentials of one's own account.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def delete_application_credential(
+        self, message: "DeleteApplicationCredentialRequest"
+    ) -> "PositionResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_roles(self, message: "ListRolesRequest") -> "ListRolesResponse":
+        """
+        Every role and what it grants.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def bind_role(self, message: "BindRoleRequest") -> "AccountResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -7406,6 +9052,39 @@ class IamBase(betterproto2_grpclib.ServiceBase):
     async def list_projects(self, message: "ListProjectsRequest") -> "ListProjectsResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def disable_project(self, message: "DisableProjectRequest") -> "ProjectResponse":
+        """
+        Refuse logins to a project, and the tokens there are.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def enable_project(self, message: "EnableProjectRequest") -> "ProjectResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def delete_project(self, message: "DeleteProjectRequest") -> "PositionResponse":
+        """
+        Delete a disabled project that holds nothing any more; its user data is destroyed.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def rotate_key(self, message: "RotateKeyRequest") -> "RotateKeyResponse":
+        """
+        Sign with another key from now on; what the old one signed stays valid for its life.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def rekey_secrets(self, message: "RekeySecretsRequest") -> "AsyncIterator[RekeyProgress]":
+        """
+        Wrap every secret's key with the newest master key.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield RekeyProgress()
 
     async def iam_configure(self, message: "ConfigureRequest") -> "ConfigureResponse":
         """
@@ -7444,6 +9123,22 @@ class IamBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.who_am_i(request)
+        await stream.send_message(response)
+
+    async def __rpc_logout(
+        self, stream: "grpclib.server.Stream[LogoutRequest, PositionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.logout(request)
+        await stream.send_message(response)
+
+    async def __rpc_change_secret(
+        self, stream: "grpclib.server.Stream[ChangeSecretRequest, AccountResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.change_secret(request)
         await stream.send_message(response)
 
     async def __rpc_create_account(
@@ -7494,6 +9189,71 @@ class IamBase(betterproto2_grpclib.ServiceBase):
         response = await self.enable_account(request)
         await stream.send_message(response)
 
+    async def __rpc_revoke_tokens(
+        self, stream: "grpclib.server.Stream[RevokeTokensRequest, AccountResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.revoke_tokens(request)
+        await stream.send_message(response)
+
+    async def __rpc_add_certificate(
+        self, stream: "grpclib.server.Stream[AddCertificateRequest, AccountResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.add_certificate(request)
+        await stream.send_message(response)
+
+    async def __rpc_remove_certificate(
+        self, stream: "grpclib.server.Stream[RemoveCertificateRequest, AccountResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.remove_certificate(request)
+        await stream.send_message(response)
+
+    async def __rpc_delete_account(
+        self, stream: "grpclib.server.Stream[DeleteAccountRequest, PositionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.delete_account(request)
+        await stream.send_message(response)
+
+    async def __rpc_create_application_credential(
+        self, stream: "grpclib.server.Stream[CreateApplicationCredentialRequest, AccountResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.create_application_credential(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_application_credentials(
+        self,
+        stream: "grpclib.server.Stream[ListApplicationCredentialsRequest, ListAccountsResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_application_credentials(request)
+        await stream.send_message(response)
+
+    async def __rpc_delete_application_credential(
+        self, stream: "grpclib.server.Stream[DeleteApplicationCredentialRequest, PositionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.delete_application_credential(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_roles(
+        self, stream: "grpclib.server.Stream[ListRolesRequest, ListRolesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_roles(request)
+        await stream.send_message(response)
+
     async def __rpc_bind_role(
         self, stream: "grpclib.server.Stream[BindRoleRequest, AccountResponse]"
     ) -> None:
@@ -7534,6 +9294,49 @@ class IamBase(betterproto2_grpclib.ServiceBase):
         response = await self.list_projects(request)
         await stream.send_message(response)
 
+    async def __rpc_disable_project(
+        self, stream: "grpclib.server.Stream[DisableProjectRequest, ProjectResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.disable_project(request)
+        await stream.send_message(response)
+
+    async def __rpc_enable_project(
+        self, stream: "grpclib.server.Stream[EnableProjectRequest, ProjectResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.enable_project(request)
+        await stream.send_message(response)
+
+    async def __rpc_delete_project(
+        self, stream: "grpclib.server.Stream[DeleteProjectRequest, PositionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.delete_project(request)
+        await stream.send_message(response)
+
+    async def __rpc_rotate_key(
+        self, stream: "grpclib.server.Stream[RotateKeyRequest, RotateKeyResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.rotate_key(request)
+        await stream.send_message(response)
+
+    async def __rpc_rekey_secrets(
+        self, stream: "grpclib.server.Stream[RekeySecretsRequest, RekeyProgress]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.rekey_secrets,
+            stream,
+            request,
+        )
+
     async def __rpc_iam_configure(
         self, stream: "grpclib.server.Stream[ConfigureRequest, ConfigureResponse]"
     ) -> None:
@@ -7567,6 +9370,18 @@ class IamBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 WhoAmIRequest,
                 WhoAmIResponse,
+            ),
+            "/mulligan.v1.Iam/Logout": grpclib.const.Handler(
+                self.__rpc_logout,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                LogoutRequest,
+                PositionResponse,
+            ),
+            "/mulligan.v1.Iam/ChangeSecret": grpclib.const.Handler(
+                self.__rpc_change_secret,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ChangeSecretRequest,
+                AccountResponse,
             ),
             "/mulligan.v1.Iam/CreateAccount": grpclib.const.Handler(
                 self.__rpc_create_account,
@@ -7604,6 +9419,54 @@ class IamBase(betterproto2_grpclib.ServiceBase):
                 EnableAccountRequest,
                 AccountResponse,
             ),
+            "/mulligan.v1.Iam/RevokeTokens": grpclib.const.Handler(
+                self.__rpc_revoke_tokens,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RevokeTokensRequest,
+                AccountResponse,
+            ),
+            "/mulligan.v1.Iam/AddCertificate": grpclib.const.Handler(
+                self.__rpc_add_certificate,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                AddCertificateRequest,
+                AccountResponse,
+            ),
+            "/mulligan.v1.Iam/RemoveCertificate": grpclib.const.Handler(
+                self.__rpc_remove_certificate,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RemoveCertificateRequest,
+                AccountResponse,
+            ),
+            "/mulligan.v1.Iam/DeleteAccount": grpclib.const.Handler(
+                self.__rpc_delete_account,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DeleteAccountRequest,
+                PositionResponse,
+            ),
+            "/mulligan.v1.Iam/CreateApplicationCredential": grpclib.const.Handler(
+                self.__rpc_create_application_credential,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CreateApplicationCredentialRequest,
+                AccountResponse,
+            ),
+            "/mulligan.v1.Iam/ListApplicationCredentials": grpclib.const.Handler(
+                self.__rpc_list_application_credentials,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListApplicationCredentialsRequest,
+                ListAccountsResponse,
+            ),
+            "/mulligan.v1.Iam/DeleteApplicationCredential": grpclib.const.Handler(
+                self.__rpc_delete_application_credential,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DeleteApplicationCredentialRequest,
+                PositionResponse,
+            ),
+            "/mulligan.v1.Iam/ListRoles": grpclib.const.Handler(
+                self.__rpc_list_roles,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListRolesRequest,
+                ListRolesResponse,
+            ),
             "/mulligan.v1.Iam/BindRole": grpclib.const.Handler(
                 self.__rpc_bind_role,
                 grpclib.const.Cardinality.UNARY_UNARY,
@@ -7633,6 +9496,36 @@ class IamBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListProjectsRequest,
                 ListProjectsResponse,
+            ),
+            "/mulligan.v1.Iam/DisableProject": grpclib.const.Handler(
+                self.__rpc_disable_project,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DisableProjectRequest,
+                ProjectResponse,
+            ),
+            "/mulligan.v1.Iam/EnableProject": grpclib.const.Handler(
+                self.__rpc_enable_project,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                EnableProjectRequest,
+                ProjectResponse,
+            ),
+            "/mulligan.v1.Iam/DeleteProject": grpclib.const.Handler(
+                self.__rpc_delete_project,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DeleteProjectRequest,
+                PositionResponse,
+            ),
+            "/mulligan.v1.Iam/RotateKey": grpclib.const.Handler(
+                self.__rpc_rotate_key,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RotateKeyRequest,
+                RotateKeyResponse,
+            ),
+            "/mulligan.v1.Iam/RekeySecrets": grpclib.const.Handler(
+                self.__rpc_rekey_secrets,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                RekeySecretsRequest,
+                RekeyProgress,
             ),
             "/mulligan.v1.Iam/IamConfigure": grpclib.const.Handler(
                 self.__rpc_iam_configure,
@@ -7671,6 +9564,34 @@ class LogBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield VerifyLogProgress()
+
+    async def export_log(self, message: "ExportLogRequest") -> "AsyncIterator[ExportedEntry]":
+        """
+        Entries [first, last] byte for byte, to be verified elsewhere.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield ExportedEntry()
+
+    async def list_audit(self, message: "ListAuditRequest") -> "ListAuditResponse":
+        """
+        Who did what and who was denied what, newest first. Tenants see their project's.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def sign_checkpoint(self, message: "SignCheckpointRequest") -> "CheckpointResponse":
+        """
+        Sign the head now rather than when the next checkpoint is due.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_checkpoints(
+        self, message: "ListCheckpointsRequest"
+    ) -> "ListCheckpointsResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_log_status(self, message: "GetLogStatusRequest") -> "LogStatus":
 
@@ -7713,6 +9634,41 @@ class LogBase(betterproto2_grpclib.ServiceBase):
             request,
         )
 
+    async def __rpc_export_log(
+        self, stream: "grpclib.server.Stream[ExportLogRequest, ExportedEntry]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.export_log,
+            stream,
+            request,
+        )
+
+    async def __rpc_list_audit(
+        self, stream: "grpclib.server.Stream[ListAuditRequest, ListAuditResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_audit(request)
+        await stream.send_message(response)
+
+    async def __rpc_sign_checkpoint(
+        self, stream: "grpclib.server.Stream[SignCheckpointRequest, CheckpointResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.sign_checkpoint(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_checkpoints(
+        self, stream: "grpclib.server.Stream[ListCheckpointsRequest, ListCheckpointsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_checkpoints(request)
+        await stream.send_message(response)
+
     async def __rpc_get_log_status(
         self, stream: "grpclib.server.Stream[GetLogStatusRequest, LogStatus]"
     ) -> None:
@@ -7749,6 +9705,30 @@ class LogBase(betterproto2_grpclib.ServiceBase):
                 VerifyLogRequest,
                 VerifyLogProgress,
             ),
+            "/mulligan.v1.Log/ExportLog": grpclib.const.Handler(
+                self.__rpc_export_log,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                ExportLogRequest,
+                ExportedEntry,
+            ),
+            "/mulligan.v1.Log/ListAudit": grpclib.const.Handler(
+                self.__rpc_list_audit,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListAuditRequest,
+                ListAuditResponse,
+            ),
+            "/mulligan.v1.Log/SignCheckpoint": grpclib.const.Handler(
+                self.__rpc_sign_checkpoint,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SignCheckpointRequest,
+                CheckpointResponse,
+            ),
+            "/mulligan.v1.Log/ListCheckpoints": grpclib.const.Handler(
+                self.__rpc_list_checkpoints,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListCheckpointsRequest,
+                ListCheckpointsResponse,
+            ),
             "/mulligan.v1.Log/GetLogStatus": grpclib.const.Handler(
                 self.__rpc_get_log_status,
                 grpclib.const.Cardinality.UNARY_UNARY,
@@ -7766,7 +9746,7 @@ class LogBase(betterproto2_grpclib.ServiceBase):
 
 class MetaBase(betterproto2_grpclib.ServiceBase):
     """
-    Names of objects, both ways.
+    Names of objects, both ways; tags and attributes of objects of every service.
     """
 
     async def resolve(self, message: "ResolveRequest") -> "ResolveResponse":
@@ -7784,6 +9764,50 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def list_names(self, message: "ListNamesRequest") -> "ListNamesResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def create_metadef(self, message: "CreateMetadefRequest") -> "MetadefResponse":
+        """
+        Define an attribute that objects may carry: its JSON Schema, and who may read and write it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_metadef(self, message: "GetMetadefRequest") -> "MetadefResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_metadefs(self, message: "ListMetadefsRequest") -> "ListMetadefsResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def update_metadef(self, message: "UpdateMetadefRequest") -> "MetadefResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def delete_metadef(self, message: "DeleteMetadefRequest") -> "PositionResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_metadata(self, message: "GetMetadataRequest") -> "MetadataResponse":
+        """
+        The tags and attributes of an object, as far as the caller may read them.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def update_metadata(self, message: "UpdateMetadataRequest") -> "MetadataResponse":
+        """
+        Add and remove tags, set and remove attributes, of one object, all or nothing.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def find_objects(self, message: "FindObjectsRequest") -> "FindObjectsResponse":
+        """
+        Objects that carry all of some tags and attribute values.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -7815,6 +9839,70 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
         response = await self.list_names(request)
         await stream.send_message(response)
 
+    async def __rpc_create_metadef(
+        self, stream: "grpclib.server.Stream[CreateMetadefRequest, MetadefResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.create_metadef(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_metadef(
+        self, stream: "grpclib.server.Stream[GetMetadefRequest, MetadefResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_metadef(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_metadefs(
+        self, stream: "grpclib.server.Stream[ListMetadefsRequest, ListMetadefsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_metadefs(request)
+        await stream.send_message(response)
+
+    async def __rpc_update_metadef(
+        self, stream: "grpclib.server.Stream[UpdateMetadefRequest, MetadefResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.update_metadef(request)
+        await stream.send_message(response)
+
+    async def __rpc_delete_metadef(
+        self, stream: "grpclib.server.Stream[DeleteMetadefRequest, PositionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.delete_metadef(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_metadata(
+        self, stream: "grpclib.server.Stream[GetMetadataRequest, MetadataResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_metadata(request)
+        await stream.send_message(response)
+
+    async def __rpc_update_metadata(
+        self, stream: "grpclib.server.Stream[UpdateMetadataRequest, MetadataResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.update_metadata(request)
+        await stream.send_message(response)
+
+    async def __rpc_find_objects(
+        self, stream: "grpclib.server.Stream[FindObjectsRequest, FindObjectsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.find_objects(request)
+        await stream.send_message(response)
+
     async def __rpc_meta_configure(
         self, stream: "grpclib.server.Stream[ConfigureRequest, ConfigureResponse]"
     ) -> None:
@@ -7842,6 +9930,54 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListNamesRequest,
                 ListNamesResponse,
+            ),
+            "/mulligan.v1.Meta/CreateMetadef": grpclib.const.Handler(
+                self.__rpc_create_metadef,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CreateMetadefRequest,
+                MetadefResponse,
+            ),
+            "/mulligan.v1.Meta/GetMetadef": grpclib.const.Handler(
+                self.__rpc_get_metadef,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetMetadefRequest,
+                MetadefResponse,
+            ),
+            "/mulligan.v1.Meta/ListMetadefs": grpclib.const.Handler(
+                self.__rpc_list_metadefs,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListMetadefsRequest,
+                ListMetadefsResponse,
+            ),
+            "/mulligan.v1.Meta/UpdateMetadef": grpclib.const.Handler(
+                self.__rpc_update_metadef,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                UpdateMetadefRequest,
+                MetadefResponse,
+            ),
+            "/mulligan.v1.Meta/DeleteMetadef": grpclib.const.Handler(
+                self.__rpc_delete_metadef,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DeleteMetadefRequest,
+                PositionResponse,
+            ),
+            "/mulligan.v1.Meta/GetMetadata": grpclib.const.Handler(
+                self.__rpc_get_metadata,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetMetadataRequest,
+                MetadataResponse,
+            ),
+            "/mulligan.v1.Meta/UpdateMetadata": grpclib.const.Handler(
+                self.__rpc_update_metadata,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                UpdateMetadataRequest,
+                MetadataResponse,
+            ),
+            "/mulligan.v1.Meta/FindObjects": grpclib.const.Handler(
+                self.__rpc_find_objects,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                FindObjectsRequest,
+                FindObjectsResponse,
             ),
             "/mulligan.v1.Meta/MetaConfigure": grpclib.const.Handler(
                 self.__rpc_meta_configure,

@@ -1,0 +1,20 @@
+"""Stream ``metadata/<uuid>``: the tags and attributes of the object with that UUID."""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+
+class MetadataChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """Tags were added and removed, attributes set and removed, by the UUIDs of their metadefs."""
+
+    TYPE: ClassVar = "metadata.changed"
+    kind: str
+    object: str
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = ()
+    set: dict[str, Any] = {}
+    remove: tuple[str, ...] = ()
+
+
+Event = MetadataChanged
