@@ -17,6 +17,6 @@ MODEL = ReadModel(
     name="trail",
     tables=(
         stream_table("denial", "denial", columns(count="bigint", last_at="timestamptz"), _denials),
-        stream_table("checkpoint", "checkpoint", columns(seq="bigint"), _checkpoint),
+        stream_table("checkpoint", "checkpoint", columns(signed="bigint"), _checkpoint),
     ),
 )
