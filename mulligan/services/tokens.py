@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mulligan.errors import Unauthenticated
 from mulligan.handlers.account import SigningKey
+from mulligan.handlers.authority import SessionClaims
 from mulligan.model import AccountId, ProjectId, RegionName, new_id
 from mulligan.services.caller import Caller
 
@@ -24,6 +26,20 @@ MAX_SEEN = 1024
 """So many verified tokens are remembered, the oldest forgotten first."""
 
 
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What a login and all its refreshes share; no token of it outlives ``ends``."""
+
+    id: str
+    credential: str
+    began: datetime
+    ends: datetime
+
+
+def begin_session(credential: str, began: datetime) -> Session:
+    """Return a new session, proven by ``credential``."""
+    return Session(id=new_id(), credential=credential, began=began, ends=began + REFRESH_LIFE)
+
+
 class Signer:
     """Signs tokens for one region with one key."""
 
@@ -33,30 +49,40 @@ class Signer:
         self._key = key
 
     def access(
-        self, account: str, project: str, roles: list[str], now: datetime
+        self,
+        account: str,
+        project: str,
+        roles: list[str],
+        now: datetime,
+        session: Session | None = None,
     ) -> tuple[str, datetime]:
-        """Return an access token and when it expires."""
-        expires = now + ACCESS_LIFE
-        return self._sign("access", account, project, roles, now, expires), expires
+        """Return an access token and when it expires; without a session it has one for itself."""
+        session = session or begin_session("", now)
+        expires = min(now + ACCESS_LIFE, session.ends)
+        claims = {"sub": account, "project": project, "roles": roles, "exp": expires}
+        return self._sign("access", claims, now, session), expires
 
-    def refresh(self, account: str, project: str, now: datetime) -> str:
-        """Return a refresh token; the roles are looked up again when it is used."""
-        return self._sign("refresh", account, project, [], now, now + REFRESH_LIFE)
-
-    def _sign(
-        self, use: str, account: str, project: str, roles: list[str], now: datetime, exp: datetime
+    def refresh(
+        self, account: str, project: str, now: datetime, session: Session | None = None
     ) -> str:
-        claims = {
+        """Return a refresh token; the roles are looked up again when it is used."""
+        session = session or begin_session("", now)
+        claims = {"sub": account, "project": project, "exp": session.ends}
+        return self._sign("refresh", claims, now, session)
+
+    def _sign(self, use: str, claims: Mapping[str, Any], now: datetime, session: Session) -> str:
+        common = {
             "iss": ISSUER,
             "aud": f"{self._region}/{use}",
-            "sub": account,
-            "iat": now,
-            "exp": exp,
+            "iat": now.timestamp(),
             "jti": new_id(),
-            "project": project,
-            "roles": roles,
+            "sid": session.id,
+            "cred": session.credential,
+            "auth_time": session.began.timestamp(),
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.kid})
+        return jwt.encode(
+            {**common, **claims}, self._key, algorithm=ALGORITHM, headers={"kid": self.kid}
+        )
 
 
 class KeyRing:
@@ -139,12 +165,36 @@ def kid_of(token: str) -> str:
         raise Unauthenticated("the token cannot be read; log in again") from error
 
 
+def session_of(claims: Mapping[str, Any]) -> SessionClaims:
+    """Return what verified claims say of the token's session."""
+    return SessionClaims(
+        issued_at=_time(claims.get("auth_time", claims["iat"])),
+        session=str(claims.get("sid", "")),
+        credential=str(claims.get("cred", "")),
+        roles=frozenset(str(r) for r in claims.get("roles", ())),
+        project=ProjectId(str(claims.get("project", ""))),
+    )
+
+
+def resumed(claims: Mapping[str, Any]) -> Session:
+    """Return the session that the verified claims of a refresh token belong to."""
+    said = session_of(claims)
+    return Session(
+        id=said.session or new_id(),
+        credential=said.credential,
+        began=said.issued_at,
+        ends=_time(claims["exp"]),
+    )
+
+
 def caller_of(claims: Mapping[str, Any], traceparent: str) -> Caller:
-    """Return the caller that verified claims describe."""
+    """Return the caller that verified claims describe, with the roles that the token was given."""
     return Caller(
         account=AccountId(str(claims["sub"])),
         project=ProjectId(str(claims.get("project", ""))),
         roles=tuple(str(r) for r in claims.get("roles", ())),
+        credential=str(claims.get("cred", "")),
+        session=str(claims.get("sid", "")),
         expires_at=_time(claims["exp"]),
         traceparent=traceparent,
     )
