@@ -1,6 +1,7 @@
-"""A region's small certificate authority, and the TLS contexts of gRPC servers and clients.
+"""A region's small certificate authority, and the TLS contexts of servers and clients.
 
-Keys are EC P-256. Private keys are written with mode 0600, whole or not at all.
+Keys are EC P-256. Private keys are written with mode 0600, whole or not at all. A file of a
+certificate may hold a chain, and one of a CA several: the first is the one that is spoken of.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -24,7 +26,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate and its private key, both PEM."""
+    """A certificate, perhaps with a chain behind it, and its private key, both PEM."""
 
     cert: bytes
     key: bytes
@@ -42,18 +44,44 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_ca(name: str, *, now: datetime | None = None) -> KeyPair:
-    """Make a CA that signs leaf certificates only; it holds for ten years from ``now``."""
+    """Make a CA; it holds for ten years from ``now``.
+
+    It signs leaf certificates, and once in its life its successor: see ``cross_sign``.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     start = now or datetime.now(UTC)
-    usage = _key_usage(key_cert_sign=True, crl_sign=True, digital_signature=True)
+    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
     cert = (
         _builder(subject, subject, key.public_key(), start, CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+        .add_extension(_CA_USAGE, critical=True)
+        .add_extension(issuer_id, critical=False)
         .sign(key, hashes.SHA256())
     )
     return _pair(cert, key)
+
+
+def cross_sign(old: KeyPair, new: KeyPair, *, now: datetime | None = None) -> bytes:
+    """Return the new CA's certificate as signed by the old one (PEM), to go with what it issues.
+
+    Who trusts only the old CA then trusts what the new one issued, while the old one holds.
+    """
+    old_cert, old_key = _loaded(old)
+    cert = x509.load_pem_x509_certificate(new.cert)
+    start = now or datetime.now(UTC)
+    life = min(old_cert.not_valid_after_utc, cert.not_valid_after_utc) - start
+    public = cert.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(old_key.public_key())
+    crossed = (
+        _builder(cert.subject, old_cert.subject, public, start, life)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_CA_USAGE, critical=True)
+        .add_extension(issuer_id, critical=False)
+        .sign(old_key, hashes.SHA256())
+    )
+    return crossed.public_bytes(serialization.Encoding.PEM)
 
 
 def issue(
@@ -64,12 +92,14 @@ def issue(
     ips: Sequence[str] = (),
     server: bool = False,
     client: bool = False,
+    chain: bytes = b"",
     now: datetime | None = None,
 ) -> KeyPair:
     """Issue a certificate for ``name``; it holds for a year, though never longer than the CA.
 
-    ``server`` and ``client`` are the roles it may play. Raise ValueError when there is none, or
-    when a server has no DNS name or address to be known by.
+    ``server`` and ``client`` are the roles it may play; ``chain`` goes behind the certificate.
+    Raise ValueError when there is no role, or when a server has no DNS name or address to be
+    known by.
     """
     roles = [
         role
@@ -85,9 +115,7 @@ def issue(
         raise ValueError("a certificate needs a role: server, client or both")
     if server and not hosts:
         raise ValueError("a server certificate needs a DNS name or an address")
-    ca_cert = x509.load_pem_x509_certificate(ca.cert)
-    ca_key = serialization.load_pem_private_key(ca.key, password=None)
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    ca_cert, ca_key = _loaded(ca)
     key = ec.generate_private_key(ec.SECP256R1())
     start = now or datetime.now(UTC)
     life = min(LEAF_LIFE, ca_cert.not_valid_after_utc - start)
@@ -95,13 +123,13 @@ def issue(
     builder = (
         _builder(_name(name), ca_cert.subject, key.public_key(), start, life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(_LEAF_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage(roles), critical=False)
         .add_extension(issuer_id, critical=False)
     )
     if hosts:
         builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-    return _pair(builder.sign(ca_key, hashes.SHA256()), key)
+    return _pair(builder.sign(ca_key, hashes.SHA256()), key, chain)
 
 
 def write_pair(pair: KeyPair, cert: Path, key: Path) -> None:
@@ -148,6 +176,15 @@ def server_context(files: TlsFiles, *, client_certs: bool = False) -> ssl.SSLCon
     return context
 
 
+def web_context(files: TlsFiles) -> ssl.SSLContext:
+    """Make the context of a web server that asks nobody for a certificate: TLS 1.2 or newer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.cert, files.key)
+    _harden(context, files.ca)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def client_context(ca: Path, identity: TlsFiles | None = None) -> ssl.SSLContext:
     """Make a gRPC client's context: it trusts ``ca`` alone and checks the server's name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -163,6 +200,33 @@ def fingerprint(cert: bytes) -> str:
         loaded = x509.load_pem_x509_certificate(cert)
         return loaded.fingerprint(hashes.SHA256()).hex()
     return hashlib.sha256(cert).hexdigest()
+
+
+def certificates_in(pem: bytes) -> tuple[bytes, ...]:
+    """Part a PEM file into its certificates, each as PEM; raise ValueError when it has none."""
+    loaded = x509.load_pem_x509_certificates(pem)
+    return tuple(cert.public_bytes(serialization.Encoding.PEM) for cert in loaded)
+
+
+def issued_by(ca: bytes, cert: bytes) -> bool:
+    """Tell whether a PEM certificate was signed by the key of the CA's first one."""
+    leaf, issuer = (x509.load_pem_x509_certificate(pem) for pem in (cert, ca))
+    try:
+        leaf.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def hosts_of(cert: bytes) -> tuple[str, ...]:
+    """Return the DNS names and addresses that a PEM certificate is for."""
+    extensions = x509.load_pem_x509_certificate(cert).extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    ips = names.get_values_for_type(x509.IPAddress)
+    return (*names.get_values_for_type(x509.DNSName), *map(str, ips))
 
 
 def expires(cert: bytes) -> datetime:
@@ -211,13 +275,11 @@ def _builder(
     )
 
 
-def _key_usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
@@ -227,9 +289,18 @@ def _key_usage(
     )
 
 
-def _pair(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+_CA_USAGE, _LEAF_USAGE = _key_usage(signs_certificates=True), _key_usage(signs_certificates=False)
+
+
+def _loaded(pair: KeyPair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(pair.key, password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return x509.load_pem_x509_certificate(pair.cert), key
+
+
+def _pair(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey, chain: bytes = b"") -> KeyPair:
     return KeyPair(
-        cert=cert.public_bytes(serialization.Encoding.PEM),
+        cert=cert.public_bytes(serialization.Encoding.PEM) + chain,
         key=key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
