@@ -81,6 +81,7 @@ PERMISSIONS: dict[str, str] = {
     "/mulligan.v1.Iam/UnbindRole": "iam.roles.write",
     "/mulligan.v1.Iam/WhoAmI": "authenticated",
     "/mulligan.v1.Log/ExportLog": "log.export",
+    "/mulligan.v1.Log/GetLogKeys": "log.verify",
     "/mulligan.v1.Log/GetLogStatus": "log.read",
     "/mulligan.v1.Log/ListAudit": "log.read",
     "/mulligan.v1.Log/ListCheckpoints": "log.verify",

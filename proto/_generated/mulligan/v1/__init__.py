@@ -97,6 +97,8 @@ __all__ = (
     "GetImageRequest",
     "GetKeysRequest",
     "GetKeysResponse",
+    "GetLogKeysRequest",
+    "GetLogKeysResponse",
     "GetLogStatusRequest",
     "GetMachineRequest",
     "GetMetadataRequest",
@@ -2069,6 +2071,24 @@ default_message_pool.register_message("mulligan.v1", "GetKeysResponse", GetKeysR
 
 
 @dataclass(eq=False, repr=False)
+class GetLogKeysRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("mulligan.v1", "GetLogKeysRequest", GetLogKeysRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetLogKeysResponse(betterproto2.Message):
+    keys: "list[Key]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "GetLogKeysResponse", GetLogKeysResponse)
+
+
+@dataclass(eq=False, repr=False)
 class GetLogStatusRequest(betterproto2.Message):
     pass
 
@@ -2492,6 +2512,8 @@ class ListAuditRequest(betterproto2.Message):
     page: "Page | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
 
     freshness: "Freshness | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
+
+    oldest_first: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "ListAuditRequest", ListAuditRequest)
@@ -5040,6 +5062,11 @@ class VerifyLogProgress(betterproto2.Message):
     in the last message
     """
 
+    vouched: "Checkpoint | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    the newest signed checkpoint that was met and holds
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "VerifyLogProgress", VerifyLogProgress)
 
@@ -6914,11 +6941,38 @@ class LogStub(betterproto2_grpclib.ServiceStub):
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "ListCheckpointsResponse":
+        """
+        Signed statements of what the log was, newest first.
+        """
 
         return await self._unary_unary(
             "/mulligan.v1.Log/ListCheckpoints",
             message,
             ListCheckpointsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_log_keys(
+        self,
+        message: "GetLogKeysRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetLogKeysResponse":
+        """
+        Public halves of the keys that checkpoints are signed with, retired ones as well.
+        """
+
+        if message is None:
+            message = GetLogKeysRequest()
+
+        return await self._unary_unary(
+            "/mulligan.v1.Log/GetLogKeys",
+            message,
+            GetLogKeysResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -9590,6 +9644,16 @@ class LogBase(betterproto2_grpclib.ServiceBase):
     async def list_checkpoints(
         self, message: "ListCheckpointsRequest"
     ) -> "ListCheckpointsResponse":
+        """
+        Signed statements of what the log was, newest first.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_log_keys(self, message: "GetLogKeysRequest") -> "GetLogKeysResponse":
+        """
+        Public halves of the keys that checkpoints are signed with, retired ones as well.
+        """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -9669,6 +9733,14 @@ class LogBase(betterproto2_grpclib.ServiceBase):
         response = await self.list_checkpoints(request)
         await stream.send_message(response)
 
+    async def __rpc_get_log_keys(
+        self, stream: "grpclib.server.Stream[GetLogKeysRequest, GetLogKeysResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_log_keys(request)
+        await stream.send_message(response)
+
     async def __rpc_get_log_status(
         self, stream: "grpclib.server.Stream[GetLogStatusRequest, LogStatus]"
     ) -> None:
@@ -9728,6 +9800,12 @@ class LogBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListCheckpointsRequest,
                 ListCheckpointsResponse,
+            ),
+            "/mulligan.v1.Log/GetLogKeys": grpclib.const.Handler(
+                self.__rpc_get_log_keys,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetLogKeysRequest,
+                GetLogKeysResponse,
             ),
             "/mulligan.v1.Log/GetLogStatus": grpclib.const.Handler(
                 self.__rpc_get_log_status,
