@@ -6,7 +6,7 @@ from typing import ClassVar, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from mulligan.errors import FailedPrecondition, InvalidArgument
+from mulligan.errors import Conflict, FailedPrecondition, InvalidArgument
 from mulligan.events import account as ev
 from mulligan.events import key as key_events
 from mulligan.events import project as project_events
@@ -14,7 +14,13 @@ from mulligan.handlers import names, roles
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.model import AccountId, ProjectId, StreamId, stream_id
 
-KINDS = frozenset({"user", "service", "application"})
+KINDS = frozenset({"user", "service"})
+"""What an account may be made as; the third kind, ``application``, is made by its owner."""
+
+APPLICATION = "application"
+ADMIN = "admin"
+MAX_BINDINGS = 256
+MAX_CERTIFICATES = 32
 
 
 class Binding(msgspec.Struct, frozen=True, order=True):
@@ -101,7 +107,7 @@ def evolve(state: Account | None, event: ev.Event, at: datetime) -> Account:
             left = {*state.bindings} - {Binding(event.role, event.project)}
             return replace(state, bindings=tuple(sorted(left)))
         case ev.AccountDisabled():
-            return replace(state, disabled_at=event.at)
+            return replace(state, disabled_at=event.at, revoked_at=event.at, ended=())
         case ev.AccountEnabled():
             return replace(state, disabled_at=None)
         case ev.CertificateBound():
@@ -117,7 +123,9 @@ def evolve(state: Account | None, event: ev.Event, at: datetime) -> Account:
             ended = {*open_still, EndedSession(event.until, event.session)}
             return replace(state, ended=tuple(sorted(ended)))
         case ev.AccountDeleted():
-            return replace(state, deleted=True, secret_version="", bindings=(), certificates=())
+            return replace(
+                state, deleted=True, secret_version="", bindings=(), certificates=(), ended=()
+            )
         case _:
             assert_never(event)
 
@@ -185,11 +193,12 @@ class CreateAccount(Command, frozen=True, kw_only=True):
 
 
 class SetSecret(Command, frozen=True, kw_only=True):
-    """Let logins check against another secret."""
+    """Let logins check against another secret than the version ``replaces``, None for any."""
 
     NAME: ClassVar = "account.set_secret"
     account: AccountId
     version: str
+    replaces: str | None = None
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the account."""
@@ -197,81 +206,114 @@ class SetSecret(Command, frozen=True, kw_only=True):
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Point the account at the new secret."""
-        existing(states, "account", self.account, Account)
+        state = existing(states, "account", self.account, Account)
+        refuse_application(state, "its secret is not changed")
+        if self.replaces is not None and self.replaces != state.secret_version:
+            raise Conflict("somebody else set this secret at the same time; try again")
         return [Change(stream_id("account", self.account), ev.SecretSet(version=self.version))]
 
 
 class SetDisabled(Command, frozen=True, kw_only=True):
-    """Disable or enable an account."""
+    """Disable or enable an account; ``by`` is who asks, if that is an account."""
 
     NAME: ClassVar = "account.set_disabled"
     account: AccountId
     disabled: bool
+    by: AccountId = AccountId("")
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the account."""
-        return [stream_id("account", self.account)]
+        """Read the account, and the one that asks."""
+        return with_witness(self.account, self.by)
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Emit a change only where there is one."""
+        """Emit a change only where there is one; an administrator is left."""
         state = existing(states, "account", self.account, Account)
         if self.disabled == (state.disabled_at is not None):
             return []
+        if self.disabled:
+            require_other_admin(states, state, self.by, now)
         event = ev.AccountDisabled(at=now) if self.disabled else ev.AccountEnabled()
         return [Change(stream_id("account", self.account), event)]
 
 
 class BindRole(Command, frozen=True, kw_only=True):
-    """Give an account a role, or take it (``bound`` false)."""
+    """Give an account a role, or take it (``bound`` false); ``by`` is who asks."""
 
     NAME: ClassVar = "account.bind_role"
     account: AccountId
     binding: Binding
     bound: bool = True
+    by: AccountId = AccountId("")
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the account and the project."""
-        streams = [stream_id("account", self.account)]
+        """Read the account, the one that asks, and the project."""
+        streams = with_witness(self.account, self.by)
         return streams + (
             [stream_id("project", self.binding.project)] if self.binding.project else []
         )
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Refuse a system role in a project and the other way round."""
+        """Refuse a system role in a project and the other way round; an administrator is left."""
         state = existing(states, "account", self.account, Account)
         roles.check(self.binding.role, self.binding.project)
-        if self.binding.project:
-            existing(states, "project", self.binding.project, Project)
+        if self.bound:
+            self._check_given(states, state)
         if (self.binding in state.bindings) == self.bound:
             return []
+        if not self.bound and self.binding == Binding(ADMIN):
+            require_other_admin(states, state, self.by, now)
         make = ev.RoleBound if self.bound else ev.RoleUnbound
         event = make(role=self.binding.role, project=self.binding.project)
         return [Change(stream_id("account", self.account), event)]
 
+    def _check_given(self, states: States, state: Account) -> None:
+        refuse_application(state, "its roles are those it was made with")
+        if self.binding.project:
+            existing(states, "project", self.binding.project, Project)
+        if len(state.bindings) >= MAX_BINDINGS and self.binding not in state.bindings:
+            raise FailedPrecondition(
+                f"the account holds {MAX_BINDINGS} roles, which is the most; take one from it"
+                " first, or bind a role on a project above"
+            )
 
-class CreateProject(Command, frozen=True, kw_only=True):
-    """Make a tenant."""
 
-    NAME: ClassVar = "project.create"
-    project: ProjectId
-    name: str
-    parent: ProjectId = ProjectId("")
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the project, its name and its parent."""
-        streams = [stream_id("project", self.project), names.name_stream("project", self.name)]
-        return streams + ([stream_id("project", self.parent)] if self.parent else [])
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Create it under a free name, below an existing parent."""
-        require_new(states, "project", self.project)
-        if self.parent:
-            existing(states, "project", self.parent, Project)
-        event = project_events.ProjectCreated(
-            project=self.project, name=self.name, parent=self.parent
+def refuse_application(state: Account, why: str) -> None:
+    """Raise FailedPrecondition for an application credential."""
+    if state.kind == APPLICATION:
+        raise FailedPrecondition(
+            f"{state.name!r} is an application credential and {why}: delete it and make another"
         )
-        changes = names.assign(states, "project", self.name, self.project)
-        return [*changes, Change(stream_id("project", self.project), event)]
+
+
+def with_witness(account: AccountId, by: AccountId) -> list[StreamId]:
+    """Name the account and the one that asks for a change of it."""
+    return [stream_id("account", one) for one in dict.fromkeys((account, by)) if one]
+
+
+def require_other_admin(states: States, state: Account, by: AccountId, now: datetime) -> None:
+    """Raise FailedPrecondition if no administrator were certain to be left without the account.
+
+    The one that is left is who asks for it. Two that ask for each other's end read each other,
+    so that one of them comes too late.
+    """
+    if Binding(ADMIN) not in state.bindings:
+        return
+    witness: Account | None = states.get(stream_id("account", by)) if by else None
+    if by == state.id:
+        raise FailedPrecondition(
+            "an administrator does not do this to itself; let another one do it"
+        )
+    if (
+        witness is None
+        or witness.deleted
+        or witness.disabled_at is not None
+        or (witness.expires_at is not None and witness.expires_at <= now)
+        or Binding(ADMIN) not in witness.bindings
+    ):
+        raise FailedPrecondition(
+            "this could be the last administrator; only an account that holds the role admin"
+            " itself may do this"
+        )
 
 
 class CreateKey(Command, frozen=True, kw_only=True):

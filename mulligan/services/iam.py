@@ -2,6 +2,7 @@
 
 from mulligan.errors import InvalidArgument, NotFound, Unauthenticated
 from mulligan.handlers import account as handlers
+from mulligan.handlers import project as project_commands
 from mulligan.handlers.account import Account, Binding
 from mulligan.model import AccountId, ProjectId, stream_id, utc_now
 from mulligan.proto import v1
@@ -200,7 +201,7 @@ class Iam(v1.IamBase):
         parent = ""
         if message.parent:
             parent = await self._identify("project", message.parent, "parent")
-        command = handlers.CreateProject(
+        command = project_commands.CreateProject(
             project=ProjectId(request.id), name=message.name, parent=ProjectId(parent)
         )
         await self._rt.parts.commands.execute(command, request)

@@ -23,10 +23,10 @@ from mulligan.errors import (
     NotFound,
     Unavailable,
 )
-from mulligan.handlers.account import CreateProject
 from mulligan.handlers.claim_changes import MoveClaim, RescheduleClaim
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.decision import Command
+from mulligan.handlers.project import CreateProject
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.quota import OverQuota, SetQuota, TrackQuota
 from mulligan.log.memory import Faults, MemoryDisk

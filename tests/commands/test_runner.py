@@ -7,9 +7,9 @@ import pytest
 
 from mulligan.commands.runner import StaleEtag
 from mulligan.errors import AlreadyExists, Corrupt, NotFound, Unavailable
-from mulligan.handlers.account import CreateProject
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.claim_ends import ReleaseClaim
+from mulligan.handlers.project import CreateProject
 from mulligan.handlers.provider import MAX_DEPTH, DoesNotFit, Provider
 from mulligan.handlers.provider_commands import CordonProvider, CreateProvider, UpdateProvider
 from mulligan.log.memory import MemoryDisk

@@ -12,7 +12,6 @@ from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Event
 from mulligan.events.provider import Inventory
 from mulligan.handlers import (
-    account,
     actions,
     completion,
     deployment,
@@ -24,7 +23,9 @@ from mulligan.handlers import (
     reports,
     usage,
 )
+from mulligan.handlers import project as project_commands
 from mulligan.handlers.claim import Claim, MakeClaim
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Change, Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine, Operation
@@ -149,7 +150,7 @@ class Given:
     def project(self, key: str = "web", parent: str = "") -> ProjectId:
         """Make a project."""
         project = ProjectId(key)
-        self.do(account.CreateProject(project=project, name=key, parent=ProjectId(parent)))
+        self.do(project_commands.CreateProject(project=project, name=key, parent=ProjectId(parent)))
         return project
 
     def limited(
@@ -195,7 +196,7 @@ class Given:
         """Have a credential, ``root``, and an image, ``OS``."""
         if stream_id("credential", "root") not in self.states:
             root = CredentialId("root")
-            self.do(image.CreateCredential(credential=root, name="root", version="1"))
+            self.do(CreateCredential(credential=root, name="root", version="1"))
             self.do(image.CreateImage(image=OS, name="os", url="file:os.iso", sha256="0" * 64))
 
     def action(self) -> ActionId:

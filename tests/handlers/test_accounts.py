@@ -2,6 +2,7 @@ import pytest
 
 from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from mulligan.handlers import account as accounts
+from mulligan.handlers import project as projects
 from mulligan.handlers import roles
 from mulligan.handlers.account import Account, Binding
 from mulligan.model import AccountId, ProjectId, stream_id
@@ -15,7 +16,7 @@ WEB = ProjectId("web")
 @pytest.fixture
 def given() -> Given:
     given = Given()
-    given.do(accounts.CreateProject(project=WEB, name="web"))
+    given.do(projects.CreateProject(project=WEB, name="web"))
     given.do(accounts.CreateAccount(account=ANN, name="ann", kind="user", secret_version="1"))
     return given
 
@@ -90,9 +91,9 @@ def test_a_role_needs_its_project(given: Given) -> None:
 
 
 def test_a_project_needs_its_parent(given: Given) -> None:
-    child = accounts.CreateProject(project=ProjectId("api"), name="api", parent=WEB)
+    child = projects.CreateProject(project=ProjectId("api"), name="api", parent=WEB)
     assert types(given.do(child)) == ["name.assigned", "project.created"]
-    orphan = accounts.CreateProject(project=ProjectId("x"), name="x", parent=ProjectId("none"))
+    orphan = projects.CreateProject(project=ProjectId("x"), name="x", parent=ProjectId("none"))
     with pytest.raises(NotFound):
         given.do(orphan)
 

@@ -26,8 +26,10 @@ from mulligan.handlers import (
     plans,
     provider_commands,
 )
+from mulligan.handlers import project as project_commands
 from mulligan.handlers import provider as providers
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine
@@ -153,7 +155,7 @@ def history(seed: int, steps: int = 300, per_entry: int = 3) -> World:
     world.do(CreateRegion(region=RegionName("r1")))
     projects = [ProjectId(world.id()) for _ in range(3)]
     for n, project in enumerate(projects):
-        world.do(account.CreateProject(project=project, name=f"p{n}"))
+        world.do(project_commands.CreateProject(project=project, name=f"p{n}"))
         holder = AccountId(world.id())
         binding = account.Binding("member", project)
         world.do(
@@ -163,7 +165,7 @@ def history(seed: int, steps: int = 300, per_entry: int = 3) -> World:
         )
     world.do(account.CreateKey(kid="k1", version="1", x="abc"))
     credential = CredentialId(world.id())
-    world.do(image.CreateCredential(credential=credential, name="bmc", version="1"))
+    world.do(CreateCredential(credential=credential, name="bmc", version="1"))
     picture = ImageId(world.id())
     world.do(image.CreateImage(image=picture, name="os", url="file:os.iso", sha256="0" * 64))
     groups = [GroupId(world.id()) for _ in range(3)]

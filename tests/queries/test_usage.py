@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from mulligan.config import Dsn
-from mulligan.handlers import account, quota, usage
+from mulligan.handlers import project as project_commands
+from mulligan.handlers import quota, usage
 from mulligan.handlers.account import Project
 from mulligan.handlers.claim import LIVE, Claim, Hold
 from mulligan.handlers.group import Group
@@ -99,7 +100,7 @@ async def test_baseline_and_what_is_tracked_are_together_all_that_is_in_use(data
     world = history(52, steps=150)
     project = of(world, Claim)[-1].project
     child = ProjectId(world.id())
-    world.do(account.CreateProject(project=child, name="below", parent=project))
+    world.do(project_commands.CreateProject(project=child, name="below", parent=project))
     world.do(quota.TrackQuota(project=project))
     world.flush()
     async with reading(world, database) as reads:
