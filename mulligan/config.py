@@ -17,6 +17,7 @@ from mulligan.toml_page import render as render_page
 __all__ = ["Address", "Config", "ConfigError", "Dsn", "Problem", "insecure_links", "load", "render"]
 
 ENV_PREFIX = "MULLIGAN_"
+_VERIFYING = frozenset({"verify-ca", "verify-full"})
 RESERVED_ENV = frozenset({"MULLIGAN_SECRETS_KEY"})
 """Variables that look like an override of a key and mean something else."""
 
@@ -79,7 +80,8 @@ class EtcdConfig(Section, frozen=True, kw_only=True):
     endpoints: Annotated[
         tuple[Address, ...], Meta(min_length=1, description="host:port of every member")
     ] = (Address("127.0.0.1:2379"),)
-    ca: Annotated[Path | None, Meta(description='TLS files; all three "" for plain text')] = None
+    tls: Annotated[bool, Meta(description="false is plain text; services then say so")] = True
+    ca: Annotated[Path | None, Meta(description="who signed etcd's certificate, and ours")] = None
     cert: Path | None = None
     key: Path | None = None
 
@@ -91,6 +93,9 @@ class PostgresConfig(Section, frozen=True, kw_only=True):
     dsn: Annotated[Dsn, Meta(description="host=./dir is a socket directory beside this file")] = (
         Dsn("postgresql://postgres@/mulligan?host=./postgres")
     )
+    tls: Annotated[
+        bool, Meta(description="over TCP the dsn needs sslmode=verify-full; false: plain text")
+    ] = True
 
 
 class TlsConfig(Section, frozen=True, kw_only=True):
@@ -115,13 +120,22 @@ class ListenConfig(Section, frozen=True, kw_only=True):
 
 
 class MediaConfig(Section, frozen=True, kw_only=True):
-    """The HTTP server that BMCs fetch images and config drives from."""
+    """The HTTPS server that BMCs fetch images and config drives from."""
 
     listen: Address = Address("127.0.0.1:7008")
+    tls: Annotated[
+        bool, Meta(description="false is plain HTTP, for BMCs that cannot do better")
+    ] = True
+    verify: Annotated[
+        bool, Meta(description="BMCs that can are told to check the server by tls.ca")
+    ] = True
     base_url: Annotated[
         str,
-        Meta(pattern=r"^https?://[^/\s]+", description="how BMCs reach it: http(s)://host:port"),
-    ] = "http://127.0.0.1:7008"
+        Meta(
+            pattern=r"^(https?://[^/\s]+)?$",
+            description='how BMCs reach it, https://host:port; "": at media.listen',
+        ),
+    ] = ""
     machines_url: Annotated[
         str,
         Meta(
@@ -249,14 +263,22 @@ def insecure_links(config: Config) -> Sequence[str]:
     links = []
     if not config.tls.enabled:
         links.append("services (tls.enabled = false)")
-    if config.etcd.ca is None:
-        links.append("etcd (etcd.ca is not set)")
-    url = urlsplit(config.postgres.dsn)
-    query = dict(parse_qsl(url.query))
-    host = query.get("host") or url.hostname or ""
-    if not host.startswith("/") and query.get("sslmode") not in {"verify-ca", "verify-full"}:
-        links.append("postgres (its dsn has no sslmode=verify-full)")
+    if not config.etcd.tls:
+        links.append("etcd (etcd.tls = false)")
+    if not config.postgres.tls and _leaves_host(config.postgres.dsn):
+        links.append("postgres (postgres.tls = false)")
+    if not config.media.tls:
+        links.append("images, config drives and machines' reports (media.tls = false)")
     return links
+
+
+def _leaves_host(dsn: Dsn) -> bool:
+    """Tell whether a Postgres URL may lead over TCP and is not told to verify the server."""
+    url = urlsplit(dsn)
+    query = dict(parse_qsl(url.query))
+    hosts = (query.get("host") or url.hostname or "").split(",")
+    sockets = all(host.startswith("/") for host in hosts)
+    return not sockets and query.get("sslmode") not in _VERIFYING
 
 
 def render(config: Config, base: Path | None = None) -> str:
@@ -324,20 +346,9 @@ def _absolute(config: Config, base: Path) -> Config:
 
 def _contradictions(config: Config, source: Source, check_files: bool) -> Iterator[Problem]:
     """Check what no single key can tell."""
-    init = "run `mulligan init`, or correct the path"
-    triples: dict[str, TlsConfig | EtcdConfig] = {"tls": config.tls, "etcd": config.etcd}
-    for name, table in triples.items():
-        files = {"ca": table.ca, "cert": table.cert, "key": table.key}
-        needed = any(files.values()) or (name == "tls" and config.tls.enabled)
-        for key, file in files.items():
-            where, full = source.where(name, key), f"{name}.{key}"
-            if needed and file is None:
-                fix = "set it, or set none of the three"
-                if name == "tls":
-                    fix = "run `mulligan init`, or set tls.enabled = false for a trial"
-                yield Problem(where, full, "missing, and TLS needs it", fix)
-            elif check_files and file is not None and not file.is_file():
-                yield Problem(where, full, f"no file {file}", init)
+    yield from _tls_files(config, source, check_files)
+    yield from _postgres_tls(config, source, check_files)
+    yield from _media_urls(config, source)
     ca = config.bmc.ca
     if check_files and ca is not None and not ca.is_file():
         yield Problem(source.where("bmc", "ca"), "bmc.ca", f"no file {ca}", "correct the path")
@@ -352,3 +363,44 @@ def _contradictions(config: Config, source: Source, check_files: bool) -> Iterat
             fix = "give each service its own port"
             yield Problem(source.where("listen", key), f"listen.{key}", message, fix)
         seen[address] = key
+
+
+def _tls_files(config: Config, source: Source, check_files: bool) -> Iterator[Problem]:
+    tls, etcd = config.tls, config.etcd
+    served = tls.enabled or config.media.tls
+    opt_out = "set tls.enabled = false and media.tls = false for a trial"
+    for table, files, needed, instead in (
+        ("tls", (tls.ca, tls.cert, tls.key), served, opt_out),
+        ("etcd", (etcd.ca, etcd.cert, etcd.key), etcd.tls, "set etcd.tls = false for a trial"),
+    ):
+        for key, file in zip(("ca", "cert", "key"), files, strict=True):
+            where, full = source.where(table, key), f"{table}.{key}"
+            if needed and file is None:
+                fix = f"run `mulligan init`, or name the file, or {instead}"
+                yield Problem(where, full, "missing, and TLS needs it", fix)
+            elif check_files and file is not None and not file.is_file():
+                fix = "run `mulligan init`, or correct the path"
+                yield Problem(where, full, f"no file {file}", fix)
+
+
+def _postgres_tls(config: Config, source: Source, check_files: bool) -> Iterator[Problem]:
+    where = source.where("postgres", "dsn")
+    if config.postgres.tls and _leaves_host(config.postgres.dsn):
+        fix = (
+            "add sslmode=verify-full&sslrootcert=FILE to its query, or set postgres.tls = false "
+            "for a trial"
+        )
+        yield Problem(where, "postgres.dsn", "it leads over TCP without verified TLS", fix)
+    query = dict(parse_qsl(urlsplit(config.postgres.dsn).query))
+    for key in ("sslrootcert", "sslcert", "sslkey"):
+        if check_files and key in query and not Path(query[key]).is_file():
+            message = f"no file {query[key]} for {key}"
+            yield Problem(where, "postgres.dsn", message, "correct the path")
+
+
+def _media_urls(config: Config, source: Source) -> Iterator[Problem]:
+    for key in ("base_url", "machines_url"):
+        if config.media.tls and getattr(config.media, key).startswith("http://"):
+            fix = "write https://, or set media.tls = false for BMCs that cannot do TLS"
+            where = source.where("media", key)
+            yield Problem(where, f"media.{key}", "it is plain HTTP, and media.tls is true", fix)

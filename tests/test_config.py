@@ -3,10 +3,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mulligan.config import Address, Config, ConfigError, TlsConfig, insecure_links, load, render
+from mulligan.config import Address, Config, ConfigError, insecure_links, load, render
 from mulligan.toml_page import locate
 
 PLAIN = "[tls]\nenabled = false\n"
+TRIAL = {"MULLIGAN_ETCD_TLS": "false", "MULLIGAN_MEDIA_TLS": "false"}
+"""What makes a configuration without any files complete, together with PLAIN."""
 
 
 def problems(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> list[str]:
@@ -14,14 +16,14 @@ def problems(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> li
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load(file, env or {})
+        load(file, TRIAL | (env or {}))
     return [str(problem).replace(f"{tmp_path}/", "") for problem in caught.value.problems]
 
 
 def loaded(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> Config:
     file = tmp_path / "config.toml"
     file.write_text(text)
-    return load(file, env or {})
+    return load(file, TRIAL | (env or {}))
 
 
 def test_what_is_rendered_is_read_back_the_same(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_a_bad_value_is_refused_with_its_line(tmp_path: Path, text: str, complai
 
 
 def test_a_password_is_never_repeated(tmp_path: Path) -> None:
-    text = PLAIN + '[postgres]\ndsn = "postgresq://me:hunter2@db/x"\n'
+    text = PLAIN + '[postgres]\ntls = false\ndsn = "postgresq://me:hunter2@db/x"\n'
     assert "hunter2" not in "".join(problems(tmp_path, text))
     config = loaded(tmp_path, text.replace("postgresq:", "postgresql:"))
     assert "hunter2" not in repr(config)
@@ -128,14 +130,68 @@ def test_a_missing_file_is_told_with_the_cure(tmp_path: Path) -> None:
         load(tmp_path / "none.toml", {})
 
 
+def with_files(tmp_path: Path, more: str = "") -> str:
+    """Return a file that names what TLS needs, all of which is there."""
+    for name in ("ca.pem", "x.pem", "x.key"):
+        (tmp_path / name).touch()
+    files = 'ca = "ca.pem"\ncert = "x.pem"\nkey = "x.key"\n'
+    return f"[tls]\n{files}[etcd]\n{files}{more}"
+
+
+def refused(tmp_path: Path, text: str) -> list[str]:
+    """Return what is wrong with a file in an empty environment."""
+    return problems(tmp_path, text, dict.fromkeys(TRIAL, "true"))
+
+
+def remote(query: str = "", more: str = "") -> str:
+    return f'[postgres]\n{more}dsn = "postgresql://db.example/x{query}"\n'
+
+
 def test_links_without_tls_are_named(tmp_path: Path) -> None:
-    config = loaded(tmp_path, PLAIN + '[postgres]\ndsn = "postgresql://db.example/x"\n')
-    assert [link.split()[0] for link in insecure_links(config)] == ["services", "etcd", "postgres"]
-    files = TlsConfig(ca=Path("/ca"), cert=Path("/c"), key=Path("/k"))
-    safe = "postgresql://db.example/x?sslmode=verify-full"
-    config = loaded(tmp_path, f'{PLAIN}[postgres]\ndsn = "{safe}"\n')
-    etcd = msgspec.structs.replace(config.etcd, ca=files.ca, cert=files.cert, key=files.key)
-    assert insecure_links(msgspec.structs.replace(config, tls=files, etcd=etcd)) == []
+    config = loaded(tmp_path, PLAIN + remote(more="tls = false\n"))
+    named = insecure_links(config)
+    assert [link.split()[0] for link in named] == ["services", "etcd", "postgres", "images,"]
+
+
+def test_every_link_speaks_tls_unless_its_own_key_says_otherwise(tmp_path: Path) -> None:
+    def config(more: str = "") -> Config:
+        return loaded(tmp_path, with_files(tmp_path, more), dict.fromkeys(TRIAL, "true"))
+
+    assert insecure_links(config()) == []
+    assert insecure_links(config(remote("?sslmode=verify-full"))) == []
+    assert insecure_links(config(remote("?sslmode=require", "tls = false\n"))) == [
+        "postgres (postgres.tls = false)"
+    ]
+
+
+def test_a_link_that_lacks_what_tls_needs_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+    (etcd, *_) = refused(tmp_path, with_files(tmp_path).replace("[etcd]\nca", "[etcd]\n#"))
+    assert etcd.startswith("config.toml:5: etcd.ca: missing, and TLS needs it; run `mulligan init`")
+    assert "set etcd.tls = false" in etcd
+    media = problems(tmp_path, PLAIN, {"MULLIGAN_MEDIA_TLS": "true"})
+    assert [line.split(": ")[1] for line in media] == ["tls.ca", "tls.cert", "tls.key"]
+    assert "media.tls = false" in media[0]
+
+
+@pytest.mark.parametrize("query", ["", "?sslmode=require", "?sslmode=prefer", "?host=/run,db"])
+def test_postgres_over_tcp_is_refused_without_verified_tls(tmp_path: Path, query: str) -> None:
+    (line,) = refused(tmp_path, with_files(tmp_path, remote(query)))
+    assert line.startswith("config.toml:10: postgres.dsn: it leads over TCP without verified TLS")
+    assert "sslmode=verify-full" in line
+    assert "postgres.tls = false" in line
+
+
+def test_a_missing_file_of_the_postgres_url_is_told(tmp_path: Path) -> None:
+    query = "?sslmode=verify-full&sslrootcert=./none.pem"
+    (line,) = refused(tmp_path, with_files(tmp_path, remote(query)))
+    assert "postgres.dsn: no file none.pem for sslrootcert" in line
+
+
+def test_bmcs_are_not_sent_to_plain_http_by_a_server_that_speaks_tls(tmp_path: Path) -> None:
+    text = with_files(tmp_path, '[media]\nbase_url = "http://media.example:7008"\n')
+    (line,) = refused(tmp_path, text)
+    assert line.startswith("config.toml:10: media.base_url: it is plain HTTP")
+    assert loaded(tmp_path, text.replace("[media]", "[media]\ntls = false")).media.base_url
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def embedded_etcd(config: Config) -> EmbeddedEtcd:
     """Return the etcd of a region's folder, on the configured endpoint."""
     paths = RegionPaths(state_dir=config.state_dir)
     tls = None
-    if config.etcd.ca is not None:
+    if config.etcd.tls:
         tls = EtcdTls(server=paths.tls("etcd"), client=paths.tls("service"))
     return EmbeddedEtcd(paths.etcd, tls, config.etcd.endpoints[0].port, log=paths.log("etcd"))
 
@@ -228,7 +228,6 @@ def _first_config(paths: RegionPaths, region: str, usual_ports: bool) -> Config:
         listen=ListenConfig(**dict(zip(services, service_ports, strict=True))),
         media=MediaConfig(
             listen=media,
-            base_url=f"http://{media}",
             image_dir=paths.state_dir / "images",
             cache_dir=paths.state_dir / "cache",
         ),

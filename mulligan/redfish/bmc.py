@@ -17,7 +17,7 @@ from mulligan.redfish.answers import (
     reference,
     text,
 )
-from mulligan.redfish.auth import Breaker, Login
+from mulligan.redfish.auth import USUAL, Breaker, Login, LoginTerms
 from mulligan.redfish.channel import Channel, Timings, asks_to_wait, worth_repeating
 from mulligan.redfish.digests import note
 from mulligan.redfish.faults import Ambiguous, BmcFault
@@ -35,8 +35,8 @@ class BmcClient:
     """The one client of one system's BMC: at most one write and two reads at a time.
 
     ``limiter`` bounds the threads of the whole process and is shared by all clients, ``breaker`` by
-    the clients of one account of one BMC. Cancelling a call returns at once: the thread is woken,
-    and a request not yet sent never is.
+    the clients of one account of one BMC; ``terms`` say how to log in. Cancelling a call returns at
+    once: the thread is woken, and a request not yet sent never is.
     """
 
     def __init__(
@@ -48,12 +48,19 @@ class BmcClient:
         timings: Timings | None = None,
         ca_file: str | None = None,
         breaker: Breaker | None = None,
+        terms: LoginTerms = USUAL,
     ) -> None:
         self.bmc = bmc
         self.timings = timings or Timings()
         self.ca_file = ca_file
         self._channel = Channel(
-            bmc, login, limiter=limiter, timings=self.timings, ca_file=ca_file, breaker=breaker
+            bmc,
+            login,
+            limiter=limiter,
+            timings=self.timings,
+            ca_file=ca_file,
+            breaker=breaker,
+            terms=terms,
         )
         self.origin = self._channel.origin
         self._reads = anyio.Semaphore(2, fast_acquire=True)
@@ -180,8 +187,21 @@ class BmcClient:
                 answer = await self._patch_anyway(path, body, etag)
         return await self._completed("PATCH", path, answer)
 
+    async def delete(self, path: str) -> Reply:
+        """Send one DELETE. Raises like ``post``."""
+        path = self._channel.local(path)
+        async with self._writes:
+            answer = await self._write("DELETE", path, None)
+        return await self._completed("DELETE", path, answer)
+
     async def _write(
-        self, method: str, path: str, body: dict[str, Any], *, etag: str = "", slow: bool = False
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        *,
+        etag: str = "",
+        slow: bool = False,
     ) -> Answer:
         """Send a write, and again only where it is known not to have been applied.
 
@@ -292,6 +312,10 @@ class BmcClient:
     def local(self, path: str) -> str:
         """Return ``path`` as one of this BMC; raise ``not-redfish`` when it leads elsewhere."""
         return self._channel.local(path)
+
+    async def prove_login(self) -> None:
+        """Log in, and have the BMC accept that. Raise BmcFault."""
+        await self._channel.prove_login()
 
     async def login_headers(self) -> dict[str, str]:
         """Return the headers of this client's session, for a stream beside it. Raise BmcFault.

@@ -2,7 +2,7 @@
 
 Files and the volume label ``cidata`` are those of cloud-init's NoCloud data source. What Mulligan
 wants of the system goes into the vendor data, so that a tenant's user data stays as it was given.
-Where both say ``phone_home``, cloud-init follows the user data.
+Where both say ``phone_home`` or ``ca_certs``, cloud-init follows the user data.
 """
 
 import io
@@ -19,6 +19,8 @@ LABEL = "cidata"
 MAX_USER_DATA = 64 * 1024
 """Longest user data, in bytes."""
 MAX_DISKS = 256
+CA_FILE = "mulligan-ca.pem"
+"""The file of a seed with who vouches for the server that the machine reports to."""
 PHONE_HOME_TRIES = 10
 """How often cloud-init tries to phone home, about 3 s apart."""
 
@@ -34,7 +36,8 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
     """What one machine is told at its boot for one operation.
 
     ``phone_home_url`` has cloud-init report that the system is up. ``wipe_report_url`` asks for a
-    wipe, of the disks with these serial numbers: of all, when none is named.
+    wipe, of the disks with these serial numbers: of all, when none is named. ``authorities`` are
+    the PEM certificates of who vouches for the server that is reported to.
     """
 
     machine: str
@@ -45,6 +48,7 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
     phone_home_url: str = ""
     wipe_report_url: str = ""
     disks: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
 
 
 def build(seed: Seed) -> bytes:
@@ -85,6 +89,8 @@ def files_of(seed: Seed) -> dict[str, bytes]:
             "post": _POSTED,
             "tries": PHONE_HOME_TRIES,
         }
+        if seed.authorities:
+            vendor["ca_certs"] = {"trusted": seed.authorities}
     files = {
         "meta-data": _json(meta),
         "user-data": seed.user_data or _NO_USER_DATA,
@@ -93,8 +99,12 @@ def files_of(seed: Seed) -> dict[str, bytes]:
     if seed.network_config:
         files["network-config"] = seed.network_config
     if seed.wipe_report_url:
-        wipe = {"report_url": seed.wipe_report_url, "disks": seed.disks}
+        wipe: dict[str, object] = {"report_url": seed.wipe_report_url, "disks": seed.disks}
+        if seed.authorities:
+            wipe["report_ca"] = CA_FILE
         files["mulligan-wipe.json"] = _json(wipe)
+    if seed.authorities:
+        files[CA_FILE] = "".join(seed.authorities).encode()
     return files
 
 

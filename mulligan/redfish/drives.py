@@ -22,7 +22,11 @@ _SLOTS = 16
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """A virtual drive as reported. ``inserted`` is None when the BMC does not tell."""
+    """A virtual drive as reported; ``inserted`` and ``verify`` are None when it does not tell.
+
+    ``verify`` is whether it checks the certificate of whom it fetches an image from, by those in
+    ``certificates``.
+    """
 
     path: str
     media_types: tuple[str, ...] = ()
@@ -30,6 +34,8 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     inserted: bool | None = None
     insert: str = ""
     eject: str = ""
+    verify: bool | None = None
+    certificates: str = ""
     etag: str = ""
 
     @property
@@ -50,7 +56,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 
 def slot_of(path: str, body: Json, etag: str = "") -> Slot:
     """Read a VirtualMedia resource."""
-    actions = section(body, "Actions")
+    actions, verify = section(body, "Actions"), body.get("VerifyCertificate")
     return Slot(
         path=path,
         media_types=tuple(text(kind) for kind in items(body.get("MediaTypes"))),
@@ -58,6 +64,8 @@ def slot_of(path: str, body: Json, etag: str = "") -> Slot:
         inserted=_inserted_of(body),
         insert=reference(section(actions, "#VirtualMedia.InsertMedia").get("target")),
         eject=reference(section(actions, "#VirtualMedia.EjectMedia").get("target")),
+        verify=verify if isinstance(verify, bool) else None,
+        certificates=link(body, "Certificates"),
         etag=etag,
     )
 

@@ -5,10 +5,12 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from mulligan.redfish import media_trust
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.digests import note
 from mulligan.redfish.drives import Slot, holds, may_hold, slot_of, slots
 from mulligan.redfish.faults import BmcFault
+from mulligan.redfish.media_trust import MediaTrust
 
 _TRIES = 3
 
@@ -76,12 +78,20 @@ async def _patch_out(bmc: BmcClient, slot: Slot) -> None:
         await bmc.patch(slot.path, {"Image": None}, etag=slot.etag)
 
 
-async def insert(bmc: BmcClient, url: str) -> Slot:
+async def insert(bmc: BmcClient, url: str, trust: MediaTrust | None = None) -> Slot:
     """Put ``url`` into the first empty CD drive that takes it, else into a USB stick's place.
 
-    Drives in use are passed over; the next one is tried on 400 and 405. Raise ``unsupported``
-    when all are in use, Ambiguous when the outcome is open.
+    Drives in use are passed over; the next one is tried on 400 and 405. Before, a drive is told
+    whom to ``trust``. Raise ``unsupported`` when all are in use, Ambiguous when the outcome is
+    open.
     """
+    try:
+        return await _insert(bmc, url, trust)
+    except BmcFault as fault:
+        raise media_trust.explained(fault, url) from fault
+
+
+async def _insert(bmc: BmcClient, url: str, trust: MediaTrust | None) -> Slot:
     found = await slots(bmc)
     cds = [slot for slot in found if slot.takes_cd]
     sticks = [slot for slot in found if slot.takes_usb and not slot.takes_cd]
@@ -90,6 +100,8 @@ async def insert(bmc: BmcClient, url: str) -> Slot:
         raise _none_left(bmc, cds)
     fault: BmcFault | None = None
     for slot in empty:
+        if trust is not None:
+            await media_trust.prepare(bmc, slot, trust)
         try:
             await _insert_into(bmc, slot, url)
         except BmcFault as trouble:

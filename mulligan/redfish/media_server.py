@@ -1,4 +1,4 @@
-"""The executor's HTTP server: images and seeds for BMCs, reports from booted machines.
+"""The executor's web server: images and seeds for BMCs, reports from booted machines.
 
 A URL holds a token made by HMAC from the server's secret and what it is for, so that it cannot be
 guessed, differs for each attempt, and is the same again after a crash. What is published is kept
@@ -20,10 +20,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from mulligan.redfish.image_cache import ImageCache, Limits, checked_sha256
+from mulligan.redfish.media_trust import MediaTrust
 from mulligan.redfish.publications import Publication, PublicationLimits, Publications
 from mulligan.redfish.report_intake import ReportIntake
 from mulligan.redfish.reports import MAX_BODY, OnReport, ReportKind
 from mulligan.redfish.tokens import TokenMaker
+from mulligan.tls import TlsFiles, certificates_in, web_context
+from mulligan.tls_live import LiveContext
 
 IMAGE_NAME = "image.iso"
 SEED_NAME = "seed.iso"
@@ -50,10 +53,11 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 class MediaServer:
     """Stages images and serves them; an async context manager that listens while it is open.
 
-    ``public_url`` is how BMCs reach it, such as ``http://10.0.0.5:8090``; without it, the
+    ``public_url`` is how BMCs reach it, such as ``https://10.0.0.5:8090``; without it, the
     listening address is used. ``machines_url`` is how booted machines reach it, where that is
     another. Without ``on_report`` no report is taken. Keep ``port``, ``folder`` and ``secret``
-    over restarts.
+    over restarts. With ``tls`` it speaks HTTPS, with the files as they are while it runs, and BMCs
+    are told to ``verify`` it where they can be.
     """
 
     def __init__(
@@ -69,7 +73,12 @@ class MediaServer:
         limits: Limits | None = None,
         publication_limits: PublicationLimits | None = None,
         on_report: OnReport | None = None,
+        tls: TlsFiles | None = None,
+        verify: bool = True,
     ) -> None:
+        self._tls = tls
+        self._verify = verify
+        self._live = LiveContext(tls, web_context) if tls is not None else None
         self._tokens = TokenMaker(secret)
         self._host = host
         self._port = port
@@ -92,7 +101,8 @@ class MediaServer:
             self._intake.add_to(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
+        context = self._live.context if self._live is not None else None
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=context)
         await site.start()
         self._port = self._runner.addresses[0][1]
         return self
@@ -111,7 +121,28 @@ class MediaServer:
     def url(self) -> str:
         """The base URL that BMCs read from."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return self._public_url or f"http://{host}:{self._port}"
+        scheme = "http" if self._tls is None else "https"
+        return self._public_url or f"{scheme}://{host}:{self._port}"
+
+    # -- trust -------------------------------------------------------------------------------
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """Who vouches for this server, the newest first (PEM); nobody for plain HTTP."""
+        if self._tls is None:
+            return ()
+        return tuple(pem.decode() for pem in certificates_in(self._tls.ca.read_bytes()))
+
+    @property
+    def trust(self) -> MediaTrust | None:
+        """What BMCs are told of whom to trust; nothing for plain HTTP."""
+        newest = self.authorities[:1]
+        return MediaTrust(ca=newest[0], verify=self._verify) if newest else None
+
+    async def keep_current(self) -> None:
+        """Go by the newest certificate; runs for ever."""
+        if self._live is not None:
+            await self._live.keep_current()
 
     # -- images ------------------------------------------------------------------------------
 

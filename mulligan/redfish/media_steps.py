@@ -5,12 +5,13 @@ from hashlib import sha256
 import anyio
 
 from mulligan.errors import Corrupt, DeadlineExceeded, NotFound, Unavailable
-from mulligan.redfish import boot, drives, media
+from mulligan.redfish import boot, drives, media, media_trust
 from mulligan.redfish.config_drive import Seed, build
 from mulligan.redfish.digests import note
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.image_cache import checked_sha256
 from mulligan.redfish.media_server import MediaServer, boot_name, is_seed
+from mulligan.redfish.media_trust import MediaTrust
 from mulligan.redfish.step import Observation, StepContext, done, is_set, param
 
 _USER_DATA_S = 30.0
@@ -50,10 +51,16 @@ async def insert_media(context: StepContext) -> Observation:
         return done("was inserted already")
     await _eject_all(context)
     _withdraw_all(context, but=url)
-    slot = await media.insert(context.bmc, url)
+    slot = await media.insert(context.bmc, url, _trust(context, url))
     if context.media is not None and (read := context.media.fetched(url)).bytes:
         note(f"the BMC has read {read.bytes} of {read.size} bytes from the media server")
     return done(f"inserted into {slot.path}")
+
+
+def _trust(context: StepContext, url: str) -> MediaTrust | None:
+    """Return whom a drive must trust to fetch ``url``, if that is our media server over TLS."""
+    ours = context.media is not None and url.startswith(context.media.url)
+    return context.media.trust if ours and context.media is not None else None
 
 
 async def look_for_media(context: StepContext) -> Observation | None:
@@ -69,6 +76,8 @@ async def boot_http(context: StepContext) -> Observation:
     url = _server(context).publish(
         image, checksum, context.action, machine=context.machine, name=boot_name(image)
     )
+    if (trust := _server(context).trust) is not None:
+        await media_trust.prepare_boot(context.bmc, trust)
     await boot.boot_http(context.bmc, url)
     return done("boots once by UEFI HTTP boot")
 
@@ -87,7 +96,7 @@ async def insert_seed(context: StepContext) -> Observation:
             note("the seed of an earlier attempt was ejected")
             await media.eject(context.bmc, image)
             _server(context).withdraw(image)
-    slot = await media.insert(context.bmc, url)
+    slot = await media.insert(context.bmc, url, _server(context).trust)
     return done(f"seed inserted into {slot.path}")
 
 
@@ -119,6 +128,7 @@ async def _publish_seed(context: StepContext) -> str:
         user_data=await _user_data(context),
         phone_home_url=server.report_url("phone-home", machine, operation) if home else "",
         wipe_report_url=server.report_url("wipe-report", machine, operation) if wipe else "",
+        authorities=server.authorities if home or wipe else (),
         disks=tuple(serial for serial in map(str.strip, disks) if serial),
     )
     return server.publish_seed(machine, operation, context.action, build(seed))

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mulligan.commands.shards import owner_of
+from mulligan.config import Config
 from mulligan.log.registry import Member, Members
 from mulligan.model import MachineId, Seq
 from mulligan.queries import claims as claim_queries
@@ -30,7 +31,7 @@ from mulligan.redfish.watch import RESTING, WatchTimings
 from mulligan.redfish.watching import Watcher
 from mulligan.services.imaging import SECRET_KIND, USER_DATA_KIND
 from mulligan.services.runtime import Parts, Runtime
-from mulligan.tls import write_private
+from mulligan.tls import TlsFiles, write_private
 
 Drain = Callable[[float], Awaitable[None]]
 """Finish what runs within so many seconds, and begin nothing more."""
@@ -192,9 +193,19 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
             await worker.run()
 
     tasks.start_soon(run)
+    tasks.start_soon(media.keep_current)
     tasks.start_soon(watcher.run)
     tasks.start_soon(share.watch, shares_changed)
     return worker.drain
+
+
+def tls_files(config: Config) -> TlsFiles:
+    """Return this host's certificate and key, and who vouches for the region's."""
+    tls = config.tls
+    assert tls.ca is not None
+    assert tls.cert is not None
+    assert tls.key is not None
+    return TlsFiles(ca=tls.ca, cert=tls.cert, key=tls.key)
 
 
 def _media_server(runtime: Runtime, on_report: OnReport) -> MediaServer:
@@ -209,6 +220,8 @@ def _media_server(runtime: Runtime, on_report: OnReport) -> MediaServer:
         images=config.image_dir,
         limits=Limits(cache=config.cache_bytes),
         on_report=on_report,
+        tls=tls_files(runtime.config) if config.tls else None,
+        verify=config.verify,
     )
 
 

@@ -63,7 +63,9 @@ class World(NamedTuple):
 async def world(place: Path, hosted: Hypervisor, image: bytes) -> AsyncIterator[World]:
     region = RunningRegion(place)
     seen = f"http://{HOST_SEEN_BY_GUEST}:{region.config.media.listen.port}"
-    region.environment = {**region.environment, "MULLIGAN_MEDIA_MACHINES_URL": seen}
+    # The guest's only tool is a busybox without TLS.
+    plain = {"MULLIGAN_MEDIA_TLS": "false", "MULLIGAN_MEDIA_MACHINES_URL": seen}
+    region.environment = {**region.environment, **plain}
     images = region.config.media.image_dir
     images.mkdir(parents=True, exist_ok=True)
     (images / "guest.iso").write_bytes(image)

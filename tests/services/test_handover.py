@@ -185,7 +185,7 @@ async def second_pair(region: RunningRegion, place: Path) -> AsyncIterator[Pair]
         "MULLIGAN_LISTEN_CONTROL": str(ports[0]),
         "MULLIGAN_LISTEN_EXECUTOR": str(ports[1]),
         "MULLIGAN_MEDIA_LISTEN": str(media),
-        "MULLIGAN_MEDIA_BASE_URL": f"http://{media}",
+        "MULLIGAN_MEDIA_BASE_URL": f"https://{media}",
         "MULLIGAN_MEDIA_CACHE_DIR": str(place / f"cache-{media.port}"),
     }
     pair = Pair(*(region.spawn("serve", name, **more) for name in PAIR))
