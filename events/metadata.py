@@ -1,4 +1,7 @@
-"""Stream ``metadata/<uuid>``: the tags and attributes of the object with that UUID."""
+"""Stream ``metadata/<kind>/<uuid>``: the tags and attributes of an object.
+
+The kind is part of the key because a machine and the provider of its resources share a UUID.
+"""
 
 from typing import Any, ClassVar
 

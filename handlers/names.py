@@ -9,7 +9,7 @@ import msgspec
 from mulligan.errors import AlreadyExists, InvalidArgument
 from mulligan.events.name import Event, NameAssigned, NameReleased
 from mulligan.handlers.decision import Change, States
-from mulligan.model import StreamId, stream_id
+from mulligan.model import StreamId, is_uuid, slug, stream_id
 
 REGION_SCOPE = "region"
 """The scope of names that are unique in the region rather than in a project."""
@@ -53,7 +53,7 @@ def slug_of(name: str, field: str = "name") -> str:
             f"{name!r} is not a name: use 1 to 63 letters, digits, spaces, dots, dashes or"
             " underscores, with a letter or digit at both ends",
         )
-    return re.sub(r"[ _]+", "-", name).lower()
+    return slug(name)
 
 
 def name_stream(kind: str, name: str, scope: str = REGION_SCOPE) -> StreamId:
@@ -64,7 +64,12 @@ def name_stream(kind: str, name: str, scope: str = REGION_SCOPE) -> StreamId:
 def assign(
     states: States, kind: str, name: str, holder: str, scope: str = REGION_SCOPE
 ) -> list[Change]:
-    """Give ``holder`` the name; raise AlreadyExists when another object has it."""
+    """Give ``holder`` the name; raise AlreadyExists when another object has it.
+
+    Raise InvalidArgument for a name that would be taken for a UUID wherever it is written.
+    """
+    if is_uuid(name.lower()):
+        raise InvalidArgument("name", f"{name!r} is a UUID; names must not be")
     stream = name_stream(kind, name, scope)
     held: NameState | None = states.get(stream)
     if held is not None and held.object == holder:

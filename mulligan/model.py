@@ -4,6 +4,7 @@ Ids are UUID strings in canonical lower-case form; positions count log entries o
 Neither is ever a bare ``str`` or ``int`` in a signature.
 """
 
+import re
 import secrets
 import time
 import uuid
@@ -79,6 +80,11 @@ def is_uuid(text: str) -> bool:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
+
+
+def slug(name: str) -> str:
+    """Return the URI-clean form of a well-formed name, by which it is looked up."""
+    return re.sub(r"[ _]+", "-", name).lower()
 
 
 def new_id() -> str:
