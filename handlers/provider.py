@@ -82,9 +82,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class DoesNotFit(Exhausted):
     """A claim does not fit at one provider: the caller may try another."""
 
-    def __init__(self, provider: ProviderId, message: str) -> None:
+    def __init__(self, provider: ProviderId, message: str, outside: str = "") -> None:
         self.provider = provider
         super().__init__(message)
+        self.outside = outside
 
 
 def capacity(inventory: Inventory | None) -> int:
@@ -150,7 +151,9 @@ def check_open(states: States, state: Provider) -> None:
         if one is not None and one.cordons:
             under = "" if one is state else f"stands under {one.name}, which "
             raise DoesNotFit(
-                state.id, f"provider {state.name} {under}takes no claims: {', '.join(one.cordons)}"
+                state.id,
+                f"provider {state.name} {under}takes no claims: {', '.join(one.cordons)}",
+                outside=f"provider {state.name} is not free in the window",
             )
 
 
@@ -188,6 +191,7 @@ def check_room(
                 state.id,
                 f"provider {state.name} has {max(offered - used, 0)} {class_} left in the window,"
                 f" {amount} asked",
+                outside=f"provider {state.name} is not free in the window",
             )
 
 

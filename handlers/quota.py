@@ -6,12 +6,12 @@ A claim reads those of its project and of every project above it, so none comes 
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import ClassVar, assert_never
+from typing import ClassVar, TypeVar, assert_never
 
 import msgspec
 from msgspec.structs import replace
 
-from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument
+from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument, MulliganError
 from mulligan.events import quota as ev
 from mulligan.handlers import usage
 from mulligan.handlers.account import Project
@@ -20,6 +20,7 @@ from mulligan.handlers.provider import check_class
 from mulligan.model import MAX_AMOUNT, ClaimId, ProjectId, ResourceClass, StreamId, stream_id
 
 Amounts = Mapping[ResourceClass, int]
+E = TypeVar("E", bound=MulliganError)
 
 
 class OverQuota(Exhausted):
@@ -100,13 +101,26 @@ def taken(
             limit = quota.limits.get(class_, MAX_AMOUNT) if quota.baselined else MAX_AMOUNT
             used = usage.peak(quota.use.get(class_, ()), start, end)
             if used + amount > limit:
-                raise OverQuota(
-                    f"project {name} may use {limit} {class_}: up to {used} are in use in the"
-                    f" window and {amount} more are asked; release some, or ask for a higher quota"
+                raise _over(
+                    OverQuota(
+                        f"project {name} may use {limit} {class_}: up to {used} are in use in the"
+                        f" window and {amount} more are asked; release some, or ask for a higher"
+                        " quota"
+                    ),
+                    quota.project != project,
+                    f"the quota of a project above yours does not allow {amount} more {class_} in"
+                    " the window; ask for a higher one",
                 )
         event = ev.QuotaTaken(claim=claim, amounts=dict(amounts), start=start, end=end)
         changes.append(Change(stream_id("quota", quota.project), event))
     return changes
+
+
+def _over(error: E, above: bool, outside: str) -> E:
+    """Return the error; what the quota of a project above says is not for its holder to read."""
+    if above:
+        error.outside = outside
+    return error
 
 
 def freed(
@@ -135,9 +149,13 @@ def check_lease(states: States, project: ProjectId, start: datetime, end: dateti
             asked = "an open end is longer"
             if end is not None:
                 asked = f"this one is {_words(int((end - start).total_seconds()))}"
-            raise InvalidArgument(
-                "window.end",
-                f"the longest lease of project {name} is {_words(quota.max_lease)}; {asked}",
+            longest = _words(quota.max_lease)
+            raise _over(
+                InvalidArgument(
+                    "window.end", f"the longest lease of project {name} is {longest}; {asked}"
+                ),
+                quota.project != project,
+                f"the longest lease of a project above yours is {longest}; {asked}",
             )
 
 

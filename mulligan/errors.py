@@ -29,7 +29,12 @@ class FieldViolation(NamedTuple):
 
 
 class MulliganError(Exception):
-    """Root of the tree. ``message`` is written for the person who sent the request."""
+    """Root of the tree. ``message`` is written for the person who sent the request.
+
+    ``outside`` is what callers who see one project only are told instead; empty: the same.
+    """
+
+    outside: str = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

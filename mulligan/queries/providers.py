@@ -1,6 +1,6 @@
 """Providers and groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -12,6 +12,7 @@ from mulligan.handlers.group import Group
 from mulligan.handlers.provider import Provider
 from mulligan.model import GroupId, ProviderId, ResourceClass, utc_now
 from mulligan.queries.database import Database, Record
+from mulligan.queries.holdings import HELD, own_use
 from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
 
 _COLUMNS = (
@@ -52,18 +53,28 @@ async def list_providers(
     parent: str | None = None,
     group: str | None = None,
     now: datetime | None = None,
+    holder: str | None = None,
 ) -> Page[ProviderRow]:
-    """List providers by age, with what they use ``now``; ``parent`` "" means roots."""
+    """List providers by age, with what they use ``now``; ``parent`` "" means roots.
+
+    With a ``holder``, a project, only those that it holds, and of their use its own.
+    """
     filters = Filters("NOT t.deleted")
     filters.add("t.type = $$", type)
     filters.add("t.parent = $$", parent)
     filters.add(
         "t.key IN (SELECT m.provider FROM rm_providers.group_member m WHERE m.group_ = $$)", group
     )
+    filters.add(f"t.key IN ({HELD})", holder)
     found = await page(database, filters.listing("rm_providers.provider", _COLUMNS), request, _read)
-    used = await _use(database, [row.state.id for row in found.items], now or utc_now())
+    ids, at = [row.state.id for row in found.items], now or utc_now()
+    used: Mapping[ProviderId, Mapping[ResourceClass, usage.Use]]
+    if holder is None:
+        used = await _use(database, ids, at)
+    else:
+        used = await own_use(database, holder, ids, at)
     rows = (
-        replace(row, state=replace(row.state, use=used.get(row.state.id, {})))
+        replace(row, state=replace(row.state, use=dict(used.get(row.state.id, {}))))
         for row in found.items
     )
     return Page(items=tuple(rows), next_token=found.next_token)

@@ -253,18 +253,27 @@ async def reasons(
     end: datetime | None,
     *,
     fork: Fork | None = None,
+    openly: bool = True,
 ) -> Reasons:
-    """Return why nothing fits, looking at the whole fleet; ``when`` may be after ``not_after``."""
+    """Return why nothing fits, looking at the whole fleet; ``when`` may be after ``not_after``.
+
+    Unless ``openly``, they say of what is in use only that not enough is free, and when it is.
+    """
     group, counts = await _failing(database, request, start, end, fork)
-    near = await _nearest(database, group, start, end, fork)
+    shape = counts if openly else counts.of_shape()
+    if openly:
+        near = await _nearest(database, group, start, end, fork)
+    else:
+        near = () if shape.capacity else await _alike(database, group, start, end, fork)
     span = msgspec.structs.replace(request.span, not_after=None)
     patient = msgspec.structs.replace(request, span=span)
     when = await when_fits(database, patient, start, fork=fork)
     if when is not None and when.start <= start:
         when = None
     ties = await _ties(database, request, start, end, fork) if counts.fit else ()
-    text = _said(group, counts, ties, near, when)
-    return Reasons(group=group.name, text=text, counts=counts, nearest=near, when=when)
+    said = _said(group, counts, ties) if openly else _hinted(group, shape, ties)
+    text = said + _where_and_when(near, when)
+    return Reasons(group=group.name, text=text, counts=shape, nearest=near, when=when)
 
 
 async def _failing(
@@ -309,6 +318,27 @@ async def _nearest(
     return ()
 
 
+async def _alike(
+    database: Database | Snapshot,
+    group: RequestGroup,
+    start: datetime,
+    end: datetime | None,
+    fork: Fork | None,
+) -> tuple[Miss, ...]:
+    """Look among those that offer the classes as if nothing were used and all were open."""
+    alone = msgspec.structs.replace(group, count=1)
+    sample = await load_sample(database, group, fork=fork)
+    idle = [
+        msgspec.structs.replace(
+            node, provider=msgspec.structs.replace(node.provider, use={}, cordons={})
+        )
+        for node in sample.nodes.values()
+    ]
+    order = sorted(sample.order, key=lambda one: sample.nodes[one].provider.name)
+    names = await _group_names(database, group)
+    return nearest_misses(alone, Space(idle, order), start, end, names=names)
+
+
 async def _group_names(database: Database | Snapshot, group: RequestGroup) -> dict[GroupId, str]:
     ids = [*group.groups.forbid, *(g for choice in group.groups.any_of for g in choice)]
     if not ids:
@@ -349,24 +379,35 @@ async def _ties(
     return tuple(found)
 
 
-def _said(
-    group: RequestGroup,
-    counts: WhyNot,
-    ties: tuple[str, ...],
-    near: tuple[Miss, ...],
-    when: When | None,
-) -> str:
-    name = f"group {group.name!r}" if group.name else "the request"
+def _said(group: RequestGroup, counts: WhyNot, ties: tuple[str, ...]) -> str:
+    name = _called(group)
     times = f" {group.count} times" if group.count > 1 else ""
     if not counts.fit:
-        said = f"{name} fits nowhere: {counts.text()}"
-    elif ties:
+        return f"{name} fits nowhere: {counts.text()}"
+    if ties:
         said = f"it would fit without {' or without '.join(ties)}; {counts.fit} providers could do"
-        said += f" for {name}: {counts.text()}"
-    else:
-        could = "1 provider" if counts.fit == 1 else f"{counts.fit} providers"
-        said = f"{name} does not fit{times or ' together with the others'}: {could} could take it"
-        said += f" by itself; {counts.text()}"
+        return f"{said} for {name}: {counts.text()}"
+    could = "1 provider" if counts.fit == 1 else f"{counts.fit} providers"
+    said = f"{name} does not fit{times or ' together with the others'}: {could} could take it"
+    return f"{said} by itself; {counts.text()}"
+
+
+def _hinted(group: RequestGroup, shape: WhyNot, ties: tuple[str, ...]) -> str:
+    """Say as much as holds whoever uses what."""
+    name = _called(group)
+    if not shape.capacity:
+        return f"{name} fits nowhere: {shape.text()}"
+    suits = "1 provider suits" if shape.capacity == 1 else f"{shape.capacity} providers suit"
+    said = f"{name} does not fit: {suits} it, and not enough is free in the window"
+    return f"{said}; it would fit without {' or without '.join(ties)}" if ties else said
+
+
+def _called(group: RequestGroup) -> str:
+    return f"group {group.name!r}" if group.name else "the request"
+
+
+def _where_and_when(near: tuple[Miss, ...], when: When | None) -> str:
+    said = ""
     if near:
         said += "; nearest: " + ", ".join(f"{miss.name} ({miss.detail})" for miss in near)
     if when is not None:

@@ -47,6 +47,11 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
         """Return the counts by stage, in order."""
         return {stage: getattr(self, stage) for stage in STAGES}
 
+    def of_shape(self) -> "WhyNot":
+        """Return what does not depend on who uses what: all that suits counts as not free."""
+        suits = self.cordoned + self.capacity + self.fit
+        return msgspec.structs.replace(self, cordoned=0, capacity=suits, fit=0)
+
     def text(self) -> str:
         """Say it in a sentence."""
         reasons = (

@@ -24,6 +24,7 @@ from mulligan.services.caller import Caller, set_caller
 from mulligan.services.runtime import Runtime
 from mulligan.services.status import to_grpc
 from mulligan.services.tokens import caller_of
+from mulligan.services.visibility import told
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Gate:
         except (GRPCError, asyncio.CancelledError, StreamTerminatedError):
             raise
         except Exception as error:
-            known = to_grpc(error)
+            known = to_grpc(told(error))
             if known is None:
                 log.exception("a call failed unexpectedly", extra={"method": name})
                 known = GRPCError(Status.INTERNAL, "something unexpected failed; the log says what")

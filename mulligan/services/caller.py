@@ -33,8 +33,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def visible_project(self) -> ProjectId:
-        """The only project it may see; empty when it may see all of them."""
-        return ProjectId("") if self.is_system else self.project
+        """The only project it may see, ``-`` for none; empty when it may see all of them."""
+        return ProjectId("") if self.is_system else self.project or ProjectId("-")
 
     def require_project(self) -> ProjectId:
         """Return the project the token is scoped to; raise FailedPrecondition without one."""

@@ -9,7 +9,7 @@ from mulligan.model import ClaimId, ProviderId, stream_id
 from mulligan.proto import v1
 from mulligan.queries.freshness import wait_until
 from mulligan.reconcile.relocation import LOST, move_to_equal
-from mulligan.services import parse, render
+from mulligan.services import parse, render, visibility
 from mulligan.services.caller import request_of
 from mulligan.services.claim_views import ClaimViews
 from mulligan.services.objects import identify, identify_all
@@ -81,7 +81,7 @@ class ClaimChanges(ClaimViews):
         if stays == LOST:
             raise Exhausted(f"{LOST}; try again", retry_after=0.5)
         if stays:
-            raise Exhausted(stays)
+            raise Exhausted(visibility.stranding_seen(stays))
 
     async def reshape(self, message: v1.ReshapeRequest) -> v1.PositionResponse:
         """Change inventories and allocations together."""

@@ -8,7 +8,7 @@ from mulligan.handlers.claim import Claim
 from mulligan.handlers.provider import Provider
 from mulligan.model import is_uuid, stream_id
 from mulligan.proto import v1
-from mulligan.services import render
+from mulligan.services import render, visibility
 from mulligan.services.caller import caller
 from mulligan.services.objects import fetch, identify
 from mulligan.services.runtime import Runtime
@@ -38,7 +38,8 @@ class ClaimViews:
         known = await fetch(self._commands, "claim", uuid)
         state: Claim = known.state
         caller().require_own("claim", uuid, state.project)
-        claim = render.claim(known, self._rt.region, await self._names_of([state]))
+        seen = visibility.claim_seen(known)
+        claim = render.claim(seen, self._rt.region, await self._names_of([state]))
         return v1.ClaimResponse(claim=claim, position=render.position(self._commands.position()))
 
     async def _names_of(self, found: Iterable[Claim]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from mulligan.queries import audit
 from mulligan.queries.machines import ActionRow
 from mulligan.reconcile.machine_plan import waiting_for
 from mulligan.reconcile.machines import why_braked
-from mulligan.services import render
+from mulligan.services import render, visibility
 from mulligan.services.runtime import Runtime
 
 CHAIN_LENGTH = 200
@@ -24,15 +24,17 @@ async def why(
     runtime: Runtime, known: render.Versioned, *, operator: bool
 ) -> v1.WhyMachineResponse:
     """Return a sentence, what it waits for, and the chain since the latest operation began."""
-    machine: Machine = known.state
+    machine: Machine = known.state if operator else visibility.machine_held(known.state)
     rows = await audit.latest_events(
         runtime.parts.database, stream_id("machine", machine.id), CHAIN_LENGTH
     )
     waiting = waiting_for(machine, await why_braked(runtime.parts.commands, machine))
+    if not operator:
+        waiting = visibility.machine_text(waiting, machine)
     return v1.WhyMachineResponse(
         summary=summary(machine),
         waiting_for=waiting,
-        chain=[cause(runtime, row, operator=operator) for row in _since_operation(rows)],
+        chain=[cause(runtime, row, machine, operator=operator) for row in _since_operation(rows)],
         position=render.position(runtime.parts.commands.position()),
     )
 
@@ -67,10 +69,13 @@ def _since_operation(rows: Iterable[audit.EventRow]) -> list[audit.EventRow]:
     return found[starts[-1] :] if starts else found
 
 
-def cause(runtime: Runtime, row: audit.EventRow, *, operator: bool) -> v1.Cause:
+def cause(runtime: Runtime, row: audit.EventRow, machine: Machine, *, operator: bool) -> v1.Cause:
     """Render an event in words; what concerns the BMC, and which operator did it, is for them."""
     what, detail = _words(_decoded(row), operator=operator)
-    shown = operator or bool(row.project) or row.account.startswith("service:")
+    if not operator:
+        detail = visibility.machine_text(detail, machine)
+    own = bool(machine.project) and row.project == machine.project
+    shown = operator or own or row.account.startswith("service:")
     return v1.Cause(
         at=row.at,
         position=v1.Position(region=runtime.region, seq=row.seq),
@@ -183,8 +188,9 @@ def _exchange_words(exchange: Exchange) -> str:
     return f"{words}: {exchange.excerpt}" if exchange.excerpt else words
 
 
-def action(row: ActionRow, *, operator: bool) -> v1.Action:
+def action(row: ActionRow, machine: Machine, *, operator: bool) -> v1.Action:
     """Render an action; the digests of its exchanges with the BMC are for operators."""
+    message = row.message if operator else visibility.machine_text(row.message, machine)
     return v1.Action(
         id=row.id,
         machine=row.machine,
@@ -195,7 +201,7 @@ def action(row: ActionRow, *, operator: bool) -> v1.Action:
         attempt=row.attempt,
         status=row.status,
         owner=row.owner,
-        message=row.message,
+        message=message,
         fault=row.fault,
         recovered=row.recovered,
         requested_at=row.requested_at,

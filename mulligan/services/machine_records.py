@@ -84,7 +84,7 @@ class MachineRecords(MachineObjects):
         shown, more = rows[: asked.size], len(rows) > asked.size
         operator = caller().is_system
         return v1.ListMachineHistoryResponse(
-            causes=[explain.cause(self._rt, row, operator=operator) for row in shown],
+            causes=[explain.cause(self._rt, row, known.state, operator=operator) for row in shown],
             next_page_token=str(shown[-1].version) if more else "",
             position=position,
         )
@@ -115,7 +115,7 @@ class MachineRecords(MachineObjects):
         )
         operator = caller().is_system
         return v1.ListActionsResponse(
-            actions=[explain.action(row, operator=operator) for row in page.items],
+            actions=[explain.action(row, known.state, operator=operator) for row in page.items],
             next_page_token=page.next_token,
             position=position,
         )

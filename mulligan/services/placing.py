@@ -24,8 +24,8 @@ from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
 from mulligan.queries.freshness import wait_until
-from mulligan.queries.search import Proposal, find, reasons, solved
-from mulligan.services import parse, render
+from mulligan.queries.search import Proposal, Reasons, find, reasons, solved
+from mulligan.services import parse, render, visibility
 from mulligan.services.caller import caller, request_of
 from mulligan.services.claim_views import ClaimViews, require_consumer
 from mulligan.services.form import MAX_ALLOCATIONS, read_request
@@ -65,12 +65,12 @@ class Placing(ClaimViews):
             truncated=len(found.candidates) >= limit,
         )
         if found.candidates:
-            answer.providers = summaries(found)
+            answer.providers = summaries(found, openly=visibility.sees_all())
             names = {p.uuid: p.name for p in answer.providers}
             for candidate in answer.candidates:
                 allocations_named(candidate.allocations, names)
         else:
-            why = await reasons(database, request, found.start, found.end)
+            why = await self._reasons(request, found)
             answer.why_not = why_not_shown(why)
         return answer
 
@@ -164,8 +164,13 @@ class Placing(ClaimViews):
         self._commands.learn(states)
 
     async def _refuse(self, wanted: ClaimRequest, found: Proposal) -> NoReturn:
-        why = await reasons(self._rt.parts.database, wanted, found.start, found.end)
+        why = await self._reasons(wanted, found)
         raise Exhausted(why.text, facts=why.facts())
+
+    async def _reasons(self, wanted: ClaimRequest, found: Proposal) -> Reasons:
+        openly = visibility.sees_all()
+        database = self._rt.parts.database
+        return await reasons(database, wanted, found.start, found.end, openly=openly)
 
     async def claim_exact(self, message: v1.ClaimExactRequest) -> v1.ClaimResponse:
         """Take the named amounts, all or nothing."""
@@ -221,7 +226,8 @@ class Placing(ClaimViews):
             stranded=message.stranded,
         )
         names = await self._names_of(row.state for row in page.items)
-        found = [render.claim(row, self._rt.region, names) for row in page.items]
+        seen = [visibility.claim_seen(row) for row in page.items]
+        found = [render.claim(row, self._rt.region, names) for row in seen]
         return v1.ListClaimsResponse(
             claims=found, next_page_token=page.next_token, position=position
         )

@@ -48,7 +48,7 @@ from mulligan.queries.past import fork_at
 from mulligan.queries.providers import groups_of_each
 from mulligan.queries.search import Proposal, find, find_at, reasons
 from mulligan.queries.why_not import why_not
-from mulligan.services import parse
+from mulligan.services import parse, visibility
 from mulligan.services.caller import caller
 from mulligan.services.claim_views import ClaimViews
 from mulligan.services.form import read_request, request_shown
@@ -167,9 +167,12 @@ class Planning(ClaimViews):
             try:
                 found = await find(database, wanted, now, seed=seed, rejected=rejected, fork=fork)
             except Exhausted as given_up:
-                return v1.Plan(name=name, refusal=given_up.message)
+                return v1.Plan(name=name, refusal=str(visibility.told(given_up)))
             if not found.candidates:
-                why = await reasons(database, wanted, found.start, found.end, fork=fork)
+                openly = visibility.sees_all()
+                why = await reasons(
+                    database, wanted, found.start, found.end, fork=fork, openly=openly
+                )
                 return v1.Plan(name=name, why_not=why_not_shown(why))
             search = Search(at=found.loaded.seq, policy=wanted.policy, seed=seed, considered=0)
             try:
@@ -178,7 +181,7 @@ class Planning(ClaimViews):
                 rejected[lost.provider] = None
                 continue
             except (Exhausted, InvalidArgument) as refused:  # by a quota: use, or longest lease
-                return v1.Plan(name=name, refusal=refused.message)
+                return v1.Plan(name=name, refusal=str(visibility.told(refused)))
             return v1.Plan(name=name, candidate=await self._shown(found.candidates[0], found))
 
     async def _suppose(self, message: v1.Supposition, supposed: Supposed) -> None:
@@ -271,21 +274,23 @@ class Planning(ClaimViews):
             counts = await why_not(moment, group, found.start, found.end, fork=fork)
         candidate = found.candidates[search.rank] if len(found.candidates) > search.rank else None
         same = candidate is not None and _same(candidate, made)
-        names = await self._provider_names(search.rejected)
-        return v1.ExplainClaimResponse(
+        openly = visibility.sees_all()
+        names = await self._provider_names(search.rejected if openly else ())
+        told = v1.ExplainClaimResponse(
             claim=answer.claim,
             searched_at=v1.Position(region=self._rt.region, seq=search.at),
             request=request_shown(search.request),
             policy=search.policy,
             seed=search.seed,
-            considered=search.considered,
-            conflicts=search.conflicts,
             candidate=None if candidate is None else await self._shown(candidate, found),
             same=same,
-            rejected=[names.get(p) or p for p in search.rejected],
-            stages=stages_shown(counts),
-            text=_explained(search, same=same, fit=counts.fit),
+            stages=stages_shown(counts if openly else counts.of_shape()),
+            text=_explained(search, same=same, fit=counts.fit if openly else None),
         )
+        if openly:
+            told.considered, told.conflicts = search.considered, search.conflicts
+            told.rejected = [names.get(p) or p for p in search.rejected]
+        return told
 
     async def _made(self, claim: claims.Claim) -> ClaimMade:
         """Return how the claim was made, waiting for the read model if it was just now."""
@@ -315,14 +320,17 @@ def _same(candidate: Candidate, made: ClaimMade) -> bool:
     return what(candidate.allocations) == what(made.allocations)
 
 
-def _explained(search: Search, *, same: bool, fit: int) -> str:
+def _explained(search: Search, *, same: bool, fit: int | None) -> str:
+    """Say how it was found; with ``fit``, how many others could do and how many were lost."""
     order = {
         "random": f"in an order drawn from seed {search.seed}",
         "pack": "the fullest first",
         "spread": "the emptiest first",
     }[search.policy]
-    text = f"{fit} providers could do for the first group; tried {order}"
-    if search.conflicts:
+    text = f"tried {order}"
+    if fit is not None:
+        text = f"{fit} providers could do for the first group; {text}"
+    if search.conflicts and fit is not None:
         text += f"; {search.conflicts} that were found had been taken by others meanwhile"
     if not same:
         return f"{text}; the same search proposes something else now: this should not be"

@@ -12,12 +12,12 @@ from mulligan.handlers import quota as quotas
 from mulligan.handlers import usage
 from mulligan.handlers.account import Project
 from mulligan.handlers.quota import Quota
-from mulligan.model import CommitId, ProjectId, ResourceClass, StreamId, stream_id, utc_now
+from mulligan.model import CommitId, ProjectId, ResourceClass, StreamId, is_uuid, stream_id, utc_now
 from mulligan.proto import v1
 from mulligan.queries.freshness import wait_until
 from mulligan.queries.quotas import list_quotas
 from mulligan.queries.usage import baseline, project_tree, summarize
-from mulligan.services import parse, render
+from mulligan.services import parse, render, visibility
 from mulligan.services.caller import caller, request_of
 from mulligan.services.claim_views import ClaimViews
 from mulligan.services.objects import fetch, identify
@@ -66,17 +66,16 @@ class Quotas(ClaimViews):
             project = ProjectId(found)
         elif not project:
             raise InvalidArgument("project", "name a project")
-        who.require_own("project", message.project or project, project)
+        if not await visibility.reaches(self._commands, project):
+            raise NotFound("project", message.project or project)
         return await self._quota_response(project)
 
     async def list_quotas(self, message: v1.ListQuotasRequest) -> v1.ListQuotasResponse:
-        """List the quotas the caller may see."""
-        position = await wait_for(self._rt, message.freshness, "claims")
-        page = await list_quotas(
-            self._rt.parts.database,
-            page_of(self._rt, message.page),
-            project=caller().visible_project or None,
-        )
+        """List the quotas the caller may see: a tenant, those of its project and below."""
+        position = await wait_for(self._rt, message.freshness, "claims", "iam")
+        database, own = self._rt.parts.database, visibility.holder()
+        projects = None if own is None else await project_tree(database, own)
+        page = await list_quotas(database, page_of(self._rt, message.page), projects=projects)
         names = await self._project_names([row.state.project for row in page.items])
         return v1.ListQuotasResponse(
             quotas=[_quota(row, names[row.state.project]) for row in page.items],
@@ -100,7 +99,7 @@ class Quotas(ClaimViews):
             end,
             by=by,
             project=await self._usage_project(message.project),
-            account=await self._named("account", message.account),
+            account=await self._usage_account(message.account),
             provider=await self._named("provider", message.provider),
             group=await self._named("group", message.group),
             class_=message.resource_class or None,
@@ -110,7 +109,7 @@ class Quotas(ClaimViews):
             rows=[
                 v1.UsageRow(
                     key=row.key,
-                    name=row.name,
+                    name=row.name if by != "account" or _may_name(row.key) else "",
                     resource_class=row.class_,
                     unit_hours=row.unit_seconds / 3600,
                     peak=row.peak,
@@ -124,12 +123,17 @@ class Quotas(ClaimViews):
         )
 
     async def _usage_project(self, text: str) -> str | None:
-        who = caller()
-        own = who.visible_project
+        own = visibility.holder()
         project = await self._named("project", text)
-        if own and project not in (None, own):
+        if own is not None and project not in (None, own):
             raise NotFound("project", text)
-        return project or own or None
+        return project if own is None else own
+
+    async def _usage_account(self, text: str) -> str | None:
+        """Return the account meant; a tenant names it by UUID, for names tell who there is."""
+        if text and not is_uuid(text) and not visibility.sees_all():
+            raise InvalidArgument("account", "give its UUID, as the claims it made show it")
+        return await self._named("account", text)
 
     async def _named(self, kind: str, text: str) -> str | None:
         return await identify(self._commands, kind, text, kind) if text else None
@@ -150,6 +154,10 @@ class Quotas(ClaimViews):
             state: Project | None = known[stream].state
             found[project] = state.name if state is not None else ""
         return found
+
+
+def _may_name(account: str) -> bool:
+    return visibility.sees_all() or account == caller().account
 
 
 def _second_id(request: CommitId) -> CommitId:

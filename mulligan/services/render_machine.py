@@ -6,11 +6,12 @@ from mulligan.handlers.operation import Operation
 from mulligan.model import RegionName
 from mulligan.proto import v1
 from mulligan.services.render import Versioned, etag
+from mulligan.services.visibility import machine_held
 
 
 def machine(row: Versioned, region: RegionName, *, operator: bool) -> v1.Machine:
     """Render a machine; its BMC, who cordoned it and its proofs are for operators only."""
-    state: Machine = row.state
+    state: Machine = row.state if operator else machine_held(row.state)
     return v1.Machine(
         uuid=state.id,
         name=state.name,
@@ -31,7 +32,7 @@ def machine(row: Versioned, region: RegionName, *, operator: bool) -> v1.Machine
         etag=etag(row),
         region=region,
         health=_health(state),
-        cordon=_cordon(state, operator=operator),
+        cordon=_cordon(state),
         profile=state.profile,
         user_data=state.user_data,
         hostname=state.hostname,
@@ -59,13 +60,13 @@ def _health(state: Machine) -> v1.HealthStatus:
     )
 
 
-def _cordon(state: Machine, *, operator: bool) -> v1.MachineCordon | None:
+def _cordon(state: Machine) -> v1.MachineCordon | None:
     cordon = state.cordon
     if cordon is None:
         return None
     return v1.MachineCordon(
-        by=cordon.by if operator else "",
-        reason=cordon.reason if operator else "",
+        by=cordon.by,
+        reason=cordon.reason,
         since=cordon.since,
         until=cordon.until,
         maintenance=cordon.maintenance,

@@ -1,6 +1,6 @@
 """mulligan-resource: providers, inventories, groups, and the use of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mulligan.commands.runner import Commands
 from mulligan.errors import InvalidArgument, NotFound
@@ -11,11 +11,13 @@ from mulligan.handlers.capabilities import STANDARD
 from mulligan.handlers.decision import Command
 from mulligan.handlers.distance import DistanceType
 from mulligan.handlers.group import Group
-from mulligan.model import GroupId, ProviderId, stream_id, utc_now
+from mulligan.handlers.usage import Use
+from mulligan.model import GroupId, ProviderId, ResourceClass, stream_id, utc_now
 from mulligan.proto import v1
 from mulligan.queries import providers as queries
 from mulligan.queries.capabilities import list_capabilities
-from mulligan.services import parse, render
+from mulligan.queries.holdings import held_members, own_use
+from mulligan.services import parse, render, visibility
 from mulligan.services.caller import request_of
 from mulligan.services.claim_changes import ClaimChanges
 from mulligan.services.configure import configure
@@ -63,15 +65,16 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
         return await self._provider_response(request.id)
 
     async def get_provider(self, message: v1.GetProviderRequest) -> v1.ProviderResponse:
-        """Return one provider with the groups it is in."""
+        """Return one provider with the groups it is in; to a tenant, since it holds it."""
         await wait_for(self._rt, message.freshness, "providers")
         uuid = await self._provider(message.provider)
+        await visibility.require_held(self._rt, uuid, message.provider)
         groups = await queries.groups_of(self._rt.parts.database, uuid)
         return await self._provider_response(uuid, groups)
 
     async def list_providers(self, message: v1.ListProvidersRequest) -> v1.ListProvidersResponse:
-        """List providers by age."""
-        position = await wait_for(self._rt, message.freshness, "providers")
+        """List the providers that the caller may see, by age."""
+        position = await wait_for(self._rt, message.freshness, "providers", "claims")
         if message.type and message.type not in providers.TYPES:
             known = ", ".join(sorted(providers.TYPES))
             raise InvalidArgument("type", f"{message.type!r} is not one of {known}")
@@ -85,8 +88,10 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
             parent=parent,
             group=group,
             now=now,
+            holder=visibility.holder(),
         )
-        found = [render.provider(row, self._rt.region, row.groups, now) for row in page.items]
+        rows = [visibility.provider_seen(row, row.state.use) for row in page.items]
+        found = [render.provider(row, self._rt.region, row.groups, now) for row in rows]
         return v1.ListProvidersResponse(
             providers=found, next_page_token=page.next_token, position=position
         )
@@ -160,14 +165,17 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
         return await self._group_response(request.id)
 
     async def get_group(self, message: v1.GetGroupRequest) -> v1.GroupResponse:
-        """Return one group."""
+        """Return one group; to a tenant, with those of its members that it holds."""
+        await wait_for(self._rt, message.freshness, "providers", "claims")
         return await self._group_response(await self._group(message.group))
 
     async def list_groups(self, message: v1.ListGroupsRequest) -> v1.ListGroupsResponse:
         """List groups by age."""
-        position = await wait_for(self._rt, message.freshness, "providers")
+        position = await wait_for(self._rt, message.freshness, "providers", "claims")
         page = await queries.list_groups(self._rt.parts.database, page_of(self._rt, message.page))
-        found = [render.group(row, self._rt.region) for row in page.items]
+        held = await self._held_members([row.state.id for row in page.items])
+        seen = [visibility.group_seen(row, held.get(row.state.id, ())) for row in page.items]
+        found = [render.group(row, self._rt.region) for row in seen]
         return v1.ListGroupsResponse(
             groups=found, next_page_token=page.next_token, position=position
         )
@@ -253,7 +261,7 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
                     name=name,
                     description=STANDARD.get(name, ""),
                     standard=name in STANDARD,
-                    providers=found.get(name, 0),
+                    providers=found.get(name, 0) if visibility.sees_all() else 0,
                 )
                 for name in sorted(known | found.keys())
             ],
@@ -261,10 +269,12 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
         )
 
     async def list_usage(self, message: v1.ListUsageRequest) -> v1.ListUsageResponse:
-        """Return what is in use from now on, by class and time."""
+        """Return what is in use from now on, by class and time; to a tenant, what it uses."""
         uuid = await self._provider(message.provider)
         start, end = parse.window(message.window)
-        state: providers.Provider = (await fetch(self._commands, "provider", uuid)).state
+        await visibility.require_held(self._rt, uuid, message.provider)
+        known = await fetch(self._commands, "provider", uuid)
+        state: providers.Provider = visibility.provider_seen(known, await self._own_use(uuid)).state
         segments = [
             v1.UsageSegment(
                 resource_class=class_,
@@ -323,15 +333,29 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
         self, uuid: str, groups: Sequence[str] = ()
     ) -> v1.ProviderResponse:
         known = await fetch(self._commands, "provider", uuid)
-        provider = render.provider(known, self._rt.region, groups, utc_now())
+        seen = visibility.provider_seen(known, await self._own_use(uuid))
+        provider = render.provider(seen, self._rt.region, groups, utc_now())
         position = render.position(self._commands.position())
         return v1.ProviderResponse(provider=provider, position=position)
+
+    async def _own_use(self, uuid: str) -> Mapping[ResourceClass, Use]:
+        project = visibility.holder()
+        if project is None:
+            return {}
+        return (await own_use(self._rt.parts.database, project, [uuid])).get(ProviderId(uuid), {})
+
+    async def _held_members(self, uuids: Sequence[str]) -> Mapping[GroupId, Sequence[ProviderId]]:
+        project = visibility.holder()
+        if project is None:
+            return {}
+        return await held_members(self._rt.parts.database, project, uuids)
 
     async def _group_response(self, uuid: str) -> v1.GroupResponse:
         known = await fetch(self._commands, "group", uuid)
         state: Group = known.state
         assert state.id == uuid
-        group = render.group(known, self._rt.region)
+        held = (await self._held_members([uuid])).get(GroupId(uuid), ())
+        group = render.group(visibility.group_seen(known, held), self._rt.region)
         return v1.GroupResponse(group=group, position=render.position(self._commands.position()))
 
 

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from mulligan.handlers import usage
 from mulligan.handlers.claim import after
-from mulligan.handlers.provider import capacity
-from mulligan.placement.fleet import Node
+from mulligan.handlers.provider import Provider, capacity
 from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries.search import Proposal, Reasons
@@ -32,19 +31,30 @@ def candidate_shown(candidate: Candidate, start: datetime, end: datetime | None)
     )
 
 
-def summaries(found: Proposal) -> list[v1.ProviderSummary]:
-    """Describe the providers of all candidates, each once."""
+def summaries(found: Proposal, *, openly: bool) -> list[v1.ProviderSummary]:
+    """Describe the providers of all candidates, each once; ``openly``, with what is left there."""
     ids = {p: None for c in found.candidates for some in c.groups.values() for p in some}
     ids |= {p: None for c in found.candidates for p in c.totals}
     nodes = found.loaded.space.nodes
     chosen = [nodes[p] for p in list(ids)]
-    return [_summary(node, found.start, found.end) for node in chosen]
+    shown = [_summary(node.provider) for node in chosen]
+    if openly:
+        for one, node in zip(shown, chosen, strict=True):
+            _fill(one, node.provider, found.start, found.end)
+    return shown
 
 
-def _summary(node: Node, start: datetime, end: datetime | None) -> v1.ProviderSummary:
-    provider = node.provider
+def _fill(
+    summary: v1.ProviderSummary, provider: Provider, start: datetime, end: datetime | None
+) -> None:
     until = after(end, provider.turnaround)
-    offered = {class_: capacity(i) for class_, i in sorted(provider.inventories.items())}
+    for class_, inventory in sorted(provider.inventories.items()):
+        offered = capacity(inventory)
+        summary.capacity[class_] = offered
+        summary.free[class_] = offered - usage.peak(provider.use.get(class_, ()), start, until)
+
+
+def _summary(provider: Provider) -> v1.ProviderSummary:
     return v1.ProviderSummary(
         uuid=provider.id,
         name=provider.name,
@@ -52,11 +62,6 @@ def _summary(node: Node, start: datetime, end: datetime | None) -> v1.ProviderSu
         parent=provider.parent,
         root=provider.root,
         capabilities=list(provider.capabilities),
-        capacity={str(class_): n for class_, n in offered.items()},
-        free={
-            str(class_): n - usage.peak(provider.use.get(class_, ()), start, until)
-            for class_, n in offered.items()
-        },
     )
 
 
