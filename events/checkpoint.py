@@ -1,6 +1,6 @@
 """Stream ``checkpoint/log``: signed statements of what the log was, in the log itself."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import msgspec
@@ -24,3 +24,9 @@ class CheckpointSigned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Event = CheckpointSigned
+
+
+def statement(region: str, log_id: str, seq: int, hash: str, at: datetime) -> bytes:
+    """Return what is signed: a text of six lines, each ended, with the time in UTC to 1e-6 s."""
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"mulligan-checkpoint-v1\n{region}\n{log_id}\n{seq}\n{hash}\n{moment}\n".encode()

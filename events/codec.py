@@ -163,7 +163,7 @@ def decode_entry(value: bytes) -> Entry:
     """Read an entry; raise UnreadableEvent when the bytes are no entry."""
     try:
         return _entry_decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnreadableEvent(f"log entry is unreadable: {error}") from error
 
 

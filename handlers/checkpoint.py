@@ -1,11 +1,15 @@
 """Stream ``checkpoint/log``: the newest signed statement of what the log was."""
 
 from datetime import datetime
+from typing import ClassVar
 
 import msgspec
 
-from mulligan.events.checkpoint import Event
-from mulligan.model import Seq, stream_id
+from mulligan.errors import FailedPrecondition
+from mulligan.events.checkpoint import CheckpointSigned, Event
+from mulligan.handlers.account import SigningKey
+from mulligan.handlers.decision import Change, Command, States
+from mulligan.model import Seq, StreamId, stream_id
 
 STREAM = stream_id("checkpoint", "log")
 
@@ -31,3 +35,24 @@ def evolve(state: Checkpoint | None, event: Event, at: datetime) -> Checkpoint:
         kid=event.kid,
         signature=event.signature,
     )
+
+
+class NoteCheckpoint(Command, frozen=True, kw_only=True):
+    """Put a signed statement into the log that it is about."""
+
+    NAME: ClassVar = "checkpoint.sign"
+    signed: CheckpointSigned
+
+    def reads(self, states: States) -> list[StreamId]:
+        """Read the newest checkpoint and the key."""
+        return [STREAM, stream_id("key", self.signed.kid)]
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Note it, unless the log is vouched for up to there; refuse a key that is retired."""
+        newest: Checkpoint | None = states[STREAM]
+        if newest is not None and newest.seq >= self.signed.seq:
+            return []
+        key: SigningKey | None = states[stream_id("key", self.signed.kid)]
+        if key is None or key.use != "log" or key.honoured_until is not None:
+            raise FailedPrecondition(f"key {self.signed.kid} signs no checkpoints; sign again")
+        return [Change(STREAM, self.signed)]
