@@ -10,8 +10,9 @@ from mulligan.events.claim import Allocation
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit
 from mulligan.events.machine import Bmc, Disk, Exchange, Facts, StepObserved
-from mulligan.handlers import actions, claim, completion, enrolment, image, operations
+from mulligan.handlers import actions, claim, completion, enrolment, operations
 from mulligan.handlers.claim_ends import ReleaseClaim
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine
@@ -61,7 +62,7 @@ class Traffic:
 
     def _commands(self) -> Iterator[Command]:
         credential = CredentialId(self._id())
-        yield image.CreateCredential(credential=credential, name="bmc", version="1")
+        yield CreateCredential(credential=credential, name="bmc", version="1")
         machines = [MachineId(self._id()) for _ in range(self._machines)]
         for machine in machines:
             bmc = Bmc(address=f"https://{machine}", credential=credential)

@@ -30,10 +30,19 @@ class RotationStarted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RotationFinished(msgspec.Struct, frozen=True, kw_only=True):
-    """Every BMC has the password of ``version``; the one before is destroyed."""
+    """Every BMC has the password of ``version``; those before are to be destroyed."""
 
     TYPE: ClassVar = "credential.rotation_finished"
     version: str
 
 
-Event = CredentialCreated | CredentialDeleted | RotationStarted | RotationFinished
+class VersionsDestroyed(msgspec.Struct, frozen=True, kw_only=True):
+    """The passwords of these former versions are in the secret store no more."""
+
+    TYPE: ClassVar = "credential.versions_destroyed"
+    versions: tuple[str, ...]
+
+
+Event = (
+    CredentialCreated | CredentialDeleted | RotationStarted | RotationFinished | VersionsDestroyed
+)

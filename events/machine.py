@@ -17,7 +17,7 @@ from mulligan.model import (
     UserDataId,
 )
 
-Verb = Literal["inspect", "adopt", "clean", "deploy", "rescue", "restore", "power"]
+Verb = Literal["inspect", "adopt", "clean", "deploy", "rescue", "restore", "power", "rotate"]
 Power = Literal["on", "off", "powering_on", "powering_off", "unknown"]
 Mode = Literal["observe", "idempotent", "once"]
 Outcome = Literal["done", "retry", "fatal"]
@@ -173,10 +173,10 @@ class OperationStarted(msgspec.Struct, frozen=True, kw_only=True):
 
     ``operation`` is the id of the command that asked for it. ``claim``, ``project`` and ``image``
     are set for a deploy, ``project`` and ``account`` of the holder-to-be for an adoption.
-    ``target`` is the wanted reset of a power operation; ``then`` is the state that the machine
-    rests in on success. ``user_data`` and ``hostname`` go onto the seed medium. ``profile`` is the
-    hardware profile that gave the deadline and the cleaning steps. ``cause`` tells an operation
-    that nobody asked for: ``desired-power``.
+    ``target`` is the wanted reset of a power operation, or the version of the login that a rotation
+    brings to the BMC; ``then`` is the state that the machine rests in on success. ``user_data`` and
+    ``hostname`` go onto the seed medium. ``profile`` is the hardware profile that gave the deadline
+    and the cleaning steps. ``cause`` tells an operation that nobody asked for: ``desired-power``.
     """
 
     TYPE: ClassVar = "machine.operation_started"
@@ -373,6 +373,19 @@ class LoginsAllowed(msgspec.Struct, frozen=True, kw_only=True):
     TYPE: ClassVar = "machine.logins_allowed"
 
 
+class BmcPasswordProven(msgspec.Struct, frozen=True, kw_only=True):
+    """The BMC took the login of this credential in this version, or one beside it on the same BMC.
+
+    ``by`` is that other machine.
+    """
+
+    TYPE: ClassVar = "machine.bmc_password_proven"
+    credential: CredentialId
+    version: str
+    at: datetime
+    by: MachineId = MachineId("")
+
+
 class BmcSet(msgspec.Struct, frozen=True, kw_only=True):
     """The BMC is reached in another way from now on."""
 
@@ -441,6 +454,7 @@ Event = (
     | MachineCordoned
     | MachineUncordoned
     | LoginsAllowed
+    | BmcPasswordProven
     | BmcSet
     | ProfileAssigned
     | MachineRetired

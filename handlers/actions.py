@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from mulligan.events import machine as ev
 from mulligan.handlers import brake, plans
+from mulligan.handlers.credential import Credential, logins_of
 from mulligan.handlers.decision import Change, Command, States
 from mulligan.handlers.image import Image
 from mulligan.handlers.machine import Machine
@@ -51,6 +52,9 @@ class RequestAction(Command, frozen=True, kw_only=True):
             streams.append(stream_id("image", operation.image))
         if operation.user_data:
             streams.append(stream_id("userdata", operation.user_data))
+        if operation.verb == "rotate":
+            state: Machine = states[streams[0]]
+            streams.append(stream_id("credential", state.bmc.credential))
         return streams
 
     def decide(self, states: States, now: datetime) -> list[Change]:
@@ -84,6 +88,8 @@ def acts(operation: Operation) -> bool:
 
 def _params(states: States, state: Machine, operation: Operation) -> dict[str, str]:
     step = operation.step
+    if operation.verb == "rotate":
+        return _passwords(states, state, operation)
     if step == "check":
         return {"pin": "yes"} if state.bmc.pin and not state.bmc.fingerprint else {}
     if step in _BOOTING and operation.image:
@@ -102,6 +108,24 @@ def _params(states: States, state: Machine, operation: Operation) -> dict[str, s
     if step in {"power_off", "reset"} and operation.verb == "power":
         return {"target": plans.RESET_TYPES[operation.target]}
     return {}
+
+
+def _passwords(states: States, state: Machine, operation: Operation) -> dict[str, str]:
+    """Name the versions that the step is about: never what is in them.
+
+    ``find_password`` tries ``first`` and, when that is refused, ``other``. ``change_password`` goes
+    from ``before`` to ``version``; ``tried`` tells that it may have been changed already.
+    """
+    login: Credential = states[stream_id("credential", state.bmc.credential)]
+    goal = operation.target
+    if operation.step == "change_password":
+        before = state.passwords[0] if state.passwords else login.version
+        tried = "yes" if goal in state.passwords else ""
+        return {"before": before, "version": goal, "tried": tried}
+    first, other = logins_of(login, state.passwords)
+    if len(state.passwords) > 1:
+        first, other = other, first  # the later one was sent, and its outcome is not known
+    return {"first": first, "other": other}
 
 
 def _seed(states: States, state: Machine, operation: Operation) -> dict[str, str]:
@@ -178,12 +202,13 @@ class StartTask(Command, frozen=True, kw_only=True):
 
 
 class ObserveStep(Command, frozen=True, kw_only=True):
-    """Record what came of a step."""
+    """Record what came of a step; ``password`` is the version of the login seen to work in it."""
 
     NAME: ClassVar = "machine.observe_step"
     machine: MachineId
     operation: CommitId
     observed: ev.StepObserved
+    password: str = ""
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the machine."""
@@ -195,4 +220,12 @@ class ObserveStep(Command, frozen=True, kw_only=True):
         action = operation.action if operation is not None else None
         if action is None or action.id != self.observed.action:
             return []
-        return [Change(stream_id("machine", self.machine), self.observed)]
+        stream = stream_id("machine", self.machine)
+        changes = [Change(stream, self.observed)]
+        if self.password:
+            state: Machine = states[stream]
+            proven = ev.BmcPasswordProven(
+                credential=state.bmc.credential, version=self.password, at=self.observed.at
+            )
+            changes.append(Change(stream, proven))
+        return changes

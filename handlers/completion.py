@@ -112,7 +112,7 @@ class CompleteOperation(Command, frozen=True, kw_only=True):
             offered += _adopted(states, _after(held, offered, now), operation, now)
         if operation.verb == "clean":
             offered += _cleaned(states, state, held, operation)
-        elif operation.verb != "power":
+        elif operation.verb not in {"power", "rotate"}:
             offered += provider.uncordoned(held, MACHINE_FAILED_CORDON)
         return changes + offered
 
@@ -274,7 +274,7 @@ def _failed(
     """Return the failure, with what it means for the machine's provider."""
     changes = [Change(stream_id("machine", state.id), event)]
     held: Provider | None = states.get(stream_id("provider", state.id))
-    if held is None or held.deleted or operation.verb in {"power", "inspect", "adopt"}:
+    if held is None or held.deleted or operation.verb in {"power", "rotate", "inspect", "adopt"}:
         return changes
     if operation.verb == "clean":
         changes += provider.cordoned(held, CLEANING_CORDON)

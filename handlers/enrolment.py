@@ -14,8 +14,8 @@ from mulligan.events import provider as provider_events
 from mulligan.events.machine import Bmc
 from mulligan.handlers import lifecycle, names, provider, quota, serial
 from mulligan.handlers.claim import LIVE, Claim, name_freed, returning
+from mulligan.handlers.credential import Credential
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
-from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.plans import PROFILES
 from mulligan.handlers.profile import check_assigned
@@ -33,6 +33,19 @@ def bmc_stream(bmc: Bmc) -> StreamId:
 def bmc_key(bmc: Bmc) -> str:
     """Return what identifies a system: its BMC's address and its id there."""
     return f"{bmc.address}#{bmc.system}".lower()
+
+
+_PORTS = {"https": ":443", "http": ":80"}
+
+
+def plain_address(address: str) -> str:
+    """Return a BMC's address in the one way to write it: no closing slash, no usual port.
+
+    What is no address is left to ``check_bmc``.
+    """
+    bare = address.rstrip("/")
+    scheme = bare.partition("://")[0].lower()
+    return bare.removesuffix(_PORTS.get(scheme, ""))
 
 
 def bmc_assigned(bmc: Bmc, machine: MachineId) -> name_events.NameAssigned:

@@ -1,4 +1,4 @@
-"""Streams ``image/…`` and ``credential/…``: what machines boot, and how their BMCs are reached."""
+"""Stream ``image/…``: what machines boot."""
 
 import re
 from datetime import datetime
@@ -9,12 +9,11 @@ import msgspec
 from msgspec.structs import replace
 
 from mulligan.errors import FailedPrecondition, InvalidArgument
-from mulligan.events import credential as credential_events
 from mulligan.events import image as ev
 from mulligan.handlers import names
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
 from mulligan.handlers.plans import PROFILES
-from mulligan.model import CredentialId, ImageId, StreamId, stream_id
+from mulligan.model import ImageId, StreamId, stream_id
 
 KINDS = ("iso", "http-boot")
 FIRMWARES = ("uefi", "bios")
@@ -34,17 +33,6 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deleted: bool = False
 
 
-class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A reference to a BMC login; ``version`` names it in the secret store."""
-
-    id: CredentialId
-    name: str
-    version: str
-    deleted: bool = False
-    next_version: str = ""
-    rotating_since: datetime | None = None
-
-
 def evolve(state: Image | None, event: ev.Event, at: datetime) -> Image:
     """Return the image as it is after the event."""
     match event:
@@ -61,26 +49,6 @@ def evolve(state: Image | None, event: ev.Event, at: datetime) -> Image:
         case ev.ImageDeleted():
             assert state is not None, "the first event of an image creates it"
             return replace(state, deleted=True)
-        case _:
-            assert_never(event)
-
-
-def evolve_credential(
-    state: Credential | None, event: credential_events.Event, at: datetime
-) -> Credential:
-    """Return the credential as it is after the event."""
-    match event:
-        case credential_events.CredentialCreated():
-            return Credential(id=event.credential, name=event.name, version=event.version)
-        case credential_events.CredentialDeleted():
-            assert state is not None, "the first event of a credential creates it"
-            return replace(state, deleted=True)
-        case credential_events.RotationStarted():
-            assert state is not None, "the first event of a credential creates it"
-            return replace(state, next_version=event.version, rotating_since=at)
-        case credential_events.RotationFinished():
-            assert state is not None, "the first event of a credential creates it"
-            return replace(state, version=event.version, next_version="", rotating_since=None)
         case _:
             assert_never(event)
 
@@ -172,48 +140,3 @@ class DeleteImage(Command, frozen=True, kw_only=True):
                 )
         changes = [Change(stream_id("image", self.image), ev.ImageDeleted())]
         return changes + names.free(states, "image", state.name, self.image)
-
-
-class CreateCredential(Command, frozen=True, kw_only=True):
-    """Announce a BMC login that is in the secret store already."""
-
-    NAME: ClassVar = "credential.create"
-    credential: CredentialId
-    name: str
-    version: str
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the credential and its name."""
-        return [
-            stream_id("credential", self.credential),
-            names.name_stream("credential", self.name),
-        ]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Create it under a free name."""
-        require_new(states, "credential", self.credential)
-        event = credential_events.CredentialCreated(
-            credential=self.credential, name=self.name, version=self.version
-        )
-        changes = names.assign(states, "credential", self.name, self.credential)
-        return [*changes, Change(stream_id("credential", self.credential), event)]
-
-
-class DeleteCredential(Command, frozen=True, kw_only=True):
-    """Forget a BMC login; the secret itself is destroyed by the service after this."""
-
-    NAME: ClassVar = "credential.delete"
-    credential: CredentialId
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the credential, then its name."""
-        stream = stream_id("credential", self.credential)
-        state: Credential | None = states.get(stream)
-        return [stream] if state is None else [stream, names.name_stream("credential", state.name)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Delete it and free its name."""
-        state = existing(states, "credential", self.credential, Credential)
-        event = credential_events.CredentialDeleted()
-        changes = [Change(stream_id("credential", self.credential), event)]
-        return changes + names.free(states, "credential", state.name, self.credential)

@@ -74,6 +74,11 @@ def require_abortable(state: Machine) -> None:
         )
 
 
+def occupied(state: Machine) -> bool:
+    """Whether an operation runs or the machine is in maintenance, so that nothing is begun."""
+    return state.operation is not None or (state.cordon is not None and state.cordon.maintenance)
+
+
 def require_quiet(state: Machine, verb: str) -> None:
     """Raise FailedPrecondition while an operation runs or the machine is in maintenance."""
     if state.operation is not None:

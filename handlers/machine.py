@@ -17,7 +17,17 @@ from mulligan.handlers import operation as operations
 from mulligan.handlers.operation import DURING, Action, Operation, Retry, State
 from mulligan.model import AccountId, ClaimId, ImageId, MachineId, ProjectId, UserDataId
 
-__all__ = ["Action", "Cleaned", "Cordon", "Fault", "Machine", "Operation", "Retry", "evolve"]
+__all__ = [
+    "Action",
+    "Cleaned",
+    "Cordon",
+    "Fault",
+    "Machine",
+    "Operation",
+    "Retry",
+    "Unrotated",
+    "evolve",
+]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +49,16 @@ class Cordon(msgspec.Struct, frozen=True, kw_only=True):
     maintenance: bool
 
 
+class Unrotated(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the BMC could not be given the password of ``version``, ``failures`` times in a row."""
+
+    version: str
+    fault: str
+    message: str
+    at: datetime
+    failures: int
+
+
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     """The proof record of the last cleaning: its steps, and what was done to every disk."""
 
@@ -56,7 +76,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``enforced_at`` when that was last seen to. ``power_lost`` is when it was seen to have gone off
     by itself. ``rescue`` is the image of its rescue. ``adopt_for`` and ``adopter`` are who an
     adoption, also one that failed, is for. ``logins`` counts how often logins to its BMC were
-    allowed again.
+    allowed again. ``passwords`` are the versions of its login that its BMC may have, the proven one
+    first; none before a rotation. ``proven_at`` is when, and ``unrotated`` what keeps a new one
+    from it.
     """
 
     id: MachineId
@@ -91,6 +113,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cleaned: Cleaned | None = None
     unwiped: bool = False
     logins: int = 0
+    passwords: tuple[str, ...] = ()
+    proven_at: datetime | None = None
+    unrotated: Unrotated | None = None
     deleted: bool = False
 
 
@@ -144,6 +169,7 @@ _Axis = (
     | ev.MachineCordoned
     | ev.MachineUncordoned
     | ev.LoginsAllowed
+    | ev.BmcPasswordProven
     | ev.BmcSet
     | ev.ProfileAssigned
 )
@@ -174,15 +200,34 @@ def _set(state: Machine, event: _Axis, at: datetime) -> Machine:
         case ev.MachineUncordoned():
             return replace(state, cordon=None)
         case ev.LoginsAllowed():
-            return replace(state, logins=state.logins + 1)
+            return replace(state, logins=state.logins + 1, unrotated=None)
+        case ev.BmcPasswordProven():
+            return _proven(state, event)
         case ev.BmcSet():
-            return replace(state, bmc=event.bmc)
+            return _reached(state, event.bmc)
         case ev.ProfileAssigned():
             return replace(state, profile=event.profile)
         case ev.HardwareEventSeen() | ev.HardwareChanged():
             return state  # kept in the log and its read models
         case _:
             assert_never(event)
+
+
+def _proven(state: Machine, event: ev.BmcPasswordProven) -> Machine:
+    if event.credential != state.bmc.credential:
+        return state
+    trouble = state.unrotated
+    if trouble is not None and trouble.version == event.version:
+        trouble = None
+    return replace(state, passwords=(event.version,), proven_at=event.at, unrotated=trouble)
+
+
+def _reached(state: Machine, bmc: Bmc) -> Machine:
+    """Reach the BMC in another way; what is known of a password is so of one login at one BMC."""
+    alike = (bmc.credential, bmc.address) == (state.bmc.credential, state.bmc.address)
+    if alike:
+        return replace(state, bmc=bmc, unrotated=None)
+    return replace(state, bmc=bmc, passwords=(), proven_at=None, unrotated=None)
 
 
 def _lost(state: Machine, event: ev.PowerObserved) -> datetime | None:
@@ -196,7 +241,7 @@ def _started(state: Machine, event: ev.OperationStarted, at: datetime) -> Machin
     state = replace(state, operation=operations.begun(event, state.state, at))
     if event.cause == "desired-power":
         state = replace(state, enforced_at=at)
-    if event.verb == "power" and state.state == "failed":
+    if event.verb == "rotate" or (event.verb == "power" and state.state == "failed"):
         return state  # what failed is still what is wrong with it
     state = replace(state, fault=None, failed="")
     if event.verb == "adopt":
@@ -238,6 +283,9 @@ def _went_on(state: Machine, event: _Progress, at: datetime) -> Machine:
     match event:
         case ev.ActionRequested():
             operation = operations.requested(operation, event, at)
+            if event.step == "change_password" and operation.id == event.operation:
+                versions = (event.params["before"], event.params["version"])
+                state = replace(state, passwords=tuple(dict.fromkeys(versions)))
         case ev.StepAttempted():
             operation = operations.attempted(operation, event, at)
         case ev.TaskStarted():
@@ -272,7 +320,7 @@ def _completed(state: Machine, event: ev.OperationCompleted, at: datetime) -> Ma
     operation = state.operation
     if operation is None or operation.id != event.operation:
         return state
-    if operation.then == "failed":
+    if operation.then == "failed" or operation.verb == "rotate":
         return replace(state, operation=None)
     state = replace(
         state,
@@ -300,11 +348,25 @@ def _failed(state: Machine, event: ev.OperationFailed) -> Machine:
     if operation is None or operation.id != event.operation:
         return state
     fault = Fault(fault=event.fault, message=event.message, step=event.step, since=event.at)
+    if operation.verb == "rotate":
+        return replace(state, operation=None, unrotated=_unrotated(state, operation, event))
     if operation.verb == "power" and state.state == "failed":
         return replace(state, operation=None)
     if operation.verb == "power":
         return replace(state, operation=None, fault=fault)
     return replace(state, state="failed", failed=operation.verb, operation=None, fault=fault)
+
+
+def _unrotated(state: Machine, operation: Operation, event: ev.OperationFailed) -> Unrotated:
+    before = state.unrotated
+    again = before is not None and before.version == operation.target
+    return Unrotated(
+        version=operation.target,
+        fault=event.fault,
+        message=event.message,
+        at=event.at,
+        failures=before.failures + 1 if again and before is not None else 1,
+    )
 
 
 def _detached(state: Machine) -> Machine:

@@ -20,6 +20,7 @@ PROFILES = stream_id("profile", "region")
 PowerTarget = Literal["on", "off", "shutdown", "restart", "cycle", "nmi"]
 
 INSPECT = ("check", "inventory")
+ROTATE = ("find_password", "change_password")
 ADOPT = ("check", "inventory", "observe_power")
 POWER: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -67,11 +68,15 @@ DEADLINES: Mapping[Verb, timedelta] = MappingProxyType(
 )
 """For hardware whose profile does not say otherwise."""
 
+ROTATE_DEADLINE = timedelta(minutes=15)
+
 WIPE_DEADLINE = timedelta(hours=24)
 """Of a cleaning that wipes disks: large ones take most of a day."""
 
 ATTEMPTS = 5
-_ATTEMPTS: Mapping[str, int] = MappingProxyType({"power_on": 3, "reset": 3, "stage_image": 8})
+_ATTEMPTS: Mapping[str, int] = MappingProxyType(
+    {"power_on": 3, "reset": 3, "stage_image": 8, "find_password": 3, "change_password": 2}
+)
 
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0

@@ -27,5 +27,7 @@ MODES: Mapping[str, Mode] = MappingProxyType(
         "boot_http": "idempotent",
         "clear_boot": "idempotent",
         "bios_reset": "idempotent",
+        "find_password": "observe",
+        "change_password": "idempotent",
     }
 )

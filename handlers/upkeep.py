@@ -8,6 +8,7 @@ from mulligan.events import machine as ev
 from mulligan.events import name as name_events
 from mulligan.events.machine import Bmc
 from mulligan.handlers import brake, lifecycle, names, profile, provider, usage
+from mulligan.handlers.credential import Credential
 from mulligan.handlers.decision import Change, Command, States, check_reason, existing
 from mulligan.handlers.enrolment import (
     NOT_PROVIDED_CORDON,
@@ -16,7 +17,6 @@ from mulligan.handlers.enrolment import (
     bmc_stream,
     check_bmc,
 )
-from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.plans import PROFILES, PowerTarget
 from mulligan.handlers.provider import OPERATOR_CORDON, Provider

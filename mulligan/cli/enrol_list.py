@@ -88,11 +88,9 @@ class Mistakes:
 
 def bmc_key(address: str, system: str) -> str:
     """Return what two ways to write one system of one BMC have in common."""
-    plain = address.lower().rstrip("/")
-    for scheme, port in (("https://", ":443"), ("http://", ":80")):
-        if plain.startswith(scheme):
-            plain = plain.removesuffix(port)
-    return f"{plain}#{system.lower()}"
+    from mulligan.handlers.enrolment import plain_address
+
+    return f"{plain_address(address)}#{system}".lower()
 
 
 def plain_fingerprint(text: str) -> str:

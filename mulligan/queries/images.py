@@ -1,6 +1,7 @@
 """Images, user data and BMC credentials."""
 
-from mulligan.handlers.image import Credential, Image
+from mulligan.handlers.credential import Credential
+from mulligan.handlers.image import Image
 from mulligan.handlers.userdata import UserData
 from mulligan.queries.database import Database
 from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader

@@ -1,6 +1,7 @@
 """Logging in to a BMC: one session where it has them, HTTP basic where not, and no lock-outs."""
 
 import base64
+import html
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -36,6 +37,26 @@ class Login(msgspec.Struct, frozen=True):
         return f"Login(user={self.user!r}, password=***)"
 
 
+Spare = Callable[[Login], Awaitable[Login | None]]
+"""Given a login that was just refused, return the other one that the account may have by now."""
+
+
+class LoginTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What is special about logging in.
+
+    ``spare`` is asked when a login is refused, and what it gives is tried once. ``hidden`` are
+    further secrets that no record may show. With ``to_change`` a session is taken that is good for
+    changing an expired password only.
+    """
+
+    spare: Spare | None = None
+    hidden: tuple[str, ...] = ()
+    to_change: bool = False
+
+
+USUAL = LoginTerms()
+
+
 class Breaker:
     """Counts the logins in a row that one account of one BMC was refused, whoever tried them."""
 
@@ -46,6 +67,12 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether no more logins are tried, so that the account is not locked."""
         return self.failures >= _ALLOWED_FAILURES
+
+
+def spelt(password: str) -> tuple[str, ...]:
+    """Return a password as it is and as JSON and web pages write it."""
+    quoted = msgspec.json.encode(password).decode()[1:-1]
+    return tuple(dict.fromkeys((password, quoted, html.escape(password))))
 
 
 class _Ask(Protocol):
@@ -72,9 +99,12 @@ class Authentication:
         *,
         again: float,
         breaker: Breaker | None = None,
+        terms: LoginTerms = USUAL,
     ) -> None:
         self._origin = origin
-        self._login = login
+        self._terms = terms
+        self._spare_used = False
+        self._token = ""
         self._wire = wire
         self._call = call
         self._root = root
@@ -86,9 +116,18 @@ class Authentication:
         self._ask_again_at = 0.0
         self._proven = False
         self._breaker = breaker or Breaker()
+        self._go_by(login)
+
+    def _go_by(self, login: Login) -> None:
+        self._login = login
         basic = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
         self._basic_header = f"Basic {basic}"
-        self.secrets: tuple[str, ...] = (login.password, basic)
+        self._own = (*spelt(login.password), basic)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may stand in no record: passwords as BMCs may echo them, and the session's token."""
+        return (*self._own, *self._terms.hidden, *((self._token,) if self._token else ()))
 
     async def ticket(self) -> int:
         """Be logged in, and return the number of this login for ``renew``."""
@@ -105,13 +144,20 @@ class Authentication:
             return {"X-Auth-Token": token}
         return {"Authorization": self._basic_header}
 
+    async def by_session(self) -> bool:
+        """Be logged in; tell whether by a session, which the BMC gave for the password."""
+        await self.ticket()
+        return not self._basic
+
     async def renew(self, ticket: int) -> None:
         """Log in again after a 401 under ``ticket``, unless somebody has meanwhile."""
         async with self._lock:
             if self._ticket != ticket:
                 return
             if self._basic and not self._proven:
-                raise self.rejected()
+                refused = self.rejected()
+                if not await self._has_spare():
+                    raise refused
             self._proven = False
             # It may be good all the same, and a BMC has few of them.
             await self._end_session()
@@ -120,6 +166,7 @@ class Authentication:
     def proven(self) -> None:
         """Note that the BMC accepted the credentials."""
         self._proven = True
+        self._spare_used = False
         self._breaker.failures = 0
 
     def rejected(self) -> BmcFault:
@@ -132,6 +179,11 @@ class Authentication:
             "machine's credential",
             status=401,
         )
+
+    @property
+    def may_go_by_spare(self) -> bool:
+        """Whether a password that was good until now is refused, and another one may be."""
+        return self._basic and self._terms.spare is not None and not self._spare_used
 
     def refused_again(self, method: str, path: str) -> BmcFault:
         """Return the fault for a 401 right after a login."""
@@ -148,6 +200,19 @@ class Authentication:
         """Allow logins again."""
         self._breaker.failures = 0
 
+    async def _has_spare(self) -> bool:
+        """Go by the other login from now on, if there is one that was not tried yet."""
+        spare = self._terms.spare
+        if spare is None or self._spare_used or self._breaker.is_open:
+            return False
+        other = await spare(self._login)
+        if other is None or other == self._login:
+            return False
+        self._spare_used = True
+        self._go_by(other)
+        note("the BMC refused the login's one password: its other one is tried, once")
+        return True
+
     async def _log_in(self) -> None:
         if self._breaker.is_open:
             raise BmcFault(
@@ -158,7 +223,12 @@ class Authentication:
             )
         self._open = False
         if not self._basic or anyio.current_time() >= self._ask_again_at:
-            await self._choose()
+            try:
+                await self._choose()
+            except BmcFault as refused:
+                if refused.status != 401 or not await self._has_spare():
+                    raise
+                await self._choose()
         if self._basic:
             self._forget_session()
             self._wire.set_authorization_key(self._basic_header)
@@ -208,7 +278,8 @@ class Authentication:
             # Of the login alone: whatever was to be sent after it never was.
             raise BmcFault("dropped", f"{lost.message}; it is tried again") from lost
         said = message_ids(answer)
-        if "PasswordChangeRequired" in said:
+        usable = self._terms.to_change and answer.status in (200, 201)
+        if "PasswordChangeRequired" in said and not usable:
             raise BmcFault(
                 "bad-credentials",
                 f"{self._origin} wants the password of {self._login.user!r} changed before use",
@@ -225,7 +296,7 @@ class Authentication:
         return False
 
     def _keep_session(self, path: str, token: str, answer: Answer) -> None:
-        self.secrets = (*self.secrets[:2], token)
+        self._token = token
         self._wire.set_session_key(token)
         where = answer.headers.get("location", "")
         try:

@@ -23,7 +23,7 @@ from mulligan.redfish.answers import (
     scrubbed,
     text,
 )
-from mulligan.redfish.auth import Authentication, Breaker, Login
+from mulligan.redfish.auth import USUAL, Authentication, Breaker, Login, LoginTerms
 from mulligan.redfish.digests import digest, keep, note, redact
 from mulligan.redfish.faults import Ambiguous, BmcFault
 from mulligan.redfish.transport import Answer, Broken, Call, Flight, Wire
@@ -84,6 +84,7 @@ class Channel:
         timings: Timings,
         ca_file: str | None,
         breaker: Breaker | None = None,
+        terms: LoginTerms = USUAL,
     ) -> None:
         self.timings = timings
         self.origin = _origin(bmc.address)
@@ -99,6 +100,7 @@ class Channel:
             self.root,
             again=timings.session_again,
             breaker=breaker,
+            terms=terms,
         )
         self._root: dict[str, Any] | None = None
 
@@ -150,6 +152,9 @@ class Channel:
         if answer.status == 401:
             await self._auth.renew(ticket)
             answer = await self._call(method, path, body=body, headers=headers, slow=slow)
+            if answer.status == 401 and self._auth.may_go_by_spare:
+                await self._auth.renew(await self._auth.ticket())
+                answer = await self._call(method, path, body=body, headers=headers, slow=slow)
             if answer.status == 401:
                 raise self._auth.refused_again(method, path)
         if answer.status < 500 and answer.status not in (408, 429):
@@ -167,6 +172,16 @@ class Channel:
         """Return how long the BMC wants to be left alone, in seconds; a poll if it does not say."""
         timings = self.timings
         return retry_after(answer.headers, utc_now(), timings.poll, timings.least_retry)
+
+    async def prove_login(self) -> None:
+        """Log in; where there are no sessions, by reading something that needs it."""
+        if await self._auth.by_session():
+            self._auth.proven()
+            return
+        path = self.local(link(await self.root(), "Systems") or "/redfish/v1/Systems")
+        fault = self.judge("GET", path, await self.ask("GET", path))
+        if fault is not None and fault.heals:
+            raise fault
 
     async def login_headers(self) -> dict[str, str]:
         """Be logged in, and return the headers that say so; they are secret. Raise BmcFault."""

@@ -6,6 +6,7 @@ that a dead executor had claimed is resumed: a ``once`` step is then looked for,
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import msgspec
@@ -16,15 +17,15 @@ from mulligan.errors import Conflict, NotFound, Unavailable
 from mulligan.events.envelope import Actor
 from mulligan.events.machine import Bmc, StepObserved
 from mulligan.handlers.actions import AttemptStep, ObserveStep, StartTask
-from mulligan.handlers.image import Credential
+from mulligan.handlers.credential import Credential, logins_of
 from mulligan.handlers.machine import Action, Machine, Operation
 from mulligan.log.protocol import Fence, Fenced
 from mulligan.model import CommitId, new_id, stream_id, utc_now
-from mulligan.redfish.auth import Login
+from mulligan.redfish.auth import Login, LoginTerms, Spare, spelt
 from mulligan.redfish.bmc import BmcClient, Timings
 from mulligan.redfish.clients import Clients
 from mulligan.redfish.media_server import MediaServer
-from mulligan.redfish.step import Connect, ReadUserData
+from mulligan.redfish.step import Connect, LogIn, ReadUserData
 from mulligan.redfish.steps import Observation, StepContext, run_step
 from mulligan.redfish.tasks import OnMonitor, reporting_monitors
 
@@ -155,6 +156,7 @@ class Executor:
                 fault="bad-credentials",
                 message=f"the BMC's login is gone: {error.message}; create the credential again",
             )
+        rotates = operation.verb == "rotate"
         context = StepContext(
             bmc=client,
             action=action.id,
@@ -165,6 +167,9 @@ class Executor:
             media=self._media,
             connect=connect,
             read_user_data=self._read_user_data,
+            log_in=self._logging_in(machine) if rotates else None,
+            read_login=partial(self._read_login, machine.bmc.credential) if rotates else None,
+            resumes=bool(action.owner),
         )
         with reporting_monitors(self._keeper(machine, operation, action)):
             return await run_step(action.step, context, resume=bool(action.owner))
@@ -190,8 +195,12 @@ class Executor:
         self, machine: Machine, operation: Operation, action: Action, seen: Observation
     ) -> None:
         """Append the outcome; keep at it, for nobody else knows it."""
-        observed = StepObserved(action=action.id, at=utc_now(), **msgspec.structs.asdict(seen))
-        command = ObserveStep(machine=machine.id, operation=operation.id, observed=observed)
+        fields = msgspec.structs.asdict(seen)
+        password = fields.pop("password")
+        observed = StepObserved(action=action.id, at=utc_now(), **fields)
+        command = ObserveStep(
+            machine=machine.id, operation=operation.id, observed=observed, password=password
+        )
         request = self._request(operation, action)
         while True:
             try:
@@ -216,23 +225,56 @@ class Executor:
     async def _connector(self, machine: Machine) -> Connect:
         """Return how to reach the machine's BMC in another way, with the same login."""
         credential = await self._credential(machine)
-        login = await self._read_login(credential.id, credential.version)
+        version, _ = logins_of(credential, machine.passwords)
+        login = await self._read_login(credential.id, version)
+        terms = LoginTerms(spare=self._spare(machine.id))
 
         def connect(bmc: Bmc) -> BmcClient:
-            return self._connected(bmc, credential, login)
+            return self._connected(bmc, login, terms)
 
         return connect
 
-    def _connected(self, bmc: Bmc, credential: Credential, login: Login) -> BmcClient:
+    def _logging_in(self, machine: Machine) -> LogIn:
+        """Return how to log in to the machine's BMC with one password, and to hide another."""
+        credential = machine.bmc.credential
+
+        async def log_in(version: str, hide: str) -> BmcClient:
+            login = await self._read_login(credential, version)
+            hidden = spelt((await self._read_login(credential, hide)).password) if hide else ()
+            return self._connected(machine.bmc, login, LoginTerms(hidden=hidden, to_change=True))
+
+        return log_in
+
+    def _spare(self, machine_id: str) -> Spare:
+        """Return what finds the other password that the machine's BMC may have by now."""
+
+        async def spare(refused: Login) -> Login | None:
+            found = await self._commands.state(stream_id("machine", machine_id))
+            machine: Machine | None = found.state
+            if machine is None or machine.deleted:
+                return None
+            try:
+                credential = await self._credential(machine)
+                for version in filter(None, logins_of(credential, machine.passwords)):
+                    login = await self._read_login(credential.id, version)
+                    if login != refused:
+                        return login
+            except NotFound:
+                return None
+            return None
+
+        return spare
+
+    def _connected(self, bmc: Bmc, login: Login, terms: LoginTerms) -> BmcClient:
         """Return a client; refused logins count together with those of the account's others."""
-        account = f"{credential.id}/{credential.version}"
         return BmcClient(
             bmc,
             login,
             limiter=self._limiter,
             timings=self._timings,
             ca_file=self._ca_file,
-            breaker=self._clients.breaker(bmc.address, account),
+            breaker=self._clients.breaker(bmc.address, bmc.credential),
+            terms=terms,
         )
 
     async def client_of(self, machine: Machine) -> BmcClient:
@@ -241,16 +283,17 @@ class Executor:
         It is a new one once logins were allowed again: one that counts from nothing.
         """
         credential = await self._credential(machine)
+        version, _ = logins_of(credential, machine.passwords)
         reach = msgspec.json.encode(machine.bmc).decode()
-        identity = f"{reach}/{credential.version}/{machine.logins}"
+        identity = f"{reach}/{version}/{machine.logins}"
         client = self._clients.get(machine.id, identity)
         if client is not None:
             return client
-        login = await self._read_login(credential.id, credential.version)
+        login = await self._read_login(credential.id, version)
         client = self._clients.get(machine.id, identity)  # made by somebody else meanwhile
         if client is not None:
             return client
-        client = self._connected(machine.bmc, credential, login)
+        client = self._connected(machine.bmc, login, LoginTerms(spare=self._spare(machine.id)))
         if self._clients.knows(machine.id):
             client.reset_breaker()  # it is reached in another way, or logins are allowed again
         self._clients.keep(machine.id, identity, client)

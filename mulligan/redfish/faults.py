@@ -19,6 +19,7 @@ HEALS: Mapping[str, bool] = MappingProxyType(
         # who we are
         "bad-credentials": False,
         "forbidden": False,
+        "password-refused": False,
         # what answered
         "not-redfish": False,
         "bad-answer": True,
@@ -50,6 +51,7 @@ class BmcFault(Exception):
     """A step met a trouble of the machine's side; ``status`` is the HTTP status, 0 if none.
 
     ``retry_after`` is how long the BMC asked to be left alone, in seconds; 0 when it did not.
+    ``password`` is the version of the login that was seen to work all the same, if one was tried.
     """
 
     def __init__(self, fault: str, message: str, *, status: int = 0) -> None:
@@ -59,6 +61,7 @@ class BmcFault(Exception):
         self.heals = HEALS[fault]
         self.status = status
         self.retry_after = 0.0
+        self.password = ""
 
 
 class Ambiguous(BmcFault):

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 
 from mulligan.events.machine import Bmc, Exchange, Facts, Mode, Outcome, Power
-from mulligan.redfish.bmc import BmcClient
+from mulligan.redfish.bmc import BmcClient, Login
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.media_server import MediaServer
 
@@ -16,11 +16,23 @@ Connect = Callable[[Bmc], BmcClient]
 """Make a client with the machine's login for a BMC that is reached in another way."""
 
 
+ReadVersion = Callable[[str], Awaitable[Login]]
+"""Return one version of the machine's login from the secret store; raise NotFound."""
+
+LogIn = Callable[[str, str], Awaitable[BmcClient]]
+"""Make a client that logs in with one version of the machine's login and nothing else.
+
+What is in the second version is kept out of every record. Raise NotFound when a version is gone.
+"""
+
+
 class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a step works with. ``action`` names the attempt and makes its media URLs unique.
 
     ``monitor`` is the task that the step became on its BMC before a crash, if it is known.
-    ``connect`` is needed to pin a certificate, ``read_user_data`` for a seed that has some.
+    ``connect`` is needed to pin a certificate, ``read_user_data`` for a seed that has some,
+    ``log_in`` and ``read_login`` to change a password. ``resumes`` tells that the step may have
+    been sent before a crash.
     """
 
     bmc: BmcClient
@@ -32,10 +44,16 @@ class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     media: MediaServer | None = None
     connect: Connect | None = None
     read_user_data: ReadUserData | None = None
+    log_in: LogIn | None = None
+    read_login: ReadVersion | None = None
+    resumes: bool = False
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a step: the fields of ``events.machine.StepObserved`` but action and time."""
+    """What came of a step: the fields of ``events.machine.StepObserved`` but action and time.
+
+    ``password`` is beside them: the version of the login that the BMC was last seen to take.
+    """
 
     outcome: Outcome
     message: str = ""
@@ -46,6 +64,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
     fingerprint: str = ""
+    password: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from mulligan.events.machine import Outcome, Power
-from mulligan.redfish import bios, boot, media_steps, power
+from mulligan.redfish import bios, boot, media_steps, passwords, power
 from mulligan.redfish.answers import text
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.booting import clear_boot_after_power_on
@@ -192,6 +192,8 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "boot_http": Step(mode="idempotent", perform=media_steps.boot_http, limit=7200),
         "clear_boot": Step(mode="idempotent", perform=_clear_boot, limit=1800),
         "bios_reset": Step(mode="idempotent", perform=_bios_reset),
+        "find_password": Step(mode="observe", perform=passwords.find_password, limit=300),
+        "change_password": Step(mode="idempotent", perform=passwords.change_password, limit=600),
     }
 )
 
@@ -214,7 +216,9 @@ async def run_step(name: str, context: StepContext, *, resume: bool) -> Observat
 
 def _failed(fault: BmcFault) -> Observation:
     outcome: Outcome = "retry" if fault.heals else "fatal"
-    return Observation(outcome=outcome, fault=fault.fault, message=fault.message)
+    return Observation(
+        outcome=outcome, fault=fault.fault, message=fault.message, password=fault.password
+    )
 
 
 def _with_record(seen: Observation, record: Record) -> Observation:

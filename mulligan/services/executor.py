@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from mulligan.errors import InvalidArgument
 from mulligan.events.machine import Bmc
-from mulligan.handlers.enrolment import bmc_stream
+from mulligan.handlers.enrolment import bmc_stream, plain_address
 from mulligan.handlers.names import NameState
 from mulligan.model import CredentialId
 from mulligan.proto import v1
@@ -33,7 +33,9 @@ class Executor(v1.ExecutorBase):
     async def _scanned(self, found: Found) -> v1.ScannedBmc:
         machine = ""
         if not found.problem:
-            stream = bmc_stream(Bmc(address=found.address, credential=CredentialId("")))
+            stream = bmc_stream(
+                Bmc(address=plain_address(found.address), credential=CredentialId(""))
+            )
             holder: NameState | None = (await self._rt.parts.commands.state(stream)).state
             machine = holder.object if holder is not None else ""
         return v1.ScannedBmc(

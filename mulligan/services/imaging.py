@@ -3,6 +3,7 @@
 import hashlib
 
 from mulligan.errors import InvalidArgument
+from mulligan.handlers import credential as credentials
 from mulligan.handlers import image as images
 from mulligan.handlers import userdata
 from mulligan.handlers.userdata import UserData
@@ -32,7 +33,7 @@ class Imaging(MachineObjects):
         secrets = self._rt.parts.secrets
         login = f"{message.username}\0{message.password}".encode()
         version = await secrets.put(SECRET_KIND, request.id, login)
-        command = images.CreateCredential(
+        command = credentials.CreateCredential(
             credential=CredentialId(request.id), name=message.name, version=version
         )
         async with sealed(secrets, SECRET_KIND, request.id, version) as kept:
@@ -60,7 +61,7 @@ class Imaging(MachineObjects):
         """Forget a BMC login and destroy its secret."""
         request = request_of(message)
         uuid = await identify(self._commands, "credential", message.credential, "credential")
-        command = images.DeleteCredential(credential=CredentialId(uuid))
+        command = credentials.DeleteCredential(credential=CredentialId(uuid))
         outcome = await self._commands.execute(command, request)
         await self._rt.parts.secrets.delete(SECRET_KIND, uuid)
         return v1.PositionResponse(position=render.position(outcome.position))

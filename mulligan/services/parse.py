@@ -6,7 +6,7 @@ from mulligan.errors import InvalidArgument
 from mulligan.events.claim import Allocation
 from mulligan.events.machine import Bmc
 from mulligan.events.provider import Inventory
-from mulligan.handlers.enrolment import check_bmc
+from mulligan.handlers.enrolment import check_bmc, plain_address
 from mulligan.handlers.provider import check_class, check_inventory
 from mulligan.model import MAX_AMOUNT, CredentialId, ProviderId, ResourceClass
 from mulligan.proto import v1
@@ -128,7 +128,7 @@ def group_name(value: str, field: str) -> str:
 def bmc(message: v1.Bmc, credential: str) -> Bmc:
     """Read how a BMC is reached, with its credential already found."""
     found = Bmc(
-        address=message.address.rstrip("/"),
+        address=plain_address(message.address),
         credential=CredentialId(credential),
         system=message.system,
         verify=not message.insecure,

@@ -8,8 +8,9 @@ from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project
 from mulligan.handlers.brake import Brake
 from mulligan.handlers.claim import Claim
+from mulligan.handlers.credential import Credential
 from mulligan.handlers.group import Group
-from mulligan.handlers.image import Credential, Image
+from mulligan.handlers.image import Image
 from mulligan.handlers.profile import HardwareProfile
 from mulligan.handlers.provider import Provider, capacity
 from mulligan.handlers.userdata import UserData

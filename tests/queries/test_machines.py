@@ -20,8 +20,8 @@ from mulligan.events.machine import (
 from mulligan.handlers import brake, observations
 from mulligan.handlers.brake import Brake
 from mulligan.handlers.completion import NOT_THE_MACHINE
+from mulligan.handlers.credential import Credential
 from mulligan.handlers.enrolment import EnrolMachine
-from mulligan.handlers.image import Credential
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.provider import Provider
 from mulligan.log.memory import MemoryDisk

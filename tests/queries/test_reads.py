@@ -15,8 +15,9 @@ from mulligan.events.machine import Verb
 from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project, SigningKey
 from mulligan.handlers.claim import LIVE, Claim, State
+from mulligan.handlers.credential import Credential
 from mulligan.handlers.group import Group
-from mulligan.handlers.image import Credential, Image
+from mulligan.handlers.image import Image
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.names import NameState
 from mulligan.handlers.provider import Provider

@@ -9,9 +9,10 @@ import pytest
 
 from mulligan.config import Dsn
 from mulligan.events.machine import Bmc, Power
-from mulligan.handlers import actions, completion, image, observations
+from mulligan.handlers import actions, completion, observations
 from mulligan.handlers import operations as ops
 from mulligan.handlers.brake import Brake, ReleaseBrake, brake_stream
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import DeleteMachine, EnrolMachine
 from mulligan.handlers.machine import Machine
@@ -177,7 +178,7 @@ async def region(database: Dsn) -> AsyncIterator[Racks]:
         Database(database) as reads,
     ):
         racks = Racks(p, disk, reads, clock)
-        await racks.do(image.CreateCredential(credential=ROOT, name="root", version="1"))
+        await racks.do(CreateCredential(credential=ROOT, name="root", version="1"))
         for rack in (RACK, OTHER):
             await racks.do(CreateProvider(provider=rack, name=f"r{rack}", type="component"))
         await until(folded(worker, p.log.head.seq))

@@ -11,6 +11,7 @@ from mulligan.events.machine import Bmc, StepObserved
 from mulligan.handlers import deployment, image, plans
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Action, Machine
@@ -101,7 +102,7 @@ async def region(
 def enrolment() -> list[Command]:
     root = CredentialId("root")
     return [
-        image.CreateCredential(credential=root, name="root", version="1"),
+        CreateCredential(credential=root, name="root", version="1"),
         image.CreateImage(image=OS, name="os", url="file:os.iso", sha256="0" * 64),
         EnrolMachine(machine=M1, name="m1", bmc=Bmc(address="https://m1", credential=root)),
     ]

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from mulligan.events.codec import Codec
 from mulligan.events.machine import Bmc, StepAttempted
-from mulligan.handlers import image, plans
 from mulligan.handlers import operations as ops
+from mulligan.handlers import plans
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Machine
@@ -136,7 +137,7 @@ async def lab(bmc: ScriptedBmc, timings: Timings = QUICK) -> AsyncIterator[Lab]:
         for name in ("a", "b"):
             await tasks.start(it.work, name)
         await it.do(
-            image.CreateCredential(credential=ROOT, name="root", version="1"),
+            CreateCredential(credential=ROOT, name="root", version="1"),
             EnrolMachine(machine=M1, name="m1", bmc=Bmc(address=bmc.address, credential=ROOT)),
             ops.InspectMachine(machine=M1, operation=CommitId(new_id())),
         )

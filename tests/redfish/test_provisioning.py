@@ -18,6 +18,7 @@ from mulligan.events.machine import Bmc
 from mulligan.handlers import deployment, image, userdata
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Machine
@@ -168,7 +169,7 @@ async def test_a_machine_is_pinned_deployed_phones_home_once_and_is_cleaned(
 async def _life(lab: Lab, pin: str) -> None:
     sha = hashlib.sha256(IMAGE).hexdigest()
     await lab.do(
-        image.CreateCredential(credential=ROOT, name="root", version="1"),
+        CreateCredential(credential=ROOT, name="root", version="1"),
         image.CreateImage(
             image=OS, name="os", url="file:os.iso", sha256=sha, ready_when="phone-home"
         ),

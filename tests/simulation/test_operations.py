@@ -20,6 +20,7 @@ from mulligan.events.machine import ActionRequested, Bmc, StepAttempted, StepObs
 from mulligan.handlers import deployment, image
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim_ends import ReleaseClaim
+from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Action, Machine
@@ -179,7 +180,7 @@ async def live(seed: int) -> None:
         ]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         region = Life(seed, tasks, processes, disk)
-        await region.insist(image.CreateCredential(credential=ROOT, name="root", version="1"))
+        await region.insist(CreateCredential(credential=ROOT, name="root", version="1"))
         await region.insist(
             image.CreateImage(image=OS, name="os", url="file:os.iso", sha256="0" * 64)
         )
