@@ -18,6 +18,7 @@ from mulligan.handlers import names, provider, quota
 from mulligan.handlers.capabilities import has
 from mulligan.handlers.decision import Change, Command, States, require_new
 from mulligan.handlers.plans import PROFILES
+from mulligan.handlers.project import require_open
 from mulligan.handlers.provider import Provider
 from mulligan.model import (
     MAX_AMOUNT,
@@ -266,6 +267,7 @@ class MakeClaim(Command, frozen=True, kw_only=True):
         start = max(start, now)
         if not self.allocations:
             raise InvalidArgument("allocations", "a claim needs at least one allocation")
+        require_open(states, self.project)
         quota.check_lease(states, self.project, start, self.end)
         self._check_capabilities(states)
         taking, allocations = take(states, self.claim, self.allocations, start, self.end)

@@ -10,6 +10,7 @@ from mulligan.errors import InvalidArgument, NotFound
 from mulligan.events import userdata as ev
 from mulligan.handlers import names
 from mulligan.handlers.decision import Change, Command, States, existing, require_new
+from mulligan.handlers.project import path_streams, require_open
 from mulligan.model import ProjectId, StreamId, UserDataId, stream_id
 
 MAX_SIZE = 64 * 1024
@@ -59,15 +60,17 @@ class CreateUserData(Command, frozen=True, kw_only=True):
     size: int
 
     def reads(self, states: States) -> list[StreamId]:
-        """Read the user data and its name in the project."""
+        """Read the user data, its name in the project, and the project's path."""
         return [
             stream_id("userdata", self.user_data),
             names.name_stream("userdata", self.name, self.project),
+            *path_streams(states, self.project),
         ]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Create it under a name that is free in the project."""
         require_new(states, "userdata", self.user_data)
+        require_open(states, self.project)
         if not 0 < self.size <= MAX_SIZE:
             raise InvalidArgument("content", f"give 1 to {MAX_SIZE} bytes, this has {self.size}")
         event = ev.UserDataCreated(
