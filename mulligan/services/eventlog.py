@@ -1,6 +1,6 @@
-"""mulligan-log: the event log, read only. Tenants see what their own project did."""
+"""mulligan-log: the event log, read only. Tenants see what concerns their own project."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from mulligan.errors import InvalidArgument
@@ -9,9 +9,9 @@ from mulligan.log.protocol import Stored
 from mulligan.log.verify import verify
 from mulligan.model import Seq, is_uuid, stream_kind
 from mulligan.proto import v1
-from mulligan.services import render
-from mulligan.services.caller import Caller, caller
+from mulligan.services import render, visibility
 from mulligan.services.configure import configure
+from mulligan.services.log_views import ProjectLog
 from mulligan.services.runtime import Runtime
 
 _VERIFY_CHUNK = 2000
@@ -25,7 +25,7 @@ class Log(v1.LogBase):
 
     async def read_log(self, message: v1.ReadLogRequest) -> AsyncIterator[v1.LogRecord]:
         """Send the commits of a range that pass the filter."""
-        log, who = self._rt.parts.log, caller()
+        log, view = self._rt.parts.log, self._view()
         wanted = _filter(message.filter)
         last = min(message.last or log.head.seq, log.head.seq)
         first = Seq(message.first or 1)
@@ -35,30 +35,35 @@ class Log(v1.LogBase):
             return
         async with aclosing(log.read(first, Seq(last))) as batches:
             async for batch in batches:
-                for record in self._records(batch, wanted, who):
+                for record in await self._records(batch, wanted, view):
                     yield record
 
     async def watch_log(self, message: v1.WatchLogRequest) -> AsyncIterator[v1.LogRecord]:
         """Send commits as they come, from after a position on."""
-        log, who = self._rt.parts.log, caller()
+        log, view = self._rt.parts.log, self._view()
         wanted = _filter(message.filter)
         after = log.head.seq if message.from_head else Seq(message.after)
         if after > log.head.seq:
             raise InvalidArgument("after", f"lies beyond the head, which is {log.head.seq}")
         async with aclosing(log.tail(after)) as batches:
             async for batch in batches:
-                for record in self._records(batch, wanted, who):
+                for record in await self._records(batch, wanted, view):
                     yield record
 
-    def _records(
-        self, batch: Sequence[Stored], wanted: v1.LogFilter, who: Caller
-    ) -> Iterator[v1.LogRecord]:
-        for stored in batch:
-            for commit in stored.entry.commits:
-                if not who.is_system and commit.actor.project != who.project:
-                    continue
-                if _passes(commit, wanted):
-                    yield self._record(stored.seq, commit)
+    def _view(self) -> ProjectLog | None:
+        """Return how a tenant reads the log; None for who sees all of it."""
+        project = visibility.holder()
+        return None if project is None else ProjectLog(self._rt.parts.commands, project)
+
+    async def _records(
+        self, batch: Sequence[Stored], wanted: v1.LogFilter, view: ProjectLog | None
+    ) -> list[v1.LogRecord]:
+        commits = [(stored.seq, commit) for stored in batch for commit in stored.entry.commits]
+        if view is not None:
+            await view.learn(commit for _, commit in commits)
+            seen = ((seq, view.seen(commit)) for seq, commit in commits)
+            commits = [(seq, commit) for seq, commit in seen if commit is not None]
+        return [self._record(seq, one) for seq, one in commits if _passes(one, wanted)]
 
     def _record(self, seq: Seq, commit: Commit) -> v1.LogRecord:
         return v1.LogRecord(
@@ -114,8 +119,8 @@ class Log(v1.LogBase):
             head=render.position(parts.commands.position()),
             head_hash=head.hash,
             log_id=head.log_id,
-            failure=str(parts.log.failure or ""),
-            store_bytes=store.db_size,
+            failure=str(parts.log.failure or "") if visibility.sees_all() else "",
+            store_bytes=store.db_size if visibility.sees_all() else 0,
         )
 
     async def log_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
