@@ -15,7 +15,7 @@ from mulligan.handlers import brake, lifecycle, plans
 from mulligan.handlers.credential import MAX_OLDER, Credential
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.enrolment import plain_address
-from mulligan.handlers.machine import Machine, Unrotated
+from mulligan.handlers.machine import Machine
 from mulligan.model import CommitId, CredentialId, MachineId, StreamId, stream_id
 
 PASSWORD_LENGTH = range(8, 65)
@@ -37,12 +37,12 @@ def check_password(password: str) -> None:
         )
 
 
-def tried_again_at(trouble: Unrotated) -> datetime | None:
-    """Return when a machine that failed is tried again by itself; None: not before a change."""
-    if trouble.fault in ASK_SOMEBODY:
+def pause_after(fault: str, failures: int) -> timedelta | None:
+    """Return how long a machine that failed so often is left alone; None: until a change."""
+    if fault in ASK_SOMEBODY:
         return None
-    pause: timedelta = min(_FIRST_PAUSE * (1 << min(trouble.failures - 1, 10)), _LONGEST_PAUSE)
-    return trouble.at + pause
+    doubled: timedelta = _FIRST_PAUSE * (1 << min(failures - 1, 10))
+    return min(doubled, _LONGEST_PAUSE)
 
 
 class StartRotation(Command, frozen=True, kw_only=True):
@@ -163,8 +163,8 @@ def _due(state: Machine, version: str, now: datetime) -> bool:
     trouble = state.unrotated
     if trouble is None or trouble.version != version:
         return True
-    again = tried_again_at(trouble)
-    return again is not None and now >= again
+    pause = pause_after(trouble.fault, trouble.failures)
+    return pause is not None and now >= trouble.at + pause
 
 
 class ProveBeside(Command, frozen=True, kw_only=True):

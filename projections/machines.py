@@ -4,6 +4,7 @@ from datetime import datetime
 
 from mulligan.handlers.brake import Brake
 from mulligan.handlers.completion import NOT_THE_MACHINE
+from mulligan.handlers.enrolment import plain_address
 from mulligan.handlers.machine import Machine
 from mulligan.projections.schema import ReadModel, Row, columns, stream_table
 
@@ -23,7 +24,20 @@ def _machine(key: str, machine: Machine) -> Row:
         machine.facts.manufacturer if machine.facts is not None else "",
         machine.facts.model if machine.facts is not None else "",
         _troubled_at(machine),
+        machine.bmc.credential,
+        plain_address(machine.bmc.address).lower(),
+        machine.passwords[0] if len(machine.passwords) == 1 else "",
+        machine.cordon is not None and machine.cordon.maintenance,
+        *_rotated(machine),
     )
+
+
+def _rotated(machine: Machine) -> Row:
+    """Return what came last of giving the BMC another password: version, fault, how often, when."""
+    trouble = machine.unrotated
+    if trouble is not None:
+        return trouble.version, trouble.fault, trouble.failures, trouble.at
+    return "", "", 0, machine.proven_at
 
 
 def _attended(machine: Machine) -> bool:
@@ -66,6 +80,14 @@ MODEL = ReadModel(
                 manufacturer="text",
                 model="text",
                 troubled_at="timestamptz",
+                credential="text",
+                bmc="text",
+                password="text",
+                maintenance="boolean",
+                tried="text",
+                tried_fault="text",
+                tried_times="integer",
+                tried_at="timestamptz",
             ),
             _machine,
             indices=(
@@ -74,6 +96,7 @@ MODEL = ReadModel(
                 "(project, created_seq, key) WHERE project <> ''",
                 "(key) WHERE busy",
                 "(troubled_at) WHERE troubled_at IS NOT NULL",
+                "(credential, bmc)",
             ),
         ),
         stream_table("serial", "serial"),

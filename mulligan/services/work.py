@@ -21,6 +21,7 @@ from mulligan.reconcile.brake import BrakeWatch, Threshold
 from mulligan.reconcile.claims import ClaimTimers
 from mulligan.reconcile.machines import MachineReconciler
 from mulligan.reconcile.migration import ClaimMigration
+from mulligan.reconcile.rotation import RotationReads, Rotations
 from mulligan.redfish.auth import Login
 from mulligan.redfish.executor import Executor
 from mulligan.redfish.image_cache import Limits
@@ -90,7 +91,7 @@ def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
 
 
 async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
-    """Run the machine reconciler and the brake."""
+    """Run the machine reconciler, the brake, and the rotations of BMC logins."""
     share = Share(runtime, parts)
     reconciler = MachineReconciler(
         parts.commands,
@@ -106,9 +107,28 @@ async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | N
         mine=share.mine,
         fence=parts.registration.fence,
     )
+    reads = RotationReads(parts.commands, parts.database)
+
+    async def destroy(credential: str, version: str) -> None:
+        await parts.secrets.retire(SECRET_KIND, credential, version)
+
+    rotations = Rotations(
+        parts.commands,
+        find_rotating=reads.rotating,
+        find_progress=reads.progress,
+        destroy=destroy,
+        mine=share.mine,
+        fence=parts.registration.fence,
+    )
+
+    def shares_changed() -> None:
+        reconciler.shares_changed()
+        rotations.shares_changed()
+
     tasks.start_soon(reconciler.run)
     tasks.start_soon(brake.run)
-    tasks.start_soon(share.watch, reconciler.shares_changed)
+    tasks.start_soon(rotations.run)
+    tasks.start_soon(share.watch, shares_changed)
     return None
 
 
