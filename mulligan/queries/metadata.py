@@ -95,7 +95,7 @@ async def _of_kind(
     database: Database, kind: str, search: Search, viewer: Viewer, after: str, limit: int
 ) -> Sequence[Decorated]:
     args: list[Any] = [kind, after, limit]
-    conditions = [f"d.kind = ${1}", f"d.object > ${2}", "NOT o.deleted"]
+    conditions = ["d.kind = $1", "d.object > $2", "NOT o.deleted"]
     source = _source(search, conditions, args)
     seen, project = _sight(kind, viewer, args)
     model, table = STREAM_TABLES[kind]
@@ -117,26 +117,22 @@ async def _of_kind(
 def _source(search: Search, conditions: list[str], args: list[Any]) -> str:
     """Return the table whose index leads the search; the other terms are looked up in its rows."""
     source = ""
-    for tag in dict.fromkeys(search.tags):
-        args.append(tag)
-        if not source:
-            source = "rm_metadata.tag"
-            conditions.append(f"d.tag = ${len(args)}")
-        else:
-            conditions.append(
-                f"EXISTS (SELECT FROM rm_metadata.tag x WHERE x.key = d.key AND x.tag = ${len(args)})"
-            )
+    terms: list[tuple[str, ...]] = [("tag", "tag", tag) for tag in search.tags]
     for metadef, value in search.attributes.items():
-        args += [metadef, digest(value)]
-        wanted = f"metadef = ${len(args) - 1} AND {{}}.digest = ${len(args)}"
+        terms.append(("attribute", "metadef", metadef, "digest", digest(value)))
+    for table, *pairs in terms:
+        tests = []
+        for column, wanted in zip(pairs[::2], pairs[1::2], strict=True):
+            args.append(wanted)
+            tests.append(f"{{row}}.{column} = ${len(args)}")
+        test = " AND ".join(tests)
         if not source:
-            source = "rm_metadata.attribute"
-            conditions.append("d." + wanted.format("d"))
+            source = f"rm_metadata.{table}"
+            conditions.append(test.format(row="d"))
         else:
+            test = test.format(row="x")
             conditions.append(
-                "EXISTS (SELECT FROM rm_metadata.attribute x WHERE x.key = d.key AND x."
-                + wanted.format("x")
-                + ")"
+                f"EXISTS (SELECT FROM rm_metadata.{table} x WHERE x.key = d.key AND {test})"
             )
     if not source:
         conditions.append("d.carries")

@@ -1,46 +1,41 @@
-"""mulligan-meta: names of objects, both ways."""
+"""mulligan-meta: names of objects, both ways; what decorates them."""
 
 from mulligan.errors import InvalidArgument, PermissionDenied
+from mulligan.handlers.metadef import scopes
 from mulligan.handlers.names import REGION_SCOPE, NameState, name_stream
-from mulligan.model import is_uuid
+from mulligan.handlers.objects import OBJECTS, Sight, sees
+from mulligan.model import ProjectId, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries import names as queries
-from mulligan.services import render
 from mulligan.services.caller import caller
 from mulligan.services.configure import configure
+from mulligan.services.metadata import Decorations, require_kind
+from mulligan.services.metadefs import viewer
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Runtime
-
-PROJECT_SCOPED = frozenset({"claim"})
-KINDS = frozenset(
-    {"account", "claim", "credential", "group", "image", "machine", "project", "provider"}
-)
-TENANTS_SEE = frozenset({"claim", "group", "image", "provider"})
-"""Kinds whose names are not only for operators; of claims, a tenant sees its own project's."""
 
 MAX_BATCH = 1000
 
 
-class Meta(v1.MetaBase):
-    """``mulligan.v1.Meta``."""
+class Meta(Decorations, v1.MetaBase):
+    """``mulligan.v1.Meta``: what is answered by its parents is in their modules."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
 
     async def resolve(self, message: v1.ResolveRequest) -> v1.ResolveResponse:
-        """Find UUIDs by name, exactly at the head."""
-        _require_kind(message.kind)
+        """Find UUIDs by name or slug, exactly at the head."""
+        require_kind(message.kind)
         _require_few(message.names, "names")
-        if not _may_see_kind(message.kind):
-            position = render.position(self._rt.parts.commands.position())
-            return v1.ResolveResponse(position=position)
-        scope = self._scope(message.kind, message.project)
-        commands = self._rt.parts.commands
-        streams = [name_stream(message.kind, name, scope) for name in message.names]
-        known = await commands.states(streams)
+        streams = [
+            name_stream(message.kind, name, scope)
+            for name in message.names
+            for scope in self._scopes(message.kind, message.project)
+        ]
+        known = await self._commands.states(streams)
         found = [known[s].state for s in dict.fromkeys(streams)]
-        names = [_name(s) for s in found if s is not None and s.object]
-        return v1.ResolveResponse(names=names, position=render.position(commands.position()))
+        names = await self._visible([_name(s) for s in found if s is not None and s.object])
+        return v1.ResolveResponse(names=names, position=self._position())
 
     async def describe(self, message: v1.DescribeRequest) -> v1.DescribeResponse:
         """Find names by UUID."""
@@ -50,19 +45,21 @@ class Meta(v1.MetaBase):
                 raise InvalidArgument(f"uuids[{index}]", f"{uuid!r} is not a UUID in lower case")
         position = await wait_for(self._rt, message.freshness, "names")
         rows = await queries.describe(self._rt.parts.database, list(message.uuids))
-        visible = [_row(r) for r in rows if _may_see_kind(r.kind) and self._may_see(r.scope)]
-        return v1.DescribeResponse(names=visible, position=position)
+        names = await self._visible([_row(r) for r in rows if r.kind in OBJECTS])
+        return v1.DescribeResponse(names=names, position=position)
 
     async def list_names(self, message: v1.ListNamesRequest) -> v1.ListNamesResponse:
         """List the names of a kind."""
-        _require_kind(message.kind)
-        if not _may_see_kind(message.kind):
+        require_kind(message.kind)
+        kind = OBJECTS[message.kind]
+        open_to_all = kind.sight is Sight.EVERYONE or kind.named_by_project
+        if not (open_to_all or caller().is_system):
             raise PermissionDenied(f"only operators may list the names of every {message.kind}")
         position = await wait_for(self._rt, message.freshness, "names")
         page = await queries.list_names(
             self._rt.parts.database,
             message.kind,
-            self._scope(message.kind, ""),
+            self._scopes(message.kind, "")[0],
             page_of(self._rt, message.page),
         )
         return v1.ListNamesResponse(
@@ -75,26 +72,29 @@ class Meta(v1.MetaBase):
         """Change settings of this process."""
         return configure(message)
 
-    def _scope(self, kind: str, project: str) -> str:
-        if kind not in PROJECT_SCOPED:
-            return REGION_SCOPE
+    def _scopes(self, kind: str, project: str) -> tuple[str, ...]:
+        """Return where names of a kind are looked for, the nearest first."""
+        if not OBJECTS[kind].named_by_project:
+            return (REGION_SCOPE,)
         who = caller()
-        if project and is_uuid(project) and (who.is_system or project == who.project):
-            return project
-        return who.require_project()
+        own = is_uuid(project) and (who.is_system or project == who.project)
+        if kind == "metadef":
+            return scopes(ProjectId(project) if own else who.project)
+        return (project if own else who.require_project(),)
 
-    def _may_see(self, scope: str) -> bool:
-        who = caller()
-        return scope == REGION_SCOPE or who.is_system or scope == who.project
-
-
-def _may_see_kind(kind: str) -> bool:
-    return kind in TENANTS_SEE or caller().is_system
-
-
-def _require_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise InvalidArgument("kind", f"{kind!r} is not one of {', '.join(sorted(KINDS))}")
+    async def _visible(self, names: list[v1.Name]) -> list[v1.Name]:
+        """Return the names of objects that the caller may see."""
+        who = viewer()
+        if who.is_system:
+            return names
+        closed = [n for n in names if OBJECTS[n.kind].sight is not Sight.EVERYONE]
+        known = await self._commands.states([stream_id(n.kind, n.uuid) for n in closed])
+        hidden = set()
+        for name in closed:
+            state = known[stream_id(name.kind, name.uuid)].state
+            if state is None or not sees(who, name.kind, state):
+                hidden.add((name.kind, name.uuid))
+        return [name for name in names if (name.kind, name.uuid) not in hidden]
 
 
 def _require_few(values: list[str], field: str) -> None:
