@@ -49,13 +49,14 @@ class StartRotation(Command, frozen=True, kw_only=True):
     """Have the BMCs that use a login be given another password, which is in the secret store.
 
     During a rotation it takes the place of the one that was on its way; ``given`` tells that
-    somebody chose it, which is wanted then.
+    somebody chose it, which is wanted then, and ``known`` that it is one that the login has or had.
     """
 
     NAME: ClassVar = "credential.rotate"
     credential: CredentialId
     version: str
     given: bool = False
+    known: bool = False
 
     def reads(self, states: States) -> list[StreamId]:
         """Read the credential."""
@@ -64,6 +65,10 @@ class StartRotation(Command, frozen=True, kw_only=True):
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Start it; what was on its way before is kept until no BMC can have it."""
         state = existing(states, "credential", self.credential, Credential)
+        if self.known:
+            raise InvalidArgument(
+                "password", "is one that the login has, or may have at some BMC; give a new one"
+            )
         if state.next_version and not self.given:
             raise FailedPrecondition(
                 f"credential {state.name} is being rotated already; wait for the end of that"

@@ -1,13 +1,12 @@
-"""What machines boot and are given: images, user data, and the logins of their BMCs."""
+"""What machines boot and are given: images and user data."""
 
 import hashlib
 
 from mulligan.errors import InvalidArgument
-from mulligan.handlers import credential as credentials
 from mulligan.handlers import image as images
 from mulligan.handlers import userdata
 from mulligan.handlers.userdata import UserData
-from mulligan.model import CredentialId, ImageId, UserDataId, is_uuid
+from mulligan.model import ImageId, UserDataId, is_uuid
 from mulligan.proto import v1
 from mulligan.queries import images as queries
 from mulligan.services import render
@@ -17,54 +16,11 @@ from mulligan.services.objects import fetch, identify
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.sealing import sealed
 
-SECRET_KIND = "bmc"
 USER_DATA_KIND = "userdata"
 
 
 class Imaging(MachineObjects):
-    """Images, user data and BMC credentials."""
-
-    async def create_credential(self, message: v1.CreateCredentialRequest) -> v1.CredentialResponse:
-        """Seal a BMC login and announce it."""
-        request = request_of(message)
-        for field, value in (("username", message.username), ("password", message.password)):
-            if not 0 < len(value) <= 256 or "\0" in value:
-                raise InvalidArgument(field, "give 1 to 256 characters")
-        secrets = self._rt.parts.secrets
-        login = f"{message.username}\0{message.password}".encode()
-        version = await secrets.put(SECRET_KIND, request.id, login)
-        command = credentials.CreateCredential(
-            credential=CredentialId(request.id), name=message.name, version=version
-        )
-        async with sealed(secrets, SECRET_KIND, request.id, version) as kept:
-            kept.landed = not (await self._commands.execute(command, request)).repeat
-        known = await fetch(self._commands, "credential", request.id)
-        return v1.CredentialResponse(
-            credential=render.credential(known, self._rt.region), position=self._position()
-        )
-
-    async def list_credentials(
-        self, message: v1.ListCredentialsRequest
-    ) -> v1.ListCredentialsResponse:
-        """List BMC logins, without what is in them."""
-        position = await wait_for(self._rt, message.freshness, "images")
-        page = await queries.list_credentials(
-            self._rt.parts.database, page_of(self._rt, message.page)
-        )
-        return v1.ListCredentialsResponse(
-            credentials=[render.credential(row, self._rt.region) for row in page.items],
-            next_page_token=page.next_token,
-            position=position,
-        )
-
-    async def delete_credential(self, message: v1.DeleteCredentialRequest) -> v1.PositionResponse:
-        """Forget a BMC login and destroy its secret."""
-        request = request_of(message)
-        uuid = await identify(self._commands, "credential", message.credential, "credential")
-        command = credentials.DeleteCredential(credential=CredentialId(uuid))
-        outcome = await self._commands.execute(command, request)
-        await self._rt.parts.secrets.delete(SECRET_KIND, uuid)
-        return v1.PositionResponse(position=render.position(outcome.position))
+    """Images and user data."""
 
     async def create_image(self, message: v1.CreateImageRequest) -> v1.ImageResponse:
         """Register an image."""

@@ -30,7 +30,8 @@ from mulligan.redfish.report_recorder import ReportRecorder
 from mulligan.redfish.reports import OnReport
 from mulligan.redfish.watch import RESTING, WatchTimings
 from mulligan.redfish.watching import Watcher
-from mulligan.services.imaging import SECRET_KIND, USER_DATA_KIND
+from mulligan.services.credentials import SECRET_KIND
+from mulligan.services.imaging import USER_DATA_KIND
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import TlsFiles, write_private
 
