@@ -1,14 +1,22 @@
 """``mulligan credential``: BMC logins, whose passwords nobody reads again."""
 
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
+import anyio
 import typer
 
-from mulligan.cli.login import new_secret
+from mulligan.cli.bulk import AT_MOST
+from mulligan.cli.login import new_secret, secret_in
 from mulligan.cli.many import each, names_of
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_time
+from mulligan.cli.progress import Progress
+from mulligan.cli.quantities import format_time, parse_span
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
+from mulligan.errors import DeadlineExceeded, FailedPrecondition
+
+if TYPE_CHECKING:
+    from mulligan.proto.v1 import Credential, Rotation
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,6 +25,14 @@ COLUMNS = (
     Column("UUID", lambda credential: credential.uuid),
     Column("CREATED", lambda credential: format_time(credential.created_at)),
 )
+DETAILS = (
+    *COLUMNS,
+    Column("ROTATING SINCE", lambda one: format_time(_of(one).started_at)),
+    Column("ROTATED", lambda one: _so_far(one.rotation) if one.rotation else ""),
+    Column("WAITING FOR", lambda one: "\n".join(_of(one).waiting)),
+    Column("PROBLEM", lambda one: _of(one).problem),
+)
+LOOK_S = 1.0
 
 
 @verb(app, "create")
@@ -53,6 +69,83 @@ async def list_credentials(session: Session) -> None:
         lambda page: page.credentials,
     )
     session.out.rows([credential async for credential in pages], COLUMNS, "no credentials")
+
+
+@verb(app, "show")
+async def show_credential(
+    session: Session,
+    credential: Annotated[str, typer.Argument(metavar="CREDENTIAL", help="Name or UUID.")],
+) -> None:
+    """Show a BMC login, and how far a new password of it has come."""
+    session.out.one(await _get(session, credential), DETAILS)
+
+
+@verb(app, "rotate")
+async def rotate_credential(
+    session: Session,
+    credential: Annotated[str, typer.Argument(metavar="CREDENTIAL", help="Name or UUID.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    password_file: Annotated[
+        str, typer.Option("--password-file", "--secret-file", help="File of the password.")
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Return when it is done.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", help="How long to wait: 30m, 2h.")] = AT_MOST,
+) -> None:
+    """Give the BMCs of a login another password, made for it unless one is given."""
+    from mulligan.proto.v1 import RotateCredentialRequest
+
+    given = ""
+    if password_stdin:
+        given = new_secret(True, "", "")
+    elif password_file:
+        given = secret_in(password_file)
+    span = parse_span(timeout, "--timeout").total_seconds()
+    request = RotateCredentialRequest(credential=credential, password=given)
+    shown = (await session.client.control.rotate_credential(request)).credential
+    if wait:
+        shown = await _rotated(session, credential, span)
+    session.out.one(shown, DETAILS)
+
+
+async def _rotated(session: Session, name: str, timeout: float) -> "Credential":
+    """Return the login once no BMC waits for its new password; raise when one waits for us."""
+    from mulligan.handlers.rotation import ASK_SOMEBODY
+
+    until = time.monotonic() + timeout
+    with Progress(quiet=session.out.quiet) as progress:
+        while True:
+            found = await _get(session, name)
+            rotation = found.rotation
+            if rotation is None:
+                return found
+            progress.show(name, _so_far(rotation), rotation.rotated, rotation.machines)
+            if any(fault in rotation.problem for fault in ASK_SOMEBODY):
+                raise FailedPrecondition(
+                    f"{name}: {_so_far(rotation)}; {rotation.problem}; the rotation stays open, see"
+                    f" mulligan credential show {name}"
+                )
+            if time.monotonic() >= until:
+                raise DeadlineExceeded(f"{name}: {_so_far(rotation)} after {timeout:.0f} s")
+            await anyio.sleep(LOOK_S)
+
+
+async def _get(session: Session, name: str) -> "Credential":
+    from mulligan.proto.v1 import Credential, GetCredentialRequest
+
+    answer = await session.client.control.get_credential(GetCredentialRequest(credential=name))
+    return answer.credential or Credential()
+
+
+def _of(credential: "Credential") -> "Rotation":
+    from mulligan.proto.v1 import Rotation
+
+    return credential.rotation or Rotation()
+
+
+def _so_far(rotation: "Rotation") -> str:
+    return f"{rotation.rotated} of {rotation.machines} machines"
 
 
 @verb(app, "delete")

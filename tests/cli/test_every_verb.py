@@ -107,6 +107,9 @@ brake list
 brake release x --reason mended
 credential create c -u root --password-stdin
 credential list
+credential show c
+credential rotate c
+credential rotate c --password-stdin --timeout 1s
 credential delete c
 provider create p --type storage -a k=v -i memory=64GiB,reserved=1GiB -c a.b
 provider create p --shares g --distance network:g=site --turnaround 30m
