@@ -6,7 +6,6 @@ not tell of others. What a tenant may not see is not found, as if it were not th
 docs/tenancy.md has the table.
 """
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -58,9 +57,8 @@ def told(error: Exception) -> Exception:
     """Return the error as the caller may read it."""
     if not isinstance(error, MulliganError) or not error.outside or sees_all():
         return error
-    seen = copy.copy(error)
-    seen.message = error.outside
-    seen.args = (error.outside,)
+    seen = type(error).__new__(type(error), error.outside)
+    seen.__dict__.update(error.__dict__, message=error.outside)
     if hasattr(seen, "facts"):
         seen.facts = {}
     return seen

@@ -123,6 +123,13 @@ class Stock(Caller):
         await self.call("list_claims", v1.ListClaimsRequest(freshness=fresh))
         return fresh
 
+    async def operator(self, project: str) -> Caller:
+        """Return who makes what is claimed, in a project that there is: it sees all."""
+        found = await self.edge.call(
+            "iam.get_project", v1.GetProjectRequest(project=project), self.token
+        )
+        return Caller(self.edge, await self.edge.admin(project), found.project.uuid)
+
     async def tenant(self, project: str, parent: str = "") -> Caller:
         """Make a project, and return a member of it."""
         made = v1.CreateProjectRequest(name=project, parent=parent)

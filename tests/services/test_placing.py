@@ -29,6 +29,11 @@ async def tenant(stock: Stock) -> Caller:
 
 
 @pytest.fixture(scope="module")
+async def operator(stock: Stock, tenant: Caller) -> Caller:
+    return await stock.operator("placing")
+
+
+@pytest.fixture(scope="module")
 async def stranger(stock: Stock) -> Caller:
     return await stock.tenant("placing-elsewhere")
 
@@ -74,7 +79,7 @@ async def explained(caller: Caller, claim: v1.Claim) -> v1.ExplainClaimResponse:
 
 
 async def test_candidates_say_what_is_taken_where_and_what_is_left(
-    stock: Stock, tenant: Caller
+    stock: Stock, tenant: Caller, operator: Caller
 ) -> None:
     site = await stock.provider("cand-site")
     node = await stock.provider(
@@ -82,7 +87,7 @@ async def test_candidates_say_what_is_taken_where_and_what_is_left(
     )
     await tenant.exact(("cand-node", {"custom.cand": 3}), window=v1.Window(start=at(0), end=at(2)))
     asked = request(ask({"custom.cand": 4}, name="part"), window=window(1, 3))
-    found = await candidates(tenant, stock, asked)
+    found = await candidates(operator, stock, asked)
     [candidate] = found.candidates
     [taken] = candidate.allocations
     assert (taken.provider, taken.provider_name) == (node, "cand-node")
@@ -102,8 +107,11 @@ async def test_candidates_say_what_is_taken_where_and_what_is_left(
     )
     assert not found.truncated
     assert found.why_not is None
-    later = await candidates(tenant, stock, request(asked.groups[0], window=window(2, 3)))
+    later = await candidates(operator, stock, request(asked.groups[0], window=window(2, 3)))
     assert later.providers[0].free == {"custom.cand": 10}
+    [summary] = (await candidates(tenant, stock, asked)).providers
+    assert summary.name == "cand-node"
+    assert (summary.capacity, summary.free) == ({}, {})
 
 
 async def test_a_seed_gives_its_order_again_and_a_limit_says_that_it_cut(
@@ -141,7 +149,7 @@ async def test_candidates_of_equal_amounts_are_told_apart_by_their_groups(
 
 
 async def test_why_not_counts_every_stage_and_names_the_nearest(
-    stock: Stock, tenant: Caller
+    stock: Stock, tenant: Caller, operator: Caller
 ) -> None:
     [full, bare, shut, small, _] = await stock.providers("why", 5, {"custom.why": 8})
     for node in (full, shut, small):
@@ -152,7 +160,7 @@ async def test_why_not_counts_every_stage_and_names_the_nearest(
     taken = await tenant.exact((full, {"custom.why": 6}), window=v1.Window(start=at(0), end=at(5)))
     demand = v1.CapabilityFilter(require=["custom.fast"])
     asked = request(ask({"custom.why": 4}, name="g", capabilities=demand), window=window(1, 2))
-    found = await candidates(tenant, stock, asked)
+    found = await candidates(operator, stock, asked)
     why = found.why_not
     assert why is not None
     stages = {one.stage: one.providers for one in why.stages}
@@ -174,13 +182,55 @@ async def test_why_not_counts_every_stage_and_names_the_nearest(
     assert bare
 
 
-async def test_a_refused_claim_tells_a_program_why(stock: Stock, tenant: Caller) -> None:
+async def test_why_not_tells_a_tenant_of_the_fleet_and_not_of_its_use(
+    stock: Stock, tenant: Caller, stranger: Caller
+) -> None:
+    [one, two, slow] = await stock.providers("hint", 3, {"custom.hint": 8})
+    for node in (one, two):
+        await stock.update(node, capabilities=["custom.fast"])
+    fast = v1.CapabilityFilter(require=["custom.fast"])
+    asked = request(ask({"custom.hint": 4}, capabilities=fast), window=window(1, 2))
+    day = v1.Window(start=at(0), end=at(24))
+    texts: list[str] = []
+    for amounts in ((5, 5), (8, 7), (6, 6)):
+        taken = [
+            await stranger.exact((node, {"custom.hint": amount}), window=day)
+            for node, amount in zip((one, two), amounts, strict=True)
+        ]
+        found = await candidates(tenant, stock, asked)
+        why = found.why_not
+        assert why is not None
+        stages = {s.stage: s.providers for s in why.stages if s.stage != "inventory"}
+        assert stages == {
+            "form": 0, "capability": 1, "group": 0, "cordoned": 0, "capacity": 2, "fit": 0
+        }  # fmt: skip
+        assert (why.nearest, why.earliest) == ([], at(24))
+        refused = await refusal(tenant.make(asked))
+        texts += [why.text, refused.message]
+        exact = await refusal(tenant.exact((one, {"custom.hint": 4}), window=day))
+        assert exact.message == "provider hint-0 is not free in the window"
+        await stranger.release(*taken)
+    assert len(set(texts)) == 1, texts
+    await stock.cordon(one, note="a secret leak")
+    closed = await refusal(tenant.exact((one, {"custom.hint": 4}), window=day))
+    assert closed.message == "provider hint-0 is not free in the window"
+    await stock.call("uncordon_provider", v1.UncordonProviderRequest(provider=one))
+    slowly = request(ask({"custom.hint": 4}, capabilities=fast, in_tree=slow))
+    why = (await candidates(tenant, stock, slowly)).why_not
+    assert why is not None
+    assert [(miss.name, miss.stage) for miss in why.nearest[:1]] == [("hint-0", "group")]
+    assert "fits nowhere" in why.text
+
+
+async def test_a_refused_claim_tells_a_program_why(
+    stock: Stock, tenant: Caller, operator: Caller
+) -> None:
     [node] = await stock.providers("facts", 1, {"custom.facts": 2})
     taken = await tenant.exact(
         (node, {"custom.facts": 2}), window=v1.Window(start=at(0), end=at(1))
     )
     with pytest.raises(GRPCError) as raised:
-        await tenant.make(request(ask({"custom.facts": 1}, name="g"), window=window(0, 1)))
+        await operator.make(request(ask({"custom.facts": 1}, name="g"), window=window(0, 1)))
     assert raised.value.status is Status.RESOURCE_EXHAUSTED
     facts = info(raised.value)
     assert facts["group"] == "g"
@@ -492,7 +542,7 @@ async def test_what_becomes_of_a_claim_at_its_end_is_kept_as_asked(
 
 
 async def test_a_cordon_closes_all_that_is_below_until_it_is_lifted(
-    stock: Stock, tenant: Caller
+    stock: Stock, tenant: Caller, operator: Caller
 ) -> None:
     await stock.provider("shut-row")
     await stock.provider("shut-rack", parent="shut-row")
@@ -501,10 +551,14 @@ async def test_a_cordon_closes_all_that_is_below_until_it_is_lifted(
     await stock.cordon("shut-row", note="power works")
     asked = request(ask({"custom.shut": 1}))
     with pytest.raises(GRPCError) as raised:
-        await tenant.make(asked)
+        await operator.make(asked)
     facts = info(raised.value)
     assert facts["dropped.cordoned"] == "1"
     assert "shut-row" in facts["nearest.0"]
+    with pytest.raises(GRPCError) as raised:
+        await tenant.make(asked)
+    assert info(raised.value)["dropped.capacity"] == "1"
+    assert "shut-row" not in (raised.value.message or "")
     direct = await refusal(tenant.exact(("shut-node", {"custom.shut": 1})))
     assert direct.status is Status.RESOURCE_EXHAUSTED
     await stock.call("uncordon_provider", v1.UncordonProviderRequest(provider="shut-row"))
@@ -555,9 +609,9 @@ async def test_the_catalogue_has_the_standard_ones_and_those_in_use(
     await stock.provider("able", capabilities=["custom.able", "hw.nic.sriov"])
     fresh = await stock.known()
 
-    async def listed(**more: Any) -> dict[str, v1.Capability]:
+    async def listed(caller: Caller = stock, **more: Any) -> dict[str, v1.Capability]:
         message = v1.ListCapabilitiesRequest(freshness=fresh, **more)
-        found = (await tenant.call("list_capabilities", message)).capabilities
+        found = (await caller.call("list_capabilities", message)).capabilities
         return {one.name: one for one in found}
 
     everything = await listed()
@@ -568,4 +622,7 @@ async def test_the_catalogue_has_the_standard_ones_and_those_in_use(
     used = await listed(used=True)
     assert "custom.able" in used
     assert all(one.providers for one in used.values())
+    to_tenants = await listed(tenant, used=True)
+    assert to_tenants.keys() == used.keys()
+    assert not any(one.providers for one in to_tenants.values())
     assert all(name.startswith("hw.nic.") for name in await listed(prefix="hw.nic."))

@@ -85,6 +85,9 @@ async def test_a_closed_group_is_left_out_and_an_opened_provider_is_in(
     assert got(around) == ["plan-rack-2"]
     names = ["plan-rack-0", "plan-rack-2"]
     [nothing] = await planned(tenant, stock, one, cordon=names)
+    assert lacking(nothing) == {"capacity": 3}, "which of them is cordoned is for operators"
+    operator = await stock.operator("planning")
+    [nothing] = await planned(operator, stock, one, cordon=names)
     assert lacking(nothing) == {"cordoned": 3}
     [opened] = await planned(tenant, stock, one, cordon=names, uncordon=["plan-rack-1"])
     assert got(opened) == ["plan-rack-1"]
@@ -99,7 +102,7 @@ async def test_a_site_that_is_supposed_to_be_closed_closes_what_is_below(
     await stock.provider("plan-site-rack", parent="plan-site")
     await stock.provider("plan-site-node", {"custom.site": 1}, parent="plan-site-rack")
     [nothing] = await planned(tenant, stock, request(ask({"custom.site": 1})), cordon=["plan-site"])
-    assert lacking(nothing) == {"cordoned": 1}
+    assert lacking(nothing) == {"capacity": 1}
     [something] = await planned(tenant, stock, request(ask({"custom.site": 1})))
     assert got(something) == ["plan-site-node"]
 

@@ -71,6 +71,8 @@ async def test_the_first_quota_counts_what_is_there_and_below(
     assert (set_.project, set_.project_name) == (tenant.project, "limited")
     refused = await refusal(child.exact((node, {"custom.first": 2}), window=now))
     assert refused.status is Status.RESOURCE_EXHAUSTED
+    assert "the quota of a project above yours" in refused.message
+    refused = await refusal(tenant.exact((node, {"custom.first": 2}), window=now))
     assert "project limited may use 10 custom.first" in refused.message
     await child.exact((node, {"custom.first": 1}), window=now)
     assert use(await quota(tenant), "custom.first") == (8, 10, 10)
