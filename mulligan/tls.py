@@ -218,6 +218,16 @@ def issued_by(ca: bytes, cert: bytes) -> bool:
     return True
 
 
+def matches(cert: bytes, key: bytes) -> bool:
+    """Tell whether a PEM certificate and a private key belong together."""
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except ValueError:
+        return False
+    public = x509.load_pem_x509_certificate(cert).public_key()
+    return bool(private.public_key() == public)
+
+
 def hosts_of(cert: bytes) -> tuple[str, ...]:
     """Return the DNS names and addresses that a PEM certificate is for."""
     extensions = x509.load_pem_x509_certificate(cert).extensions

@@ -45,6 +45,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "project": ("project", "Manage projects."),
     "name": ("name", "Look up names and UUIDs."),
     "log": ("log", "Read and verify the event log."),
+    "certificate": ("certificate", "Renew and issue certificates of the region, on its host."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
     "version": ("version", "Print the version."),
 }

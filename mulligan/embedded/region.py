@@ -13,7 +13,6 @@ import secrets
 import signal
 import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -31,27 +30,16 @@ from mulligan.config import (
     load,
     render,
 )
+from mulligan.embedded.certificates import Certificates
 from mulligan.embedded.etcd import EmbeddedEtcd, EtcdTls
 from mulligan.embedded.ports import LOOPBACK, free_ports, is_free
 from mulligan.embedded.postgres import EmbeddedPostgres
 from mulligan.embedded.supervisor import Child, program
 from mulligan.errors import FailedPrecondition
 from mulligan.secrets import write_master_key
-from mulligan.tls import (
-    KeyPair,
-    TlsFiles,
-    common_name,
-    expires,
-    issue,
-    make_ca,
-    read_pair,
-    write_pair,
-    write_private,
-)
+from mulligan.tls import TlsFiles, common_name, write_private
 
 DATABASE = "mulligan"
-RENEW_BEFORE = timedelta(days=30)
-"""``init_region`` issues a certificate anew when it has less than this left."""
 _FOLDERS = ("tls", "etcd", "images", "cache", "logs", "run")
 _ETCD_PORT = 2379
 _MEDIA_PORT = 7008
@@ -97,10 +85,7 @@ class RegionPaths(msgspec.Struct, frozen=True, kw_only=True):
 
     def tls(self, name: str) -> TlsFiles:
         """The CA, and the certificate and key of ``name``: ca, etcd or service."""
-        folder = self.state_dir / "tls"
-        return TlsFiles(
-            ca=folder / "ca.pem", cert=folder / f"{name}.pem", key=folder / f"{name}.key"
-        )
+        return Certificates(self.state_dir).files(name)
 
 
 def init_region(
@@ -108,7 +93,7 @@ def init_region(
 ) -> RegionPaths:
     """Make a region's folder, or what it lacks; what is there already stays as it is.
 
-    ``hosts`` are further names and addresses of this machine for the service certificate.
+    ``hosts`` are further names and addresses of this machine, for its certificates.
     ``usual_ports`` takes the ports of the documentation where they are free. Certificates close
     to their end are issued anew. Raise OtherRegion when the folder is another region's, and
     ConfigError when its configuration cannot be read.
@@ -117,14 +102,7 @@ def init_region(
     paths = RegionPaths(state_dir=state_dir)
     _check_same_region(paths, region)
     _make_folders(state_dir)
-    ca = _ensure_ca(paths, region)
-    names, ips = _split(("localhost", LOOPBACK, "::1", socket.gethostname(), *hosts))
-    for name in ("etcd", "service"):
-        files = paths.tls(name)
-        if _needs_issue(files, ca):
-            common = f"{name}.{region}.mulligan"
-            pair = issue(ca, common, dns=names, ips=ips, server=True, client=True)
-            write_pair(pair, files.cert, files.key)
+    Certificates(state_dir).keep(region, own_hosts(hosts))
     if not paths.master_key.exists():
         write_master_key(paths.master_key)
     if not paths.admin_secret.exists():
@@ -133,6 +111,12 @@ def init_region(
         config = _first_config(paths, region, usual_ports)
         write_private(paths.config, render(config, state_dir).encode())
     return paths
+
+
+def own_hosts(more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return what this host is known as: to itself, by its name, and as ``more``."""
+    known = ("localhost", LOOPBACK, "::1", socket.gethostname(), *more)
+    return tuple(dict.fromkeys(filter(None, known)))
 
 
 def embedded_etcd(config: Config) -> EmbeddedEtcd:
@@ -183,29 +167,6 @@ def _make_folders(state_dir: Path) -> None:
         state_dir.chmod(mode)
     for name in _FOLDERS:
         (state_dir / name).mkdir(mode=0o700, exist_ok=True)
-
-
-def _ensure_ca(paths: RegionPaths, region: str) -> KeyPair:
-    files = paths.tls("ca")
-    if not files.cert.exists():
-        write_pair(make_ca(f"{region}.mulligan"), files.cert, files.key)
-    return read_pair(files.cert, files.key)
-
-
-def _needs_issue(files: TlsFiles, ca: KeyPair) -> bool:
-    if not files.cert.exists() or not files.key.exists():
-        return True
-    left = expires(files.cert.read_bytes()) - datetime.now(UTC)
-    return left < min(RENEW_BEFORE, expires(ca.cert) - datetime.now(UTC))
-
-
-def _split(hosts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part hosts into DNS names and addresses, each once."""
-    names: list[str] = []
-    ips: list[str] = []
-    for host in dict.fromkeys(filter(None, hosts)):
-        (ips if ":" in host or host.replace(".", "").isdecimal() else names).append(host)
-    return names, ips
 
 
 def _first_config(paths: RegionPaths, region: str, usual_ports: bool) -> Config:

@@ -10,9 +10,11 @@ import anyio
 
 from mulligan.client.context import Context, config_path, save_context
 from mulligan.config import Config
+from mulligan.embedded.certificates import Certificates
 from mulligan.embedded.ready import all_serving
 from mulligan.embedded.region import RegionPaths, embedded_etcd, server_children
 from mulligan.embedded.supervisor import Child, Supervisor
+from mulligan.errors import MulliganError
 from mulligan.services import process
 from mulligan.services.serve import SERVICES
 
@@ -24,6 +26,7 @@ PRELOAD = (
 """Imported once, before the children are forked, which then share the memory."""
 
 READY_WITHIN_S = 60.0
+RENEW_EVERY_S = 86_400.0
 
 
 def context_of(config: Config, paths: RegionPaths) -> Context:
@@ -47,7 +50,8 @@ def remember(config: Config, paths: RegionPaths, name: str) -> Path:
 def children(config: Config) -> list[Child]:
     """Return every process of the region."""
     services = [Child(name=n, run=partial(process.run, n, config)) for n in SERVICES]
-    return [*server_children(config), *services]
+    keeper = Child(name="certificates", run=partial(_keep_certificates, config))
+    return [*server_children(config), *services, keeper]
 
 
 def run(config: Config, *, on_ready: Callable[[float], None], extra: tuple[Child, ...] = ()) -> int:
@@ -62,6 +66,18 @@ def run(config: Config, *, on_ready: Callable[[float], None], extra: tuple[Child
         [*children(config), announcer, *extra], config.state_dir, preload=PRELOAD
     )
     return supervisor.run()
+
+
+def _keep_certificates(config: Config) -> int:
+    """Renew this host's certificates before they end, for as long as the region runs."""
+    while True:
+        try:
+            for name in Certificates(config.state_dir).keep(config.region, create=False):
+                sys.stderr.write(f"renewed the certificate {name}\n")
+        except (MulliganError, OSError, ValueError) as error:
+            sys.stderr.write(f"certificates are not renewed: {error}\n")
+        sys.stderr.flush()
+        time.sleep(RENEW_EVERY_S)
 
 
 def _announce(config: Config, on_ready: Callable[[float], None], began: float) -> int:

@@ -12,6 +12,7 @@ import grpc.aio
 from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from mulligan.log.etcd_kv import EtcdSettings
 from mulligan.log.store import Compacted, OutcomeUnknown
+from mulligan.tls_live import stamp_of
 
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -34,14 +35,18 @@ class Preferred:
 class Lane:
     """One connection per endpoint, used one at a time; a failing one makes way for the next.
 
-    Lanes never share connections, so bulk reads on one cannot hold up a write on another.
+    Lanes never share connections, so bulk reads on one cannot hold up a write on another. When a
+    connection is lost, the next one goes by the certificates as they are then.
     """
 
     def __init__(self, settings: EtcdSettings, preferred: Preferred) -> None:
         self._targets = [e.rpartition("://")[2].rstrip("/") for e in settings.endpoints]
         self._settings = settings
+        self._files = tuple(filter(None, (settings.ca, settings.cert, settings.key)))
+        self._seen = stamp_of(self._files)
         self._credentials = _credentials(settings)
         self._channels: dict[int, grpc.aio.Channel] = {}
+        self._outdated: list[grpc.aio.Channel] = []
         self._preferred = preferred
 
     @property
@@ -53,6 +58,8 @@ class Lane:
         """Return a connected channel; raise Unavailable when no endpoint can be reached now."""
         for _ in self._targets:
             channel = self._channel(self._preferred.index)
+            if channel.get_state() is not grpc.ChannelConnectivity.READY and await self._renewed():
+                channel = self._channel(self._preferred.index)
             if await _is_ready(channel, self._settings.connect_timeout):
                 return channel
             self.leave(channel)
@@ -66,9 +73,29 @@ class Lane:
 
     async def close(self) -> None:
         """Close every connection."""
-        for channel in self._channels.values():
+        for channel in (*self._channels.values(), *self._outdated):
             await channel.close()
         self._channels.clear()
+        self._outdated.clear()
+
+    async def _renewed(self) -> bool:
+        """Give up channels made with certificates that were replaced since; tell whether any was.
+
+        Calls may still wait on those; they are closed when the next certificates come.
+        """
+        stamp = stamp_of(self._files)
+        if stamp == self._seen:
+            return False
+        try:
+            self._credentials = _credentials(self._settings)
+        except OSError:
+            return False  # amid a renewal; the old ones may still do
+        self._seen = stamp
+        outdated, self._outdated = self._outdated, list(self._channels.values())
+        self._channels.clear()
+        for channel in outdated:
+            await channel.close()
+        return True
 
     def _channel(self, index: int) -> grpc.aio.Channel:
         channel = self._channels.get(index)
