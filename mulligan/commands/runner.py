@@ -103,6 +103,10 @@ class Commands:
         """Return the head as this process knows it."""
         return Position(self.log.region, self.log.head.seq)
 
+    def peek(self, stream: StreamId) -> Known | None:
+        """Return a stream's exact state if it is at hand; the same object while it is unchanged."""
+        return self._states.get(stream)
+
     async def state(self, stream: StreamId) -> Known:
         """Return a stream's exact state at the head; version 0 and None without events."""
         return (await self.states([stream]))[stream]

@@ -13,6 +13,7 @@ from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.envelope import Actor
 from mulligan.handlers import roles
 from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id, utc_now
+from mulligan.services.wellformed import parsed
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +88,8 @@ class WireCodec(ProtoCodec):
     """Decodes messages and keeps what came over the wire, so that it can be told from a repeat."""
 
     def decode(self, data: bytes, message_type: Any) -> Any:
-        """Return the message, with its wire form beside it."""
-        message = message_type.FromString(data)
+        """Return the message, with its wire form beside it; raise InvalidArgument for none."""
+        message = parsed(data, message_type)
         if hasattr(message, "request_id"):
             setattr(message, _WIRE, data)
         return message

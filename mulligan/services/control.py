@@ -278,7 +278,7 @@ class Control(Credentials, Imaging, Guarding, MachineRecords, v1.ControlBase):
 
     async def control_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)
 
     async def _machine_response(self, uuid: str, *, released: bool = False) -> v1.MachineResponse:
         """Show the machine; to the tenant who just released it for the last time."""

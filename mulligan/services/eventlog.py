@@ -125,7 +125,7 @@ class Log(v1.LogBase):
 
     async def log_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)
 
 
 def _filter(message: v1.LogFilter | None) -> v1.LogFilter:

@@ -52,4 +52,4 @@ class Executor(v1.ExecutorBase):
 
     async def executor_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)

@@ -222,7 +222,7 @@ class Iam(v1.IamBase):
 
     async def iam_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)
 
     async def _identify(self, kind: str, text: str, field: str = "") -> str:
         return await identify(self._rt.parts.commands, kind, text, field or kind)

@@ -70,7 +70,7 @@ class Meta(Decorations, v1.MetaBase):
 
     async def meta_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)
 
     def _scopes(self, kind: str, project: str) -> tuple[str, ...]:
         """Return where names of a kind are looked for, the nearest first."""

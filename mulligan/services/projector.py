@@ -60,4 +60,4 @@ class Projector(v1.ProjectorBase):
 
     async def projector_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)

@@ -291,7 +291,7 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
 
     async def resource_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message)
+        return configure(message, self._rt.limits)
 
     async def _provider(self, text: str, field: str = "provider") -> str:
         return await identify(self._commands, "provider", text, field)

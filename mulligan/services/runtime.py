@@ -27,6 +27,7 @@ from mulligan.log.registry import Member, Members, Membership, Registration, mem
 from mulligan.model import AccountId, RegionName, new_id, stream_id, stream_key, utc_now
 from mulligan.queries.database import Database
 from mulligan.secrets import SecretStore, load_master_keys
+from mulligan.services.limits import Limits
 from mulligan.services.readmodels import ReadModels
 from mulligan.services.tokens import KeyRing, kid_of
 
@@ -69,6 +70,7 @@ class Runtime:
 
     def __init__(self, config: Config, service: str, address: str) -> None:
         self.config = config
+        self.limits = Limits(config.limits)
         self.in_flight: Callable[[], int] = lambda: 0
         self.service = service
         self.region = RegionName(config.region)

@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpclib.config import Configuration
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
-from grpclib.events import RecvRequest, listen
+from grpclib.events import RecvMessage, RecvRequest, listen
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
@@ -35,8 +35,10 @@ from mulligan.services.call import Gate
 from mulligan.services.caller import WireCodec
 from mulligan.services.catalog import Catalog
 from mulligan.services.control import Control
+from mulligan.services.denials import Denials
 from mulligan.services.eventlog import Log
 from mulligan.services.executor import Executor
+from mulligan.services.http2 import EdgeServer
 from mulligan.services.iam import Iam
 from mulligan.services.meta import Meta
 from mulligan.services.projector import Projector
@@ -123,14 +125,18 @@ async def serve(name: str, config: Config) -> None:
     runtime.in_flight = lambda: gate.in_flight
     health = ServiceStatus()
     health.set(False)
-    server = _server([made.service, Catalog(runtime)], health)
+    server = _server([made.service, Catalog(runtime)], health, config.limits.message_bytes)
+    denials = Denials(name)
+    gate = Gate(runtime, denials, server.streams)
+    runtime.in_flight = lambda: gate.in_flight
     listen(server, RecvRequest, gate.on_request)
-    await server.start(address.host, address.port, ssl=_tls(config))
+    listen(server, RecvMessage, gate.on_message)
+    await server.listen(address.host, address.port, _tls(config))
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, asked)
         tasks.start_soon(_tell_health, runtime, made.healthy, health, asked)
-        tasks.start_soon(_run, runtime, made.job, drained, ended)
+        tasks.start_soon(_run, runtime, made.job, denials, drained, ended)
         await asked.wait()
         log.info("draining", extra={"service": name, "in_flight": gate.in_flight})
         await runtime.leave_catalog()
@@ -146,11 +152,15 @@ async def serve(name: str, config: Config) -> None:
     log.info("stopped", extra={"service": name})
 
 
-async def _run(runtime: Runtime, job: Job, drained: anyio.Event, ended: anyio.Event) -> None:
+async def _run(
+    runtime: Runtime, job: Job, denials: Denials, drained: anyio.Event, ended: anyio.Event
+) -> None:
     async def body(parts: Parts) -> None:
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(denials.run, parts.commands)
             drain = await job(parts, tasks)
             await drained.wait()
+            await denials.flush(parts.commands)
             if drain is not None:
                 await drain(DRAIN_S)
             tasks.cancel_scope.cancel()
@@ -159,7 +169,7 @@ async def _run(runtime: Runtime, job: Job, drained: anyio.Event, ended: anyio.Ev
     ended.set()
 
 
-def _server(services: list[Any], health: ServiceStatus) -> Server:
+def _server(services: list[Any], health: ServiceStatus, message_bytes: int) -> EdgeServer:
     checks = {service: [health] for service in services}
     checked = Health({**checks, OVERALL: [health]})
     extended = ServerReflection.extend([*services, checked], pool=_pool())
@@ -167,7 +177,9 @@ def _server(services: list[Any], health: ServiceStatus) -> Server:
         http2_connection_window_size=4 * 1024 * 1024, http2_stream_window_size=1024 * 1024
     )
     details = ProtoStatusDetailsCodec()
-    return Server(extended, codec=WireCodec(), status_details_codec=details, config=limits)
+    return EdgeServer(
+        extended, message_bytes=message_bytes, codec=WireCodec(), status_details_codec=details
+    )
 
 
 def _pool() -> DescriptorPool:
