@@ -17,13 +17,11 @@ import anyio
 from anyio.abc import TaskGroup
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpclib.config import Configuration
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.events import RecvMessage, RecvRequest, listen
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
-from grpclib.server import Server
 
 from mulligan.config import Config, insecure_links
 from mulligan.projections.worker import Worker
@@ -121,8 +119,6 @@ async def serve(name: str, config: Config) -> None:
     address = getattr(config.listen, name)
     runtime = Runtime(config, name, str(address))
     made = _MAKERS[name](runtime)
-    gate = Gate(runtime, config.limits.deadline_s)
-    runtime.in_flight = lambda: gate.in_flight
     health = ServiceStatus()
     health.set(False)
     server = _server([made.service, Catalog(runtime)], health, config.limits.message_bytes)
@@ -173,9 +169,6 @@ def _server(services: list[Any], health: ServiceStatus, message_bytes: int) -> E
     checks = {service: [health] for service in services}
     checked = Health({**checks, OVERALL: [health]})
     extended = ServerReflection.extend([*services, checked], pool=_pool())
-    limits = Configuration(
-        http2_connection_window_size=4 * 1024 * 1024, http2_stream_window_size=1024 * 1024
-    )
     details = ProtoStatusDetailsCodec()
     return EdgeServer(
         extended, message_bytes=message_bytes, codec=WireCodec(), status_details_codec=details
