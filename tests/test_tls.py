@@ -30,12 +30,23 @@ def party(folder: Path, ca: KeyPair, name: str, pair: KeyPair) -> TlsFiles:
     return files
 
 
-def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> ssl.SSLObject:
-    """Let the two talk in memory; return the server's side, or raise what either side raises."""
+def handshake(
+    server: ssl.SSLContext,
+    client: ssl.SSLContext,
+    host: str,
+    *,
+    outside: list[ssl.SSLObject] | None = None,
+) -> ssl.SSLObject:
+    """Let the two talk in memory; return the server's side, or raise what either side raises.
+
+    The client's side is put into ``outside``.
+    """
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     inside = server.wrap_bio(to_server, to_client, server_side=True)
-    outside = client.wrap_bio(to_client, to_server, server_hostname=host)
-    waiting = [outside, inside]
+    calling = client.wrap_bio(to_client, to_server, server_hostname=host)
+    if outside is not None:
+        outside.append(calling)
+    waiting = [calling, inside]
     for _ in range(10):
         for side in list(waiting):
             try:
