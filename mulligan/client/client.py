@@ -11,6 +11,7 @@ from mulligan.client.channels import Channels
 from mulligan.client.context import Context
 from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
+from mulligan.client.names import MindfulCalls, Names
 from mulligan.client.positions import Positions
 from mulligan.client.stubs import Catalog, Control, Executor, Iam, Log, Meta, Projector, Resource
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
@@ -52,7 +53,7 @@ class Client:
             refresh=door.refresh,
             cache=self._cache,
         )
-        calls = Calls(
+        calls = MindfulCalls(
             self._directory,
             self._channels,
             self._positions,
@@ -61,6 +62,7 @@ class Client:
         )
         self.iam = Iam(calls)
         self.meta = Meta(calls)
+        self.names = calls.names = Names(self.meta)
         self.resource = Resource(calls)
         self.control = Control(calls)
         self.executor = Executor(calls)

@@ -25,7 +25,6 @@ from mulligan.handlers.metadef import (
     CreateMetadef,
     Definition,
     DeleteMetadef,
-    Metadef,
     UpdateMetadef,
     known,
 )
@@ -299,8 +298,8 @@ def test_a_changed_schema_leaves_old_values_and_holds_for_new_ones() -> None:
 
 
 def test_everyone_sees_what_the_table_of_kinds_says() -> None:
+    state = UserData(id=UserDataId("x"), name="x", project=RED, version="1", sha256="", size=1)
     for kind, rule in OBJECTS.items():
-        state = UserData(id=UserDataId("x"), name="x", project=RED, version="1", sha256="", size=1)
         assert sees(ADMIN, kind, state)
         assert decorates(OPERATOR, kind, state)
         assert sees(MEMBER, kind, state) == (
