@@ -314,26 +314,3 @@ def require_other_admin(states: States, state: Account, by: AccountId, now: date
             "this could be the last administrator; only an account that holds the role admin"
             " itself may do this"
         )
-
-
-class CreateKey(Command, frozen=True, kw_only=True):
-    """Announce a signing key, whose private half is in the secret store."""
-
-    NAME: ClassVar = "key.create"
-    kid: str
-    x: str
-    version: str
-
-    def reads(self, states: States) -> list[StreamId]:
-        """Read the key."""
-        return [stream_id("key", self.kid)]
-
-    def decide(self, states: States, now: datetime) -> list[Change]:
-        """Announce it once."""
-        state: SigningKey | None = states.get(stream_id("key", self.kid))
-        if state is None:
-            event = key_events.KeyCreated(kid=self.kid, x=self.x, version=self.version)
-            return [Change(stream_id("key", self.kid), event)]
-        if state.x != self.x:
-            raise FailedPrecondition(f"key {self.kid} exists with another public half")
-        return []

@@ -6,6 +6,7 @@ from typing import ClassVar, assert_never
 import msgspec
 from msgspec.structs import replace
 
+from mulligan.errors import NotFound
 from mulligan.events import region as ev
 from mulligan.handlers.decision import Change, Command, States
 from mulligan.model import RegionName, StreamId, stream_id
@@ -54,3 +55,23 @@ class CreateRegion(Command, frozen=True, kw_only=True):
         if states.get(stream) is not None:
             return []
         return [Change(stream, ev.RegionCreated(region=self.region))]
+
+
+class NoteRekeying(Command, frozen=True, kw_only=True):
+    """Note that every secret was looked at, and ``count`` of them are under the master key now."""
+
+    NAME: ClassVar = "region.rekey_secrets"
+    region: RegionName
+    master_key: str
+    count: int
+
+    def reads(self, states: States) -> list[StreamId]:
+        """Read the region."""
+        return [stream_id("region", self.region)]
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Note it on the region."""
+        stream = stream_id("region", self.region)
+        if states.get(stream) is None:
+            raise NotFound("region", self.region)
+        return [Change(stream, ev.SecretsRekeyed(master_key=self.master_key, count=self.count))]

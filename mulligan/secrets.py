@@ -3,18 +3,17 @@
 Envelope encryption with AES-256-GCM: each secret has a data key of its own, which the master key
 wraps. Both seals bind the region, kind, id and version, so a sealed secret that is moved to
 another place no longer opens. Events and errors name a version, never a secret.
+
+Which master keys seal no more is written beside the secrets, as the *fence*. A secret is stored
+only while the fence is as its writer knew it, so once ``fence_off`` returns, nothing is sealed with
+an older key by any process, whatever keys that was given.
 """
 
-import base64
-import binascii
-import hashlib
 import hmac
-import os
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import anyio
 import msgspec
@@ -23,18 +22,41 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mulligan.errors import (
     BadConfiguration,
+    Conflict,
     Corrupt,
     DeadlineExceeded,
     InvalidArgument,
     NotFound,
+    Unavailable,
+)
+from mulligan.master_key import (
+    MasterKeyError,
+    MasterKeys,
+    load_master_keys,
+    make_master_key,
+    seal,
+    unseal,
+    write_master_key,
 )
 from mulligan.model import RegionName, is_uuid, new_id
-from mulligan.tls import write_private
 
-MASTER_KEY_ENV = "MULLIGAN_SECRETS_KEY"
+__all__ = [
+    "MAX_SECRET_BYTES", "MasterKeyError", "MasterKeys", "MemorySecretKv", "Name", "Secret",
+    "SecretKv", "SecretStore", "load_master_keys", "make_master_key", "write_master_key",
+]  # fmt: skip
+
 MAX_SECRET_BYTES = 64 * 1024
-_KEY_BYTES = 32
-_NONCE_BYTES = 12
+PAGE = 256
+"""So many names are read at once."""
+
+RELOAD_S = 5.0
+"""The master keys are read again for an unknown one at most so often."""
+
+_FENCE = "fence"
+_MAX_FENCED = 1024
+_TRIES = 5
+
+log = logging.getLogger(__name__)
 
 
 class SecretKv(Protocol):
@@ -48,9 +70,35 @@ class SecretKv(Protocol):
         """Store the value durably before returning."""
         ...
 
+    async def put_while(self, key: str, value: bytes, held: str, at: bytes | None) -> bool:
+        """Store the value if the key ``held`` still has the value ``at``; tell whether."""
+        ...
+
+    async def replace(self, key: str, old: bytes, new: bytes) -> bool:
+        """Store ``new`` if the value is still ``old``; tell whether."""
+        ...
+
     async def delete(self, prefix: str) -> int:
         """Delete every key that starts with ``prefix``; return how many there were."""
         ...
+
+    async def keys(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        """Return the first keys that start with ``prefix`` and come after ``after``, in order."""
+        ...
+
+
+class Name(NamedTuple):
+    """What names one sealed secret."""
+
+    kind: str
+    id: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} version {self.version}"
+
+
+Reload = Callable[[], Awaitable[MasterKeys]]
 
 
 class Secret:
@@ -77,76 +125,28 @@ class Secret:
         raise TypeError("a Secret is not to be pickled or copied")
 
 
-class MasterKeyError(BadConfiguration):
-    """The master key cannot be used; the message says what to do and holds no key."""
-
-
-class MasterKeys:
-    """The master keys: the first one seals, all of them open, so a key can be rotated."""
-
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        if not keys or any(len(key) != _KEY_BYTES for key in keys):
-            raise MasterKeyError("a master key is 32 bytes; make one with `mulligan init`")
-        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
-        self.current = _key_id(keys[0])
-
-    def seal(self, data: bytes, bound: bytes) -> bytes:
-        """Encrypt with the current key; the result opens with the same ``bound`` only."""
-        return _seal(self._ciphers[self.current], data, bound)
-
-    def holds(self, key_id: str) -> bool:
-        """Tell whether what was sealed with this key can be opened."""
-        return key_id in self._ciphers
-
-    def open(self, key_id: str, box: bytes, bound: bytes) -> bytes:
-        """Decrypt; raise InvalidTag if anything was changed."""
-        return _open(self._ciphers[key_id], box, bound)
-
-    def __repr__(self) -> str:
-        return f"MasterKeys(current={self.current}, held={len(self._ciphers)}, keys=<redacted>)"
-
-
-def make_master_key() -> str:
-    """Make a key as a line of text, for the key file or the environment."""
-    return base64.b64encode(os.urandom(_KEY_BYTES)).decode()
-
-
-def write_master_key(path: Path) -> None:
-    """Make a key and write it to a file of mode 0600."""
-    write_private(path, f"{make_master_key()}\n".encode())
-
-
-def load_master_keys(path: Path, env: Mapping[str, str]) -> MasterKeys:
-    """Read the keys, one a line, newest first, from ``MULLIGAN_SECRETS_KEY`` or the file.
-
-    Raise MasterKeyError when there is none, when one is malformed, or when the file is open to
-    others than its owner.
-    """
-    if text := env.get(MASTER_KEY_ENV):
-        return MasterKeys(_parse(text, f"${MASTER_KEY_ENV}"))
-    try:
-        with path.open(encoding="ascii") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise MasterKeyError(f"{path} has mode {mode:04o}; run: chmod 0600 {path}")
-            return MasterKeys(_parse(file.read(), str(path)))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a key file"
-        raise MasterKeyError(
-            f"{path}: {reason}; run `mulligan init`, set secrets.key_file, or set {MASTER_KEY_ENV}"
-        ) from None
-
-
 class SecretStore:
-    """Versioned secrets of one region, by kind and id; every call ends within ``deadline`` s."""
+    """Versioned secrets of one region, by kind and id; every call ends within ``deadline`` s.
+
+    A secret under a master key that is not held makes the store read the keys again by ``reload``.
+    """
 
     def __init__(
-        self, region: RegionName, keys: MasterKeys, kv: SecretKv, deadline: float = 10.0
+        self,
+        region: RegionName,
+        keys: MasterKeys,
+        kv: SecretKv,
+        deadline: float = 10.0,
+        reload: Reload | None = None,
     ) -> None:
         self._region = region
         self._keys = keys
         self._kv = kv
         self._deadline = deadline
+        self._reload = reload
+        self._reloading = anyio.Lock()
+        self._reloaded_at = float("-inf")
+        self._fence: bytes | None = None
 
     async def put(self, kind: str, id: str, plaintext: bytes) -> str:
         """Store a new version beside the older ones and return its name (a UUIDv7)."""
@@ -156,31 +156,126 @@ class SecretStore:
         key = _path(kind, id, version)
         bound = self._bound(key)
         data_key = AESGCM.generate_key(256)
-        sealed = _Sealed(
-            master=self._keys.current,
-            wrapped=self._keys.seal(data_key, b"key\0" + bound),
-            box=_seal(AESGCM(data_key), plaintext, b"secret\0" + bound),
-        )
+        box = seal(AESGCM(data_key), plaintext, b"secret\0" + bound)
         with _within(self._deadline):
-            await self._kv.put(key, msgspec.json.encode(sealed))
-        return version
+            for _ in range(_TRIES):
+                value = self._wrapped(await self._sealing_key(), data_key, box, bound)
+                if await self._kv.put_while(key, value, _FENCE, self._fence):
+                    return version
+                self._fence = await self._kv.get(_FENCE)
+        raise Conflict("the master keys are being changed; try again")
 
     async def get(self, kind: str, id: str, version: str) -> Secret:
         """Return one version; raise NotFound if it is gone, Corrupt if it does not open."""
         key = _path(kind, id, version)
         with _within(self._deadline):
             value = await self._kv.get(key)
-        if value is None:
-            raise NotFound(f"{kind} secret", f"{id} version {version}")
+            if value is None:
+                raise NotFound(f"{kind} secret", f"{id} version {version}")
+            sealed, data_key = await self._opened(key, value)
+        try:
+            return Secret(unseal(AESGCM(data_key), sealed.box, b"secret\0" + self._bound(key)))
+        except (InvalidTag, ValueError):
+            raise _unopened(key) from None
+
+    async def names(self, kind: str = "") -> AsyncGenerator[Name, None]:
+        """Yield the name of every sealed secret, of one kind or of all, a page read at a time."""
+        prefix = f"{kind}/" if kind else ""
+        after = ""
+        while True:
+            with _within(self._deadline):
+                keys = await self._kv.keys(prefix, after, PAGE)
+            for key in keys:
+                parts = key.split("/")
+                if len(parts) == 3:
+                    yield Name(*parts)
+            if len(keys) < PAGE:
+                return
+            after = keys[-1]
+
+    async def fence_off(self) -> str:
+        """Let no process seal with another than the newest master key; return that one's id.
+
+        Reads the keys again first; raise BadConfiguration if that fails.
+        """
+        if self._reload is not None:
+            self._keys = await self._reload()
+        with _within(self._deadline):
+            for _ in range(_TRIES):
+                before = self._fence = await self._kv.get(_FENCE)
+                current = await self._sealing_key()
+                fenced = _fenced(before)
+                older = [id for id in self._keys.ids if id != current and id not in fenced]
+                if not older:
+                    return current
+                fence = msgspec.json.encode([*fenced, *older][-_MAX_FENCED:])
+                if await self._kv.put_while(_FENCE, fence, _FENCE, before):
+                    self._fence = fence
+                    return current
+        raise Conflict("the master keys are being changed by another rekeying; try again")
+
+    async def rewrap(self, name: Name) -> bool:
+        """Wrap a secret's key with the newest master key; tell whether that changed anything.
+
+        A secret that was deleted meanwhile stays deleted. Raise Corrupt if it does not open.
+        """
+        key = _path(*name)
+        with _within(self._deadline):
+            for _ in range(_TRIES):
+                value = await self._kv.get(key)
+                if value is None:
+                    return False
+                current = await self._sealing_key()
+                sealed, data_key = await self._opened(key, value)
+                if sealed.master == current:
+                    return False
+                rewrapped = self._wrapped(current, data_key, sealed.box, self._bound(key))
+                if await self._kv.replace(key, value, rewrapped):
+                    return True
+        raise Conflict(f"{name} keeps changing; try again")
+
+    async def _sealing_key(self) -> str:
+        newest = self._keys.newest(but=_fenced(self._fence))
+        if not newest:
+            await self._reload_keys()
+            newest = self._keys.newest(but=_fenced(self._fence))
+        if not newest:
+            raise Unavailable(
+                "every master key that this process holds was replaced: give it the newest one,"
+                " on the first line of secrets.key_file",
+                RELOAD_S,
+            )
+        return newest
+
+    def _wrapped(self, master: str, data_key: bytes, box: bytes, bound: bytes) -> bytes:
+        wrapped = self._keys.seal(master, data_key, b"key\0" + bound)
+        return msgspec.json.encode(_Sealed(master=master, wrapped=wrapped, box=box))
+
+    async def _opened(self, key: str, value: bytes) -> "tuple[_Sealed, bytes]":
+        """Return what is stored and its data key."""
         try:
             sealed = msgspec.json.decode(value, type=_Sealed)
             if not self._keys.holds(sealed.master):
+                await self._reload_keys()
+            if not self._keys.holds(sealed.master):
                 raise Corrupt(f"{key} is sealed with master key {sealed.master}, which is not ours")
-            bound = self._bound(key)
-            data_key = self._keys.open(sealed.master, sealed.wrapped, b"key\0" + bound)
-            return Secret(_open(AESGCM(data_key), sealed.box, b"secret\0" + bound))
+            bound = b"key\0" + self._bound(key)
+            return sealed, self._keys.open(sealed.master, sealed.wrapped, bound)
         except (InvalidTag, msgspec.MsgspecError, ValueError):
-            raise Corrupt(f"{key} does not open: it was changed, moved, or cut short") from None
+            raise _unopened(key) from None
+
+    async def _reload_keys(self) -> None:
+        """Read the master keys again, unless that was done a moment ago."""
+        if self._reload is None:
+            return
+        async with self._reloading:
+            if anyio.current_time() < self._reloaded_at + RELOAD_S:
+                return
+            self._reloaded_at = anyio.current_time()
+            try:
+                self._keys = await self._reload()
+            except BadConfiguration as error:
+                log.warning("the master keys cannot be read again: %s", error.message)
 
     async def retire(self, kind: str, id: str, version: str) -> None:
         """Delete one version; nothing happens if it is gone already."""
@@ -220,6 +315,21 @@ class MemorySecretKv:
             del self.values[key]
         return len(found)
 
+    async def put_while(self, key: str, value: bytes, held: str, at: bytes | None) -> bool:
+        """Store the value if the key ``held`` still has the value ``at``."""
+        if self.values.get(held) != at:
+            return False
+        self.values[key] = value
+        return True
+
+    async def replace(self, key: str, old: bytes, new: bytes) -> bool:
+        """Store ``new`` if the value is still ``old``."""
+        return await self.put_while(key, new, key, old)
+
+    async def keys(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        """Return the next keys."""
+        return sorted(k for k in self.values if k.startswith(prefix) and k > after)[:limit]
+
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     master: str
@@ -227,13 +337,12 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     box: bytes
 
 
-def _seal(cipher: AESGCM, data: bytes, bound: bytes) -> bytes:
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + cipher.encrypt(nonce, data, bound)
+def _fenced(fence: bytes | None) -> Sequence[str]:
+    return msgspec.json.decode(fence, type=list[str]) if fence is not None else ()
 
 
-def _open(cipher: AESGCM, box: bytes, bound: bytes) -> bytes:
-    return cipher.decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], bound)
+def _unopened(key: str) -> Corrupt:
+    return Corrupt(f"{key} does not open: it was changed, moved, or cut short")
 
 
 def _folder(kind: str, id: str) -> str:
@@ -247,17 +356,6 @@ def _path(kind: str, id: str, version: str) -> str:
     if not is_uuid(version):
         raise InvalidArgument("version", "is not the name of a version, which is a UUID")
     return _folder(kind, id) + version
-
-
-def _parse(text: str, origin: str) -> list[bytes]:
-    try:
-        return [base64.b64decode(line, validate=True) for line in text.split()]
-    except binascii.Error:
-        raise MasterKeyError(f"{origin}: a key is 32 bytes in base64, one a line") from None
-
-
-def _key_id(key: bytes) -> str:
-    return hashlib.sha256(b"mulligan.master-key\0" + key).hexdigest()[:16]
 
 
 @contextmanager

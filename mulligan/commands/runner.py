@@ -190,7 +190,7 @@ class Commands:
         Ids that lie more than ``AHEAD`` in the future are refused where they come in, so whatever
         was made under this one was made no earlier than that before the time in it.
         """
-        made_at = _time_of(commit) or datetime.min.replace(tzinfo=UTC) + AHEAD
+        made_at = time_of(commit) or datetime.min.replace(tzinfo=UTC) + AHEAD
         return self.log.find(commit) is None and self.log.covers(made_at - AHEAD)
 
     def learn(self, states: Mapping[StreamId, Loaded]) -> None:
@@ -327,11 +327,11 @@ def _require_same(request: Request, digest: str) -> None:
 
 def is_ahead(commit: CommitId, now: datetime) -> bool:
     """Whether the time in a UUIDv7 lies further ahead than clocks may differ."""
-    made_at = _time_of(commit)
+    made_at = time_of(commit)
     return made_at is not None and made_at > now + AHEAD
 
 
-def _time_of(commit: CommitId) -> datetime | None:
+def time_of(commit: str) -> datetime | None:
     """Return the time in a UUIDv7, which spares recent requests a look into the read model."""
     digits = commit.replace("-", "")
     if len(digits) != 32 or digits[12] != "7":

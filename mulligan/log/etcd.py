@@ -134,7 +134,8 @@ class Etcd:
             for response in answer.responses
             if response.WhichOneof("response") == "response_range"
         )
-        return TxnResult(answer.header.revision, answer.succeeded, gets)
+        deleted = sum(one.response_delete_range.deleted for one in answer.responses)
+        return TxnResult(answer.header.revision, answer.succeeded, gets, deleted)
 
     async def compact(self, revision: int, *, timeout: float = 30.0) -> None:
         """Forget history before ``revision``; return once its space is free for reuse.
@@ -327,6 +328,7 @@ _TARGETS = {
     "mod": (rpc.Compare.MOD, "mod_revision"),
     "create": (rpc.Compare.CREATE, "create_revision"),
     "version": (rpc.Compare.VERSION, "version"),
+    "value": (rpc.Compare.VALUE, "value"),
 }
 
 

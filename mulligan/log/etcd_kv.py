@@ -41,11 +41,14 @@ class Ranged(msgspec.Struct, frozen=True):
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """Holds iff the key's revision (or version) equals ``value``; 0 means there is no such key."""
+    """Holds iff the key's revision (or version) equals ``value``; 0 means there is no such key.
+
+    A key's ``value`` is compared with bytes; it equals none while there is no such key.
+    """
 
     key: str
-    target: Literal["mod", "create", "version"]
-    value: int
+    target: Literal["mod", "create", "version", "value"]
+    value: int | bytes
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -72,11 +75,15 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class TxnResult(msgspec.Struct, frozen=True):
-    """What a transaction did; ``gets`` holds the answer of each Get that was run, in order."""
+    """What a transaction did; ``gets`` holds the answer of each Get that was run, in order.
+
+    ``deleted`` counts the keys that its Deletes took.
+    """
 
     revision: int
     succeeded: bool
     gets: tuple[Ranged, ...]
+    deleted: int = 0
 
 
 class Change(msgspec.Struct, frozen=True):

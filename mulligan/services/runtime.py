@@ -8,17 +8,18 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
+from anyio import to_thread
 
 from mulligan import __version__
 from mulligan.commands.runner import Commands
 from mulligan.config import Config
 from mulligan.errors import Corrupt, MulliganError, Unauthenticated, Unavailable
 from mulligan.events.codec import Codec
-from mulligan.handlers.account import Account, SigningKey
-from mulligan.handlers.kinds import KINDS
+from mulligan.handlers.account import Account
 from mulligan.log.etcd import Etcd, EtcdSettings
 from mulligan.log.etcdlog import EtcdLog
 from mulligan.log.keys import Keys
@@ -26,10 +27,12 @@ from mulligan.log.protocol import Stored
 from mulligan.log.registry import Member, Members, Membership, Registration, member_value
 from mulligan.model import AccountId, RegionName, new_id, stream_id, stream_key, utc_now
 from mulligan.queries.database import Database
-from mulligan.secrets import SecretStore, load_master_keys
+from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
+from mulligan.services.keyring import KeyRing, every_key
 from mulligan.services.limits import Limits
 from mulligan.services.readmodels import ReadModels
-from mulligan.services.tokens import KeyRing, kid_of
+from mulligan.services.secretkv import EtcdSecretKv, Shredder
+from mulligan.services.tokens import kid_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,8 @@ class Runtime:
         self.waiting_for = "its first contact with etcd"
         self._parts: Parts | None = None
         self._codec = Codec()
+        self._learning = anyio.Lock()
+        self._learnt = False
 
     @property
     def parts(self) -> Parts:
@@ -134,10 +139,13 @@ class Runtime:
             commands = Commands(event_log, models, models, clock=utc_now)
             stack.callback(commands.close)
             stack.callback(event_log.listen(self._on_entry))
+            shredder = Shredder(etcd)
+            shredder.shred((await etcd.status()).revision)  # for who was killed before it could
             secrets = SecretStore(
                 self.region,
-                load_master_keys(config.secrets.key_file, os.environ),
-                EtcdSecretKv(etcd, keys),
+                master_keys(config),
+                EtcdSecretKv(etcd, keys, shredder),
+                reload=partial(to_thread.run_sync, master_keys, config),
             )
             registration = Registration(
                 etcd, keys.service(self.service, self.instance), member_value(self._member())
@@ -146,6 +154,7 @@ class Runtime:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             tasks.start_soon(membership.run)
+            tasks.start_soon(shredder.run)
             await stack.enter_async_context(registration.hold())
             yield Parts(
                 etcd=etcd,
@@ -185,11 +194,20 @@ class Runtime:
         if self.keyring.seen(token, use):
             return self.keyring.verify(token, use, utc_now())
         kid = kid_of(token)
-        if not self.keyring.knows(kid) and kid.isdecimal() and len(kid) <= 6:
-            known = await self.parts.commands.state(stream_id("key", kid))
-            if known.state is not None:
-                self.keyring.add(known.state)
+        await self.learn_keys()
+        if not self.keyring.knows(kid):
+            await self.keyring.expect(kid)
         return self.keyring.verify(token, use, utc_now())
+
+    async def learn_keys(self) -> None:
+        """Take in the keys that are older than this process; raise Unavailable if that fails."""
+        async with self._learning:
+            if self._learnt:
+                return
+            async for keys in every_key(self.parts.commands):
+                for key in keys:
+                    self.keyring.add(key, utc_now())
+            self._learnt = True
 
     async def require_enabled(self, account: AccountId, claims: Mapping[str, Any]) -> Account:
         """Return the account of a token; raise Unauthenticated if it may not be used any more."""
@@ -204,42 +222,22 @@ class Runtime:
     def _on_entry(self, stored: Stored) -> None:
         for commit in stored.entry.commits:
             for record in commit.events:
-                if not record.stream.startswith("key/"):
-                    continue
-                kid = stream_key(record.stream)
-                known = {key.kid: key for key in self.keyring.keys}.get(kid)
-                event = self._codec.event(record)
-                state: SigningKey = KINDS["key"].evolve(known, event, commit.at)
-                self.keyring.add(state)
+                if record.stream.startswith("key/"):
+                    event = self._codec.event(record)
+                    self.keyring.follow(stream_key(record.stream), event, commit.at)
 
 
-class EtcdSecretKv:
-    """Keeps sealed secrets in etcd beside the log, never in it."""
-
-    def __init__(self, etcd: Etcd, keys: Keys) -> None:
-        self._etcd = etcd
-        self._prefix = f"{keys.prefix}secret/"
-
-    async def get(self, key: str) -> bytes | None:
-        """Return the value, or None."""
-        found = await self._etcd.get(self._prefix + key)
-        return found.value if found is not None else None
-
-    async def put(self, key: str, value: bytes) -> None:
-        """Store the value."""
-        await self._etcd.put(self._prefix + key, value)
-
-    async def delete(self, prefix: str) -> int:
-        """Delete every key that starts with ``prefix``; return how many."""
-        start = self._prefix + prefix
-        return await self._etcd.delete(start, start[:-1] + chr(ord(start[-1]) + 1))
+def master_keys(config: Config) -> MasterKeys:
+    """Read the master keys from where the configuration says; raise BadConfiguration."""
+    secrets = config.secrets
+    return load_master_keys(secrets.key_file, os.environ, secrets.key_command)
 
 
 def etcd_settings(config: Config) -> EtcdSettings:
     """Return how the configuration says etcd is reached."""
     return EtcdSettings(
         endpoints=tuple(config.etcd.endpoints),
-        ca=str(config.etcd.ca or ""),
+        ca=str(config.etcd.ca or "") if config.etcd.tls else "",
         cert=str(config.etcd.cert or ""),
         key=str(config.etcd.key or ""),
     )

@@ -5,9 +5,7 @@ SIGTERM it takes itself out of the catalog, finishes what is in flight, and ends
 """
 
 import logging
-import os
 import signal
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,6 @@ from grpclib.reflection.service import ServerReflection
 from mulligan.config import Config, insecure_links
 from mulligan.projections.worker import Worker
 from mulligan.proto.descriptors import descriptor_set
-from mulligan.secrets import load_master_keys
 from mulligan.services import work
 from mulligan.services.bootstrap import bootstrap
 from mulligan.services.call import Gate
@@ -41,9 +38,9 @@ from mulligan.services.iam import Iam
 from mulligan.services.meta import Meta
 from mulligan.services.projector import Projector
 from mulligan.services.resource import Resource
-from mulligan.services.runtime import Parts, Runtime
+from mulligan.services.runtime import Parts, Runtime, master_keys
 from mulligan.services.signing import SigningKeys
-from mulligan.tls import TlsFiles, server_context
+from mulligan.tls_live import LiveContext
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +110,7 @@ async def serve(name: str, config: Config) -> None:
 
     Raise OSError when the address is taken, BadConfiguration when the master key cannot be used.
     """
-    load_master_keys(config.secrets.key_file, os.environ)  # refused at once, not when it is needed
+    master_keys(config)  # refused at once, not when it is needed
     for link in insecure_links(config):
         log.warning("a link is in plain text", extra={"link": link})
     address = getattr(config.listen, name)
@@ -127,10 +124,13 @@ async def serve(name: str, config: Config) -> None:
     runtime.in_flight = lambda: gate.in_flight
     listen(server, RecvRequest, gate.on_request)
     listen(server, RecvMessage, gate.on_message)
-    await server.listen(address.host, address.port, _tls(config))
+    tls = _tls(config)
+    await server.listen(address.host, address.port, tls.context if tls is not None else None)
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, asked)
+        if tls is not None:
+            tasks.start_soon(tls.keep_current)
         tasks.start_soon(_tell_health, runtime, made.healthy, health, asked)
         tasks.start_soon(_run, runtime, made.job, denials, drained, ended)
         await asked.wait()
@@ -183,14 +183,8 @@ def _pool() -> DescriptorPool:
     return pool
 
 
-def _tls(config: Config) -> ssl.SSLContext | None:
-    tls = config.tls
-    if not tls.enabled:
-        return None
-    assert tls.ca is not None
-    assert tls.cert is not None
-    assert tls.key is not None
-    return server_context(TlsFiles(ca=tls.ca, cert=tls.cert, key=tls.key))
+def _tls(config: Config) -> LiveContext | None:
+    return LiveContext(work.tls_files(config)) if config.tls.enabled else None
 
 
 async def _on_signal(stop: anyio.Event) -> None:

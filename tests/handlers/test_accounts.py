@@ -1,6 +1,6 @@
 import pytest
 
-from mulligan.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from mulligan.errors import AlreadyExists, InvalidArgument, NotFound
 from mulligan.handlers import account as accounts
 from mulligan.handlers import project as projects
 from mulligan.handlers import roles
@@ -96,15 +96,6 @@ def test_a_project_needs_its_parent(given: Given) -> None:
     orphan = projects.CreateProject(project=ProjectId("x"), name="x", parent=ProjectId("none"))
     with pytest.raises(NotFound):
         given.do(orphan)
-
-
-def test_a_signing_key_is_announced_once_and_never_changes() -> None:
-    given = Given()
-    key = accounts.CreateKey(kid="k", x="abc", version="1")
-    assert types(given.do(key)) == ["key.created"]
-    assert given.do(key) == []
-    with pytest.raises(FailedPrecondition):
-        given.do(accounts.CreateKey(kid="k", x="other", version="1"))
 
 
 @pytest.mark.parametrize(

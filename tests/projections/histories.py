@@ -34,6 +34,7 @@ from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.region import CreateRegion
+from mulligan.handlers.signing import RotateKey
 from mulligan.log.memory import MemoryDisk
 from mulligan.log.protocol import Stored
 from mulligan.log.store import HeadRecord, Raw
@@ -163,7 +164,7 @@ def history(seed: int, steps: int = 300, per_entry: int = 3) -> World:
                 account=holder, name=f"a{n}", kind="user", secret_version="1", bindings=(binding,)
             )
         )
-    world.do(account.CreateKey(kid="k1", version="1", x="abc"))
+    world.do(RotateKey(kid="1", version="1", x="abc"))
     credential = CredentialId(world.id())
     world.do(CreateCredential(credential=credential, name="bmc", version="1"))
     picture = ImageId(world.id())

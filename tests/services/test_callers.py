@@ -14,7 +14,8 @@ from mulligan.log.keys import Keys
 from mulligan.model import RegionName, new_id, utc_now
 from mulligan.proto import v1
 from mulligan.secrets import SecretStore, load_master_keys
-from mulligan.services.runtime import EtcdSecretKv, etcd_settings
+from mulligan.services.runtime import etcd_settings
+from mulligan.services.secretkv import EtcdSecretKv
 from mulligan.services.signing import SECRET_KIND
 from mulligan.services.tokens import ACCESS_LIFE, Signer
 from tests.e2e.region import RunningRegion, until
