@@ -7,7 +7,7 @@ from mulligan.projections.schema import ChildTable, ReadModel, Row, columns, str
 
 
 def _account(key: str, account: Account) -> Row:
-    return (account.kind, account.name, account.disabled_at is not None)
+    return (account.kind, account.name, account.disabled_at is not None, account.owner)
 
 
 def _bindings(key: str, account: Account) -> Iterable[Row]:
@@ -24,12 +24,14 @@ def _key(key: str, signing: SigningKey) -> Row:
 
 MODEL = ReadModel(
     name="iam",
+    version=2,
     tables=(
         stream_table(
             "account",
             "account",
-            columns(kind="text", name="text", disabled="boolean"),
+            columns(kind="text", name="text", disabled="boolean", owner="text"),
             _account,
+            indices=("(owner, created_seq, key) WHERE owner <> ''",),
             children=(
                 ChildTable(
                     name="role_binding",
@@ -40,7 +42,13 @@ MODEL = ReadModel(
                 ),
             ),
         ),
-        stream_table("project", "project", columns(name="text", parent="text"), _project),
+        stream_table(
+            "project",
+            "project",
+            columns(name="text", parent="text"),
+            _project,
+            indices=("(parent, created_seq, key)",),
+        ),
         stream_table("signing_key", "key", columns(honoured_until="timestamptz"), _key),
     ),
 )

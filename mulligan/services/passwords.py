@@ -19,20 +19,18 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
-        self._decoy = ""
+        self._decoy = self._hasher.hash("nobody has this secret")
 
-    async def hash(self, secret: str) -> bytes:
+    async def hash(self, secret: str, field: str = "secret") -> bytes:
         """Return the argon2id hash; raise InvalidArgument for a secret of unfit length."""
         if not SHORTEST <= len(secret) <= LONGEST:
-            raise InvalidArgument("secret", f"use {SHORTEST} to {LONGEST} characters")
+            raise InvalidArgument(field, f"use {SHORTEST} to {LONGEST} characters")
         hashed = await anyio.to_thread.run_sync(self._hasher.hash, secret, limiter=self._limiter)
         return hashed.encode()
 
     async def matches(self, hashed: bytes | None, secret: str) -> bool:
         """Tell whether the secret is the hashed one; as slow where there is none to check."""
         if hashed is None:
-            if not self._decoy:
-                self._decoy = self._hasher.hash("nobody has this secret")
             await self._verify(self._decoy, secret)
             return False
         return await self._verify(hashed.decode(), secret)

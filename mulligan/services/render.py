@@ -62,6 +62,12 @@ def account(row: Versioned, region: RegionName) -> v1.Account:
         created_at=row.created_at,
         etag=etag(row),
         region=region,
+        owner=state.owner,
+        expires_at=state.expires_at,
+        certificates=[
+            v1.Certificate(fingerprint=c.fingerprint, subject=c.subject, expires_at=c.expires_at)
+            for c in state.certificates
+        ],
     )
 
 
@@ -75,6 +81,7 @@ def project(row: Versioned, region: RegionName) -> v1.Project:
         created_at=row.created_at,
         etag=etag(row),
         region=region,
+        disabled=state.disabled_at is not None,
     )
 
 
