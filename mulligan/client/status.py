@@ -77,11 +77,25 @@ def transport_error(error: Exception, address: str, ca: str) -> Unavailable:
             f"the certificate of {address} is not trusted ({error.verify_message}): "
             f"the context's CA is {ca or 'not set'}; get the control plane's ca.pem"
         )
+    if isinstance(error, ssl.SSLError) and (why := _no_tls(error)):
+        return Untrusted(f"no TLS with {address}: {why}")
     if isinstance(error, TimeoutError):
         return Unavailable(f"{address or 'the control plane'} did not answer in time")
     if isinstance(error, ConnectionRefusedError):
         return Unavailable(f"nothing listens at {address}; is Mulligan running there?")
     return Unavailable(f"the connection to {address} failed: {str(error) or type(error).__name__}")
+
+
+def _no_tls(error: ssl.SSLError) -> str:
+    """Return why two sides that were both there did not agree on TLS; empty if one went away."""
+    reason = error.reason or ""
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+        return "it speaks plain text; name it as http://HOST:PORT if that is meant"
+    if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
+        return f"it refuses our certificate ({reason}); get one of the region's CA"
+    if "PROTOCOL" in reason or "HANDSHAKE" in reason or "CIPHER" in reason:
+        return f"it is too old or too new for us ({reason})"
+    return ""
 
 
 def retry_after(error: GRPCError) -> float | None:
