@@ -217,7 +217,7 @@ def _proven(state: Machine, event: ev.BmcPasswordProven) -> Machine:
     if event.credential != state.bmc.credential:
         return state
     trouble = state.unrotated
-    if trouble is not None and trouble.version == event.version:
+    if trouble is not None and (event.by or trouble.version == event.version):
         trouble = None
     return replace(state, passwords=(event.version,), proven_at=event.at, unrotated=trouble)
 
@@ -320,7 +320,9 @@ def _completed(state: Machine, event: ev.OperationCompleted, at: datetime) -> Ma
     operation = state.operation
     if operation is None or operation.id != event.operation:
         return state
-    if operation.then == "failed" or operation.verb == "rotate":
+    if operation.verb == "rotate":
+        return replace(state, operation=None, unrotated=None)
+    if operation.then == "failed":
         return replace(state, operation=None)
     state = replace(
         state,
