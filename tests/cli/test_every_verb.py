@@ -156,6 +156,25 @@ project show p
 name resolve machine x
 name describe x
 name list machine
+tag add machine x rack-7 hot
+tag remove machine x hot
+tag list machine x
+metadata show machine x
+metadata set machine x a=1 b=[2]
+metadata remove machine x a
+metadata find --kind machine --tag hot --where a=1
+metadef create m -f SCHEMA --kind machine --read-role owner --protected
+metadef create m --schema {}
+metadef list
+metadef show m
+metadef update m --description d --unprotected
+metadef delete m
+iam key list
+iam key rotate --use log
+iam key rotate --compromised --yes
+iam jwks
+iam secrets rekey
+iam import keystone -f KEYSTONE --dry-run
 log tail -n 3 --data
 log show machine/node-1
 log verify
@@ -220,6 +239,8 @@ def filled(kind: Any, depth: int = 0) -> Any:
         return datetime.now(UTC)
     if kind is timedelta:
         return timedelta(hours=1)
+    if kind.__name__ == "Struct":
+        return kind.from_dict({"k": [1, None]})
     if issubclass(kind, betterproto2.Message):
         hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
         fields = {name: hint for name, hint in hints.items() if name in kind.__dataclass_fields__}
@@ -237,6 +258,9 @@ def settled(message: Any) -> Any:
             message.operation = None
         case v1.VerifyLogProgress():
             message.bad_seq = 0
+        case v1.RekeyProgress():
+            message.failed = 0
+            message.finished = True
         case v1.RebuildProgress():
             message.finished = True
             message.phase = "equal"
@@ -281,9 +305,11 @@ def region_of_anything(
     (tmp_path / "fleet.yaml").write_text("groups: [{name: g, members: [p]}]\n")
     (tmp_path / "request.yaml").write_text("groups: [{name: g, resources: {machine: 1}}]\n")
     (tmp_path / "reshape.yaml").write_text("claims: {c: [{provider: p, amounts: {machine: 1}}]}\n")
+    (tmp_path / "schema.yaml").write_text("type: string\n")
     (tmp_path / "machines.yaml").write_text(
         "- {name: y, address: https://b, credential: x, parent: x, profile: x}\n"
     )
+    (tmp_path / "keystone.yaml").write_text('{"projects": []}')
     monkeypatch.setenv("MULLIGAN_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MULLIGAN_SECRET", "secret")
@@ -297,7 +323,7 @@ async def test_a_verb_prints_a_table_and_json(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for word in ("FLEET", "REQUEST", "RESHAPE", "MACHINES", "LIST"):
+    for word in ("FLEET", "REQUEST", "RESHAPE", "MACHINES", "LIST", "KEYSTONE", "SCHEMA"):
         line = line.replace(word, str(region_of_anything / f"{word.lower()}.yaml"))
     arguments = line.split()
     for form in ("wide", "json", "yaml", "name"):
