@@ -4,16 +4,21 @@ from typing import Annotated
 
 import typer
 
+from mulligan.cli.many import each, names_of
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.quantities import format_time
-from mulligan.cli.verbs import QuietOption, Session, verb
+from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+NameArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Name or UUID.")]
 
 COLUMNS = (
     Column("NAME", lambda project: project.name),
     Column("UUID", lambda project: project.uuid),
     Column("PARENT", lambda project: project.parent),
+    Column("STATE", lambda project: "disabled" if project.disabled else "enabled"),
     Column("CREATED", lambda project: format_time(project.created_at), wide=True),
 )
 
@@ -30,6 +35,7 @@ async def create_project(
 
     request = CreateProjectRequest(name=name, parent=parent)
     answer = await session.client.iam.create_project(request)
+    await name_fields(session, [answer.project], "parent")
     session.out.made(answer.project, COLUMNS)
 
 
@@ -41,15 +47,55 @@ async def list_projects(session: Session) -> None:
 
     iam = session.client.iam
     pages = every(iam.list_projects, ListProjectsRequest(), lambda page: page.projects)
-    session.out.rows([project async for project in pages], COLUMNS, "no projects")
+    found = [project async for project in pages]
+    await name_fields(session, found, "parent")
+    session.out.rows(found, COLUMNS, "no projects")
 
 
 @verb(app, "show")
-async def show_project(
-    session: Session, name: Annotated[str, typer.Argument(metavar="PROJECT", help="Name or UUID.")]
-) -> None:
+async def show_project(session: Session, name: NameArgument) -> None:
     """Show a project."""
     from mulligan.proto.v1 import GetProjectRequest
 
     answer = await session.client.iam.get_project(GetProjectRequest(project=name))
+    await name_fields(session, [answer.project], "parent")
     session.out.one(answer.project, COLUMNS)
+
+
+@verb(app, "disable")
+async def disable_project(session: Session, name: NameArgument) -> None:
+    """Let nobody use a project, nor those under it, from now on."""
+    from mulligan.proto.v1 import DisableProjectRequest
+
+    answer = await session.client.iam.disable_project(DisableProjectRequest(project=name))
+    await name_fields(session, [answer.project], "parent")
+    session.out.one(answer.project, COLUMNS)
+
+
+@verb(app, "enable")
+async def enable_project(session: Session, name: NameArgument) -> None:
+    """Let a project be used again."""
+    from mulligan.proto.v1 import EnableProjectRequest
+
+    answer = await session.client.iam.enable_project(EnableProjectRequest(project=name))
+    await name_fields(session, [answer.project], "parent")
+    session.out.one(answer.project, COLUMNS)
+
+
+@verb(app, "delete")
+async def delete_project(
+    session: Session,
+    projects: Annotated[list[str], typer.Argument(metavar="PROJECT...", help="Names or UUIDs.")],
+    yes: YesOption = False,
+) -> None:
+    """Delete disabled projects that hold nothing any more."""
+    from mulligan.proto.v1 import DeleteProjectRequest
+
+    names = names_of(projects)
+    session.confirm_several("delete", names, yes)
+
+    async def delete(name: str) -> None:
+        await session.client.iam.delete_project(DeleteProjectRequest(project=name))
+        session.out.note(f"deleted {name}")
+
+    await each(names, delete)

@@ -15,12 +15,17 @@ class Channels:
     """The open channels of one client.
 
     ``ca`` is the PEM file that vouches for the services; empty means the system's trust store.
+    ``cert`` and ``key`` are the PEM files of the certificate that the client shows, if any.
     ``plaintext`` does without TLS.
     """
 
-    def __init__(self, ca: str = "", *, plaintext: bool = False) -> None:
+    def __init__(
+        self, ca: str = "", *, cert: str = "", key: str = "", plaintext: bool = False
+    ) -> None:
         self.ca = ca
         self._ssl = None if plaintext else _trust(ca)
+        if self._ssl is not None and cert:
+            _show(self._ssl, cert, key)
         self._open: dict[str, Channel] = {}
 
     def to(self, address: str) -> Channel:
@@ -56,3 +61,16 @@ def _trust(ca: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     return context
+
+
+def _show(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Have a context show a client certificate; raise InvalidArgument when it cannot be used."""
+
+    def no_password() -> str:
+        raise InvalidArgument("key", f"{key or cert} is encrypted; give the key without a password")
+
+    try:
+        context.load_cert_chain(cert, key or None, no_password)
+    except (OSError, ssl.SSLError) as error:
+        files = f"{cert} with the key {key}" if key else cert
+        raise InvalidArgument("cert", f"cannot use the certificate {files}: {error}") from error

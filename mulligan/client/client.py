@@ -15,7 +15,8 @@ from mulligan.client.names import MindfulCalls, Names
 from mulligan.client.positions import Positions
 from mulligan.client.stubs import Catalog, Control, Executor, Iam, Log, Meta, Projector, Resource
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
-from mulligan.proto.v1 import Endpoint, LoginRequest
+from mulligan.errors import Unauthenticated
+from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest
 
 PLAINTEXT = "http://"
 
@@ -42,7 +43,9 @@ class Client:
         self._cache = cache or TokenCache.none()
         plaintext = any(address.startswith(PLAINTEXT) for address in context.address)
         seeds = [address.removeprefix(PLAINTEXT) for address in context.address]
-        self._channels = Channels(context.ca, plaintext=plaintext)
+        self._channels = Channels(
+            context.ca, cert=context.cert, key=context.key, plaintext=plaintext
+        )
         self._directory = Directory(seeds, self._channels, context.region)
         self._positions = Positions(self._remembered(), allow_stale=allow_stale)
         anonymous = Calls(self._directory, self._channels, self._positions, patience=patience)
@@ -52,6 +55,7 @@ class Client:
             login=door.login,
             refresh=door.refresh,
             cache=self._cache,
+            certificate=context.cert,
         )
         calls = MindfulCalls(
             self._directory,
@@ -97,8 +101,21 @@ class Client:
         return await self._directory.endpoints()
 
     async def log_in(self) -> Tokens:
-        """Log in with the secret now; raise Unauthenticated when it is refused."""
+        """Log in with the secret or certificate now; raise Unauthenticated when it is refused."""
         return await self._identity.log_in()
+
+    async def log_out(self, *, everywhere: bool = False) -> None:
+        """End the session, or all of the account's, and forget the tokens whatever comes of it.
+
+        Raise what the call raises; a session that is over already is none of it.
+        """
+        try:
+            if self._identity.tokens is not None:
+                await self.iam.logout(LogoutRequest(everywhere=everywhere))
+        except Unauthenticated:
+            pass
+        finally:
+            self._identity.forget()
 
     def close(self) -> None:
         """Close the connections and keep what later processes should know."""

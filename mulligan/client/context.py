@@ -1,8 +1,8 @@
 """Contexts: where a control plane is and who we are there, kept in one TOML file.
 
 The file is ``~/.config/mulligan/config.toml`` unless MULLIGAN_CONFIG names another.
-MULLIGAN_ADDRESS (several with commas), MULLIGAN_CA, MULLIGAN_ACCOUNT, MULLIGAN_PROJECT and
-MULLIGAN_SECRET override what the current context says.
+MULLIGAN_ADDRESS (several with commas), MULLIGAN_CA, MULLIGAN_ACCOUNT, MULLIGAN_PROJECT,
+MULLIGAN_CERT, MULLIGAN_KEY and MULLIGAN_SECRET override what the current context says.
 """
 
 import json
@@ -22,7 +22,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     ``address`` lists ``host:port`` of any services; ``ca`` is the path of the PEM file that vouches
     for them. An empty ``project`` logs in to the system; an empty ``region`` takes the one that the
-    address belongs to. Paths may be relative to the file that the context is kept in.
+    address belongs to. ``cert`` and ``key`` are the paths of a client certificate, which logs in
+    where there is no secret. Paths may be relative to the file that the context is kept in.
     """
 
     address: tuple[str, ...] = ()
@@ -31,6 +32,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     project: str = ""
     region: str = ""
     secret_file: str = ""
+    cert: str = ""
+    key: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,9 +117,9 @@ def choose_context(
 ) -> Chosen:
     """Return the named or current context under the environment's and then ``overrides``' values.
 
-    ``overrides`` may hold ``address``, ``ca``, ``account`` and ``project``; empty values are
-    ignored. Raise NotFound for an unknown name, and FailedPrecondition when nothing says where the
-    control plane is.
+    ``overrides`` may hold ``address``, ``ca``, ``account``, ``project``, ``cert`` and ``key``;
+    empty values are ignored. Raise NotFound for an unknown name, and FailedPrecondition when
+    nothing says where the control plane is.
     """
     settings = load_settings(path)
     wanted = name or environ.get("MULLIGAN_CONTEXT", "") or settings.current
@@ -126,13 +129,14 @@ def choose_context(
     context = settings.contexts.get(wanted, Context())
     values = {
         key: environ.get(f"MULLIGAN_{key.upper()}", "")
-        for key in ("address", "ca", "account", "project")
+        for key in ("address", "ca", "account", "project", "cert", "key")
     }
     values |= {key: value for key, value in (overrides or {}).items() if value}
     changed = {key: value for key, value in values.items() if value}
     addresses = tuple(part.strip() for part in changed.pop("address", "").split(",") if part)
     if changed.get("account", context.account) != context.account:
-        context = msgspec.structs.replace(context, secret_file="")  # it is another account's
+        # What proves the context's account is another account's.
+        context = msgspec.structs.replace(context, secret_file="", cert="", key="")
     if addresses:
         context = msgspec.structs.replace(context, address=addresses)
     context = _with_absolute_paths(msgspec.structs.replace(context, **changed), path.parent)
@@ -155,9 +159,8 @@ def _with_absolute_paths(context: Context, folder: Path) -> Context:
     def absolute(text: str) -> str:
         return str(folder / Path(text).expanduser()) if text else ""
 
-    return msgspec.structs.replace(
-        context, ca=absolute(context.ca), secret_file=absolute(context.secret_file)
-    )
+    paths = ("ca", "secret_file", "cert", "key")
+    return msgspec.structs.replace(context, **{p: absolute(getattr(context, p)) for p in paths})
 
 
 def _secret_in(context: Context) -> str:

@@ -17,7 +17,8 @@ Refresh = Callable[[RefreshRequest], Awaitable[LoginResponse]]
 class Identity:
     """One account in one scope, and the token that proves it.
 
-    ``login`` and ``refresh`` are the two RPCs. Without a secret only cached tokens serve.
+    ``login`` and ``refresh`` are the two RPCs. ``certificate`` is the client certificate that the
+    connections show; without it and without a secret only cached tokens serve.
     """
 
     def __init__(
@@ -27,9 +28,11 @@ class Identity:
         login: Login,
         refresh: Refresh,
         cache: TokenCache,
+        certificate: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._request = request
+        self._certificate = certificate
         self._login = login
         self._refresh = refresh
         self._cache = cache
@@ -41,7 +44,8 @@ class Identity:
     @property
     def key(self) -> str:
         """What cached tokens must have been given for to be of use."""
-        return f"{self._request.account} {self._request.project or 'system'}"
+        who = self._request.account or self._certificate
+        return f"{who} {self._request.project or 'system'}"
 
     @property
     def tokens(self) -> Tokens | None:
@@ -65,9 +69,14 @@ class Identity:
             await self._renew(tokens)
 
     async def log_in(self) -> Tokens:
-        """Log in with the secret, whatever tokens there are."""
+        """Log in with the secret or certificate, whatever tokens there are."""
         async with self._renewing:
-            return await self._with_secret()
+            return await self._anew()
+
+    def forget(self) -> None:
+        """Have no tokens any more, nor anything else that is cached."""
+        self._tokens = None
+        self._cache.forget()
 
     async def _renew(self, old: Tokens | None) -> Tokens:
         async with self._renewing:
@@ -77,26 +86,31 @@ class Identity:
                 try:
                     answer = await self._refresh(RefreshRequest(refresh_token=old.refresh))
                 except (Unauthenticated, PermissionDenied, NotFound):
-                    if not self._request.secret:
+                    if not self._can_log_in:
                         raise Unauthenticated(
-                            f"the login of {self._request.account!r} has expired; "
+                            f"the login of {self._request.account!r} has ended; "
                             "run `mulligan login`"
                         ) from None
                 else:
                     return self._keep(answer, old.refresh)
-            return await self._with_secret()
+            return await self._anew()
 
-    async def _with_secret(self) -> Tokens:
-        if not self._request.account:
+    @property
+    def _can_log_in(self) -> bool:
+        return bool(self._request.secret or self._certificate)
+
+    async def _anew(self) -> Tokens:
+        if not self._request.account and not self._certificate:
             raise Unauthenticated("no account is set; run `mulligan login`")
-        if not self._request.secret:
+        if not self._can_log_in:
             raise Unauthenticated(
                 f"{self._request.account!r} is not logged in; run `mulligan login`"
             )
         try:
             return self._keep(await self._login(self._request))
         except Unauthenticated as error:
-            raise _refused(error, self._request.account) from error
+            who = self._request.account or self._certificate
+            raise _refused(error, who) from error
 
     def _keep(self, answer: LoginResponse, refresh: str = "") -> Tokens:
         now = self._clock()

@@ -39,10 +39,10 @@ async def resolve(
 
 
 async def describe(database: Database, uuids: Sequence[str]) -> Sequence[NameRow]:
-    """Return what objects are called; a BMC's address is no name in this sense."""
+    """Return what objects are called; what only guards them is no name: addresses, certificates."""
     rows = await database.fetch(
-        "SELECT state FROM rm_names.name"
-        " WHERE object = ANY($1::text[]) AND object <> '' AND kind <> 'bmc' ORDER BY key",
+        "SELECT state FROM rm_names.name WHERE object = ANY($1::text[]) AND object <> ''"
+        " AND kind NOT IN ('bmc', 'certificate') ORDER BY key",
         list(uuids),
     )
     return [_read(row) for row in rows]

@@ -30,7 +30,9 @@ LOCAL = ("run", "certificate")
 COMMANDS = """
 login ada
 logout
+logout --everywhere
 whoami
+passwd --secret-file CERTIFICATE
 context list
 context use lab
 context show
@@ -150,9 +152,21 @@ account disable a
 account enable a
 account bind a member --on project-1
 account unbind a member --on project-1
+account revoke a
+account add-certificate a --file CERTIFICATE
+account remove-certificate a x
+account delete a b --yes
+application-credential create a --role member --expires +30d
+application-credential create b --password-stdin
+application-credential list
+application-credential delete a b --yes
+role list
 project create p --parent q
 project list
 project show p
+project disable p
+project enable p
+project delete p q --yes
 name resolve machine x
 name describe x
 name list machine
@@ -303,6 +317,7 @@ def region_of_anything(
         'account = "ada"\n'
     )
     (tmp_path / "fleet.yaml").write_text("groups: [{name: g, members: [p]}]\n")
+    (tmp_path / "certificate.yaml").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "request.yaml").write_text("groups: [{name: g, resources: {machine: 1}}]\n")
     (tmp_path / "reshape.yaml").write_text("claims: {c: [{provider: p, amounts: {machine: 1}}]}\n")
     (tmp_path / "schema.yaml").write_text("type: string\n")
@@ -323,7 +338,16 @@ async def test_a_verb_prints_a_table_and_json(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for word in ("FLEET", "REQUEST", "RESHAPE", "MACHINES", "LIST", "KEYSTONE", "SCHEMA"):
+    for word in (
+        "CERTIFICATE",
+        "FLEET",
+        "REQUEST",
+        "RESHAPE",
+        "MACHINES",
+        "LIST",
+        "KEYSTONE",
+        "SCHEMA",
+    ):
         line = line.replace(word, str(region_of_anything / f"{word.lower()}.yaml"))
     arguments = line.split()
     for form in ("wide", "json", "yaml", "name"):
