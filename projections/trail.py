@@ -1,4 +1,4 @@
-"""Read model ``trail``: what was denied to whom, and the log's signed checkpoints."""
+"""Read model ``trail``: how much was denied to whom, and the log's signed checkpoints."""
 
 from mulligan.handlers.checkpoint import Checkpoint
 from mulligan.handlers.denial import Denials

@@ -154,6 +154,11 @@ def unbase64(text: str) -> bytes:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise ValueError("this is no base64url") from error
-    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
+    if unpadded(raw) != text:
         raise ValueError("this is not the shortest base64url of its bytes")
     return raw
+
+
+def unpadded(raw: bytes) -> str:
+    """Return base64url without padding."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -6,22 +6,23 @@ from contextlib import aclosing
 from mulligan.errors import InvalidArgument
 from mulligan.events.envelope import Commit
 from mulligan.log.protocol import Stored
-from mulligan.log.verify import verify
 from mulligan.model import Seq, is_uuid, stream_kind
 from mulligan.proto import v1
 from mulligan.services import render, visibility
+from mulligan.services.audit import AuditCalls
+from mulligan.services.checkpoints import CheckpointCalls, LogSigning
 from mulligan.services.configure import configure
+from mulligan.services.exporting import ProofCalls
 from mulligan.services.log_views import ProjectLog
 from mulligan.services.runtime import Runtime
 
-_VERIFY_CHUNK = 2000
 
-
-class Log(v1.LogBase):
+class Log(AuditCalls, CheckpointCalls, ProofCalls, v1.LogBase):
     """``mulligan.v1.Log``."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
+        self._signs = LogSigning(runtime)
 
     async def read_log(self, message: v1.ReadLogRequest) -> AsyncIterator[v1.LogRecord]:
         """Send the commits of a range that pass the filter."""
@@ -75,6 +76,8 @@ class Log(v1.LogBase):
             command=commit.command,
             causation=commit.causation,
             correlation=commit.correlation,
+            credential=commit.actor.credential,
+            traceparent=commit.traceparent,
             events=[
                 v1.LogEvent(
                     stream=e.stream,
@@ -86,29 +89,6 @@ class Log(v1.LogBase):
                 for e in commit.events
             ],
         )
-
-    async def verify_log(self, message: v1.VerifyLogRequest) -> AsyncIterator[v1.VerifyLogProgress]:
-        """Walk the chain in chunks, across which it is checked too."""
-        log = self._rt.parts.log
-        first = Seq(message.first or 1)
-        last = Seq(min(message.last or log.head.seq, log.head.seq))
-        total = max(last - first + 1, 0)
-        done, after_hash = 0, None
-        while done < total:
-            start = Seq(first + done)
-            end = Seq(min(start + _VERIFY_CHUNK - 1, last))
-            verdict = await verify(log, start, end, after_hash)
-            if not verdict.sound:
-                yield v1.VerifyLogProgress(
-                    verified=done,
-                    total=total,
-                    bad_seq=verdict.bad or start,
-                    problem=verdict.problem,
-                )
-                return
-            after_hash = verdict.hash
-            done = end - first + 1
-            yield v1.VerifyLogProgress(verified=done, total=total, head_hash=after_hash)
 
     async def get_log_status(self, message: v1.GetLogStatusRequest) -> v1.LogStatus:
         """Return the head, and how large the store is."""

@@ -90,6 +90,11 @@ def _projector(runtime: Runtime) -> Made:
     return Made(service, job, healthy)
 
 
+def _log(runtime: Runtime) -> Made:
+    service = Log(runtime)
+    return Made(service, service.work)
+
+
 async def _nothing(parts: Parts, tasks: TaskGroup) -> None:
     """Do nothing besides answering."""
 
@@ -99,7 +104,7 @@ _MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
     "meta": lambda runtime: Made(Meta(runtime), _nothing),
     "resource": lambda runtime: Made(Resource(runtime), partial(work.resource, runtime)),
     "control": lambda runtime: Made(Control(runtime), partial(work.control, runtime)),
-    "log": lambda runtime: Made(Log(runtime), _nothing),
+    "log": _log,
     "projector": _projector,
     "executor": lambda runtime: Made(Executor(runtime), partial(work.executor, runtime)),
 }
