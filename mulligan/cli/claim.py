@@ -32,6 +32,7 @@ from mulligan.cli.claim_options import (
 from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE
 from mulligan.cli.gantt import Rows, Shape, Signs, by_claim, by_provider, draw, signs_for
 from mulligan.cli.many import each, names_of
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import word
 from mulligan.cli.quantities import parse_pairs, parse_time
 from mulligan.cli.span import When, make_window
@@ -97,6 +98,7 @@ async def send_claim(session: Session, asked: Asked) -> None:
     """Send a request for a claim and print what was taken."""
     request = asked.request(datetime.now(UTC))
     answer = await session.client.resource.make_claim(request)
+    await name_fields(session, [answer.claim], "project", "account")
     session.out.made(answer.claim, WHOLE)
 
 
@@ -134,6 +136,7 @@ async def claim_exact(
         ending_notice=parse_notice(ending_notice),
     )
     answer = await session.client.resource.claim_exact(request)
+    await name_fields(session, [answer.claim], "project", "account")
     session.out.made(answer.claim, WHOLE)
 
 
@@ -181,6 +184,7 @@ async def list_claims(
         for line in draw(rows(found, signs), shape, now) if found else ["no claims"]:
             session.out.line(line)
     else:
+        await name_fields(session, found, "project", "account")
         session.out.rows(found, STRANDED if stranded else COLUMNS, "no claims")
 
 
@@ -232,6 +236,7 @@ async def show_claim(session: Session, claim: ClaimArgument) -> None:
     from mulligan.proto.v1 import GetClaimRequest
 
     answer = await session.client.resource.get_claim(GetClaimRequest(claim=claim))
+    await name_fields(session, [answer.claim], "project", "account")
     session.out.one(answer.claim, WHOLE)
 
 
@@ -251,7 +256,9 @@ async def release_claim(
         request = ReleaseClaimRequest(claim=name)
         return (await session.client.resource.release_claim(request)).claim
 
-    session.out.rows(await each(names, release), COLUMNS)
+    found = await each(names, release)
+    await name_fields(session, found, "project", "account")
+    session.out.rows(found, COLUMNS)
 
 
 @verb(app, "move")
@@ -269,6 +276,7 @@ async def move_claim(
 
     request = MoveClaimRequest(claim=claim, source=source, target=target, reason=reason)
     answer = await session.client.resource.move_claim(request)
+    await name_fields(session, [answer.claim], "project", "account")
     session.out.one(answer.claim, WHOLE)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mulligan.cli.many import each, names_of
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.provider import AttributeOption, ProvidersArgument
 from mulligan.cli.quantities import format_time, parse_attributes
@@ -24,7 +25,7 @@ COLUMNS = (
     Column("UUID", lambda group: group.uuid, wide=True),
     Column("CREATED", lambda group: format_time(group.created_at), wide=True),
 )
-WHOLE = (*COLUMNS, Column("MEMBER UUIDS", lambda group: "\n".join(group.members)))
+WHOLE = (*COLUMNS, Column("WHICH", lambda group: "\n".join(group.members)))
 
 
 @verb(app, "create")
@@ -60,6 +61,7 @@ async def show_group(session: Session, group: GroupArgument) -> None:
     from mulligan.proto.v1 import GetGroupRequest
 
     answer = await session.client.resource.get_group(GetGroupRequest(group=group))
+    await name_fields(session, [answer.group], "members")
     session.out.one(answer.group, WHOLE)
 
 

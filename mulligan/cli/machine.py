@@ -10,7 +10,15 @@ import typer
 from mulligan.cli import machine_enrol, machine_moves, machine_scan, machine_upkeep
 from mulligan.cli.bulk import AT_MOST, complain
 from mulligan.cli.machine_description import WHOLE, WHOLE_WIDE
-from mulligan.cli.machine_view import ACTIONS, COLUMNS, HISTORY, HISTORY_WIDE, why_shown
+from mulligan.cli.machine_view import (
+    ACTIONS,
+    COLUMNS,
+    HISTORY,
+    HISTORY_WIDE,
+    UUIDS,
+    why_shown,
+)
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Format
 from mulligan.cli.progress import Progress
 from mulligan.cli.quantities import parse_span
@@ -28,7 +36,9 @@ LimitOption = Annotated[int, typer.Option("--limit", help="At most so many; 0: a
 @verb(app, "list")
 async def list_machines(session: Session, filters: Filters, limit: LimitOption = 0) -> None:
     """List machines."""
-    session.out.rows(await listed(session, filters.request(), limit), COLUMNS, "no machines")
+    found = await listed(session, filters.request(), limit)
+    await name_fields(session, found, *UUIDS)
+    session.out.rows(found, COLUMNS, "no machines")
 
 
 @verb(app, "show")
@@ -41,6 +51,7 @@ async def show_machine(session: Session, machine: MachineArgument) -> None:
 
     answer = await session.client.control.get_machine(GetMachineRequest(machine=machine))
     columns = WHOLE_WIDE if session.out.form is Format.WIDE else WHOLE
+    await name_fields(session, [answer.machine], *UUIDS)
     session.out.one(answer.machine, columns)
 
 

@@ -63,6 +63,9 @@ def made_by(machine: "Machine") -> str:
     return f"{facts.manufacturer} {facts.model}".strip() if facts else ""
 
 
+UUIDS = ("claim", "image", "project", "user_data", "rescue_image", "bmc.credential")
+"""Where a machine has UUIDs of others."""
+
 COLUMNS = (
     Column("NAME", lambda machine: machine.name),
     Column("STATE", state_and_cordon),

@@ -7,6 +7,7 @@ import typer
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import NotFound
+from mulligan.model import slug
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,13 +28,14 @@ COLUMNS = (
 async def resolve(
     session: Session, kind: KindArgument, names: Annotated[list[str], typer.Argument()]
 ) -> None:
-    """Find the UUIDs of names."""
+    """Find the UUIDs of names or slugs."""
     from mulligan.proto.v1 import ResolveRequest
 
     request = ResolveRequest(kind=kind, names=names, project=session.chosen.context.project)
     answer = await session.client.meta.resolve(request)
     session.out.rows(answer.names, COLUMNS)
-    missing = sorted(set(names) - {found.name for found in answer.names})
+    found = {name.slug for name in answer.names}
+    missing = sorted(name for name in set(names) if slug(name) not in found)
     if missing:
         raise NotFound(kind, ", ".join(missing))
 

@@ -166,6 +166,8 @@ def plain(value: Any) -> Any:
 
 def name_of(item: Any) -> str:
     """Return what a person calls an object: its name, or its UUID when it has none."""
+    if isinstance(item, str):
+        return item
     for field in ("name", "uuid", "id", "instance", "commit", "summary"):
         found = getattr(item, field, "")
         if found:

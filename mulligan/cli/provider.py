@@ -6,7 +6,8 @@ import typer
 
 from mulligan.cli import provider_tree, provider_usage
 from mulligan.cli.many import each, names_of
-from mulligan.cli.provider_view import COLUMNS
+from mulligan.cli.naming import name_fields
+from mulligan.cli.provider_view import COLUMNS, UUIDS
 from mulligan.cli.quantities import parse_attributes
 from mulligan.cli.span import parse_span_or_none
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -126,6 +127,7 @@ async def create_provider(
         turnaround=parse_span_or_none(turnaround, "--turnaround") if turnaround else None,
     )
     answer = await session.client.resource.create_provider(request)
+    await name_fields(session, [answer.provider], *UUIDS)
     session.out.made(answer.provider, COLUMNS)
 
 
@@ -144,7 +146,9 @@ async def list_providers(
     request = ListProvidersRequest(type=kind, parent=parent, group=group)
     resource = session.client.resource
     pages = every(resource.list_providers, request, lambda page: page.providers, limit=limit)
-    session.out.rows([provider async for provider in pages], COLUMNS, "no providers")
+    found = [provider async for provider in pages]
+    await name_fields(session, found, *UUIDS)
+    session.out.rows(found, COLUMNS, "no providers")
 
 
 @verb(app, "show")
@@ -153,6 +157,7 @@ async def show_provider(session: Session, provider: ProviderArgument) -> None:
     from mulligan.proto.v1 import GetProviderRequest
 
     answer = await session.client.resource.get_provider(GetProviderRequest(provider=provider))
+    await name_fields(session, [answer.provider], *UUIDS)
     session.out.one(answer.provider, COLUMNS)
 
 
@@ -198,6 +203,7 @@ async def update_provider(
         parent=parent or "",
     )
     answer = await session.client.resource.update_provider(request)
+    await name_fields(session, [answer.provider], *UUIDS)
     session.out.one(answer.provider, COLUMNS)
 
 
@@ -238,7 +244,9 @@ async def cordon_provider(
         request = CordonProviderRequest(provider=name, note=note, failed=failed)
         return (await session.client.resource.cordon_provider(request)).provider
 
-    session.out.rows(await each(names, cordon), COLUMNS)
+    found = await each(names, cordon)
+    await name_fields(session, found, *UUIDS)
+    session.out.rows(found, COLUMNS)
 
 
 @verb(app, "uncordon")
@@ -250,7 +258,9 @@ async def uncordon_provider(session: Session, providers: ProvidersArgument) -> N
         request = UncordonProviderRequest(provider=name)
         return (await session.client.resource.uncordon_provider(request)).provider
 
-    session.out.rows(await each(names_of(providers), uncordon), COLUMNS)
+    found = await each(names_of(providers), uncordon)
+    await name_fields(session, found, *UUIDS)
+    session.out.rows(found, COLUMNS)
 
 
 for more in (provider_tree, provider_usage):

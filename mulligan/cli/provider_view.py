@@ -18,6 +18,9 @@ def inventories_shown(inventories: "list[Inventory]") -> str:
     )
 
 
+UUIDS = ("parent", "groups", "shares", "distances.group")
+"""Where a provider has UUIDs of others."""
+
 COLUMNS = (
     Column("NAME", lambda provider: provider.name),
     Column("TYPE", lambda provider: provider.type),

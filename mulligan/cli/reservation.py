@@ -28,6 +28,7 @@ from mulligan.cli.claim_options import (
 )
 from mulligan.cli.claim_view import COLUMNS, WHOLE
 from mulligan.cli.many import each, names_of
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import word
 from mulligan.cli.quantities import format_time, parse_span, parse_time
 from mulligan.cli.span import When
@@ -100,7 +101,9 @@ async def list_reservations(session: Session, provider: ProviderOption = "") -> 
     from mulligan.proto.v1 import ClaimState, ListClaimsRequest
 
     request = ListClaimsRequest(states=[ClaimState.RESERVED], provider=provider)
-    session.out.rows(await find_claims(session, request), COLUMNS, "no reservations")
+    found = await find_claims(session, request)
+    await name_fields(session, found, "project", "account")
+    session.out.rows(found, COLUMNS, "no reservations")
 
 
 @verb(app, "show")
@@ -185,7 +188,9 @@ async def cancel_reservations(
         request = ReleaseClaimRequest(claim=found.uuid)
         return (await session.client.resource.release_claim(request)).claim
 
-    session.out.rows(await each(names, cancel), COLUMNS)
+    found = await each(names, cancel)
+    await name_fields(session, found, "project", "account")
+    session.out.rows(found, COLUMNS)
 
 
 async def find_claim(session: Session, claim: str) -> "Claim":
@@ -201,4 +206,5 @@ async def find_claim(session: Session, claim: str) -> "Claim":
 async def reschedule(session: Session, request: "RescheduleClaimRequest") -> None:
     """Give a claim another window and print it."""
     answer = await session.client.resource.reschedule_claim(request)
+    await name_fields(session, [answer.claim], "project", "account")
     session.out.one(answer.claim, WHOLE)

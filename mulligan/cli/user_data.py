@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mulligan.cli.many import each, names_of
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.quantities import format_time
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -40,6 +41,7 @@ async def create_user_data(
 
     request = CreateUserDataRequest(name=name, content=content_of(file))
     answer = await session.client.control.create_user_data(request)
+    await name_fields(session, [answer.user_data], "project")
     session.out.made(answer.user_data, COLUMNS)
 
 
@@ -51,7 +53,9 @@ async def list_user_data(session: Session) -> None:
 
     control = session.client.control
     pages = every(control.list_user_data, ListUserDataRequest(), lambda page: page.user_data)
-    session.out.rows([one async for one in pages], COLUMNS, "no user data")
+    found = [one async for one in pages]
+    await name_fields(session, found, "project")
+    session.out.rows(found, COLUMNS, "no user data")
 
 
 @verb(app, "show")
@@ -73,6 +77,7 @@ async def show_user_data(
         return
     if found is not None:
         found.content = b""
+    await name_fields(session, [found], "project")
     session.out.one(found, COLUMNS)
 
 

@@ -1,0 +1,78 @@
+"""Names instead of UUIDs in what people read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from mulligan.cli.output import Format
+from mulligan.cli.verbs import Session
+from mulligan.errors import MulliganError
+from mulligan.model import is_uuid
+
+if TYPE_CHECKING:
+    from mulligan.proto.v1 import Name
+
+PATIENCE = 3.0
+"""Seconds that a table waits for names before it shows UUIDs."""
+
+
+async def name_fields(session: Session, items: Sequence[Any], *paths: str) -> None:
+    """Put names in place of the UUIDs at ``paths`` of messages that people are about to read.
+
+    A path is a field, or fields joined by dots, through lists. One call asks for all. Wide tables
+    have the UUIDs too; where no name is to be had they stay alone. Other forms are left as they
+    are.
+    """
+    if not session.out.for_people:
+        return
+    uuids = sorted({text for text in _texts(items, paths) if is_uuid(text)})
+    names = await _names(session, uuids)
+    wide = session.out.form is Format.WIDE
+
+    def shown(text: str) -> str:
+        name = names.get(text)
+        if name is None:
+            return text
+        return f"{name.name} ({text})" if wide else name.name
+
+    for path in paths:
+        for item in items:
+            _replace(item, path.split("."), shown)
+
+
+async def _names(session: Session, uuids: list[str]) -> "dict[str, Name]":
+    if not uuids:
+        return {}
+    try:
+        with anyio.fail_after(PATIENCE):
+            return await session.client.names.describe(uuids)
+    except (MulliganError, TimeoutError):
+        return {}
+
+
+def _texts(items: Sequence[Any], paths: Sequence[str]) -> Iterator[str]:
+    found: list[str] = []
+
+    def note(text: str) -> str:
+        found.append(text)
+        return text
+
+    for path in paths:
+        for item in items:
+            _replace(item, path.split("."), note)
+    yield from found
+
+
+def _replace(item: Any, path: list[str], change: Callable[[str], str]) -> None:
+    if item is None:
+        return
+    field, *rest = path
+    value = getattr(item, field)
+    if rest:
+        for one in value if isinstance(value, list) else [value]:
+            _replace(one, rest, change)
+    elif isinstance(value, list):
+        setattr(item, field, [change(one) for one in value])
+    else:
+        setattr(item, field, change(value))
