@@ -133,7 +133,9 @@ def _printed(command: Sequence[str], name: str) -> str:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if printed is None:
-        raise MasterKeyError(f"secrets.key_command {name} was not done within {COMMAND_S:g} s")
+        raise MasterKeyError(
+            f"secrets.key_command {name} was not done within {COMMAND_S:g} s and 64 KiB"
+        )
     if process.returncode:
         raise MasterKeyError(
             f"secrets.key_command {name} ended with exit code {process.returncode};"
