@@ -53,8 +53,10 @@ async def prepare_boot(bmc: BmcClient, trust: MediaTrust) -> None:
 
 def explained(fault: BmcFault, url: str) -> BmcFault:
     """Return the fault of an insert; where HTTPS may be what was refused, it says what to do."""
-    if not url.startswith("https:") or not fault.status or isinstance(fault, Ambiguous):
+    if not url.startswith("https:") or not fault.status:
         return fault
+    if isinstance(fault, Ambiguous):
+        return Ambiguous(fault.message + _HINT, status=fault.status)
     return BmcFault(fault.fault, fault.message + _HINT, status=fault.status)
 
 
