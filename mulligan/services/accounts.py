@@ -196,7 +196,7 @@ def caused_by(request: Request) -> Request:
 
 
 def read_pem(text: str) -> ClientCertificate:
-    """Read the one client certificate of a PEM text; raise InvalidArgument if it is unfit."""
+    """Read the client certificate that a PEM text begins with; raise InvalidArgument if unfit."""
     if len(text) > MAX_PEM:
         raise InvalidArgument("pem", f"is longer than {MAX_PEM} characters")
     if "PRIVATE KEY" in text:
@@ -209,8 +209,6 @@ def read_pem(text: str) -> ClientCertificate:
     except _UNREADABLE as error:
         raise InvalidArgument("pem", "is no certificate in PEM form") from error
     is_ca = any(isinstance(one, x509.BasicConstraints) and one.ca for one in basic)
-    if len(found) > 1:
-        raise InvalidArgument("pem", "holds several certificates; give the client's alone")
     if is_ca:
         raise InvalidArgument("pem", "is the certificate of a CA; give one that it has signed")
     shown = "".join(c if c.isprintable() else "?" for c in subject)
