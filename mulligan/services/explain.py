@@ -97,7 +97,7 @@ def _words(event: Event, *, operator: bool) -> tuple[str, str]:
         case ev.MachineEnrolled():
             return "enrolled", event.bmc.address if operator else ""
         case ev.OperationStarted():
-            wanted = f" to {event.target}" if event.target else ""
+            wanted = f" to {event.target}" if event.target and event.verb == "power" else ""
             why = f"; because of its {event.cause.replace('-', ' ')}" if event.cause else ""
             return f"{event.verb}{wanted} began", f"steps: {', '.join(event.steps)}{why}"
         case ev.ActionRequested():
@@ -159,6 +159,11 @@ def _axis_words(event: Event, *, operator: bool) -> tuple[str, str]:
             return "uncordoned", "" if event.by else "its time was over"
         case ev.LoginsAllowed():
             return "logins to its BMC allowed again", ""
+        case ev.BmcPasswordProven():
+            beside = f"as with machine {event.by}, behind the same BMC" if event.by else ""
+            return "its BMC takes the login", "; ".join(
+                filter(None, (f"version {event.version}", beside))
+            )
         case ev.BmcSet():
             return "reached in another way", event.bmc.address if operator else ""
         case ev.ProfileAssigned():
