@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mulligan.cli import log_proof
 from mulligan.cli.output import Column
-from mulligan.cli.progress import Progress
 from mulligan.cli.quantities import format_bytes, format_time
 from mulligan.cli.verbs import Session, verb
-from mulligan.errors import Corrupt, InvalidArgument, NotFound
+from mulligan.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import LogRecord
@@ -97,29 +97,6 @@ async def stream_key(session: Session, kind: str, key: str) -> str:
     return names[0].uuid if names else key
 
 
-@verb(app, "verify")
-async def verify(
-    session: Session,
-    first: Annotated[int, typer.Option("--from", help="Entry to begin at.")] = 1,
-    last: Annotated[int, typer.Option("--to", help="Entry to end at; 0: the head.")] = 0,
-) -> None:
-    """Walk the hash chain; fail where it breaks, if it does."""
-    from mulligan.proto.v1 import VerifyLogProgress, VerifyLogRequest
-
-    request = VerifyLogRequest(first=max(1, first), last=max(0, last))
-    newest = VerifyLogProgress()
-    with Progress(quiet=not session.out.err.isatty()) as progress:
-        async for newest in session.client.log.verify_log(request):
-            text = f"{newest.verified}/{newest.total} entries"
-            progress.show("verify", text, newest.verified, newest.total or None)
-            if newest.bad_seq:
-                raise Corrupt(f"the chain breaks at entry {newest.bad_seq}: {newest.problem}")
-    if session.out.for_people:
-        session.out.line(f"{newest.verified} entries are intact; head {newest.head_hash}")
-    else:
-        session.out.one(newest, ())
-
-
 STATUS = (
     Column("HEAD", lambda log: str(log.head.seq) if log.head else "0"),
     Column("REGION", lambda log: log.head.region if log.head else ""),
@@ -136,3 +113,6 @@ async def stats(session: Session) -> None:
     from mulligan.proto.v1 import GetLogStatusRequest
 
     session.out.one(await session.client.log.get_log_status(GetLogStatusRequest()), STATUS)
+
+
+app.add_typer(log_proof.app)

@@ -51,6 +51,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "tag": ("tag", "Tag objects of any kind."),
     "metadata": ("metadata", "See, set and search attributes of objects."),
     "metadef": ("metadef", "Define attributes that objects may carry."),
+    "audit": ("audit", "Show who did what and who was denied what."),
     "log": ("log", "Read and verify the event log."),
     "certificate": ("certificate", "Renew and issue certificates of the region, on its host."),
     "rebuild": ("rebuild", "Build read models anew from the log."),

@@ -18,11 +18,16 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Server, Stream
 
 from mulligan.cli.main import NOUNS, load, main
+from mulligan.events.codec import GENESIS_HASH, encode_entry
+from mulligan.model import Seq
 from mulligan.proto import v1
 from mulligan.tls import TlsFiles, server_context
 from tests.client.fakes import listen_locally
+from tests.log.proof import export
 
 UUID = "01920000-0000-7000-8000-000000000001"
+NOTHING = encode_entry(Seq(1), GENESIS_HASH, "2027-01-01T00:00:00Z", [])
+"""An entry of a log, and nothing in it."""
 
 LOCAL = ("run", "certificate")
 """What works on a region's folder, and is tried on one elsewhere."""
@@ -192,7 +197,15 @@ iam import keystone -f KEYSTONE --dry-run
 log tail -n 3 --data
 log show machine/node-1
 log verify
+log export EXPORT
+log verify --file EXPORT
+log checkpoint
+log checkpoints --limit 1
+log keys
 log stats
+audit --account a --project p --from -7d --to now --denied --command claim.make --limit 2
+audit --done --all
+audit --export -
 rebuild x --verify
 version
 """
@@ -270,6 +283,8 @@ def settled(message: Any) -> Any:
     match message:
         case v1.Machine():
             message.operation = None
+        case v1.ExportedEntry():
+            message.entry = NOTHING
         case v1.VerifyLogProgress():
             message.bad_seq = 0
         case v1.RekeyProgress():
@@ -325,6 +340,7 @@ def region_of_anything(
         "- {name: y, address: https://b, credential: x, parent: x, profile: x}\n"
     )
     (tmp_path / "keystone.yaml").write_text('{"projects": []}')
+    export(tmp_path / "export.yaml", [NOTHING])
     monkeypatch.setenv("MULLIGAN_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MULLIGAN_SECRET", "secret")
@@ -347,6 +363,7 @@ async def test_a_verb_prints_a_table_and_json(
         "LIST",
         "KEYSTONE",
         "SCHEMA",
+        "EXPORT",
     ):
         line = line.replace(word, str(region_of_anything / f"{word.lower()}.yaml"))
     arguments = line.split()
