@@ -2,8 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,10 @@ from mulligan.queries.states import decoder
 
 MAX_TERMS = 16
 """Tags, and attributes, that one search takes."""
+MAX_CHUNK = 2048
+"""Objects that are looked at in one query."""
+MAX_LOOKED = 2500
+"""Objects that a call looks at before it leaves the rest to the next page."""
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,30 +63,37 @@ async def list_metadefs(
 async def find_objects(
     database: Database, search: Search, viewer: Viewer, request: PageRequest
 ) -> Page[Decorated]:
-    """Return the objects that the viewer may see and that carry all that is looked for.
+    """Return objects that the viewer may see and that carry all that is looked for.
 
-    They come by kind, and within it by UUID, which is by age. Raise InvalidArgument for a token of
+    They come by kind, and within it by UUID, which is by age. So that a call has an end soon, a
+    page may be short, even empty, and have a next one. Raise InvalidArgument for a token of
     another search.
     """
     kinds = [search.kind] if search.kind else sorted(OBJECTS)
     asked = hashlib.sha256(msgspec.json.encode((search, viewer), order="sorted")).hexdigest()[:8]
     token = _token(request.token, asked, kinds[0])
     found: list[Decorated] = []
+    looked = 0
     for kind in kinds:
         if kind < token.kind or not _may_have(kind, viewer):
             continue
         after = token.after if kind == token.kind else ""
-        left = request.size + 1 - len(found)
-        found += await _of_kind(database, kind, search, viewer, after, left)
-        if len(found) > request.size:
-            break
-    shown = found[: request.size]
-    more = ""
-    if len(found) > request.size:
-        last = shown[-1].metadata
-        next_ = _Token(last.kind, last.object, asked)
-        more = base64.urlsafe_b64encode(msgspec.json.encode(next_)).decode()
-    return Page(items=tuple(shown), next_token=more)
+        lead = await _lead(database, kind, search, viewer, after)
+        chunk = min(1 << request.size.bit_length(), MAX_CHUNK)
+        while lead is not None:
+            if looked > MAX_LOOKED:
+                return Page(items=tuple(found), next_token=_next(kind, after, asked))
+            look = await _look(database, kind, search, viewer, lead, after, chunk)
+            looked += look.looked
+            found += look.found
+            if len(found) > request.size:
+                shown = found[: request.size]
+                held = shown[-1].metadata
+                return Page(items=tuple(shown), next_token=_next(held.kind, held.object, asked))
+            if look.looked < chunk:
+                break
+            after, chunk = look.last, min(chunk * 4, MAX_CHUNK)
+    return Page(items=tuple(found))
 
 
 def models_of(kind: str) -> tuple[str, ...]:
@@ -91,52 +102,122 @@ def models_of(kind: str) -> tuple[str, ...]:
     return tuple(sorted({"metadata", *(STREAM_TABLES[k][0].name for k in kinds)}))
 
 
-async def _of_kind(
-    database: Database, kind: str, search: Search, viewer: Viewer, after: str, limit: int
-) -> Sequence[Decorated]:
-    args: list[Any] = [kind, after, limit]
-    conditions = ["d.kind = $1", "d.object > $2", "NOT o.deleted"]
-    source = _source(search, conditions, args)
-    seen, project = _sight(kind, viewer, args)
+class _Set(NamedTuple):
+    """Objects of one kind, of which those that are found are a part: ``object`` of ``source d``."""
+
+    source: str
+    object: str
+    where: str
+    args: tuple[Any, ...]
+
+
+class _Look(NamedTuple):
+    """What was found among the ``looked`` objects, of which ``last`` is the last."""
+
+    found: list[Decorated]
+    last: str
+    looked: int
+
+
+def _sets(kind: str, search: Search, viewer: Viewer) -> list[_Set]:
+    """Return the sets whose common objects are found; in ``where`` the arguments are {0}, {1}."""
+    sets = [
+        _Set("rm_metadata.tag", "d.object", f"d.kind = '{kind}' AND d.tag = {{0}}", (tag,))
+        for tag in search.tags
+    ]
+    for metadef, value in search.attributes.items():
+        where = f"d.kind = '{kind}' AND d.metadef = {{0}} AND d.digest = {{1}}"
+        sets.append(_Set("rm_metadata.attribute", "d.object", where, (metadef, digest(value))))
+    if not sets:
+        sets.append(
+            _Set("rm_metadata.metadata", "d.object", f"d.kind = '{kind}' AND d.carries", ())
+        )
     model, table = STREAM_TABLES[kind]
-    where = " AND ".join([*conditions, *seen])
+    seen, args = _sight(kind, viewer)
+    if args:
+        sets.append(
+            _Set(f"{model.schema}.{table.name}", "d.key", f"NOT d.deleted AND {seen}", args)
+        )
+    return sets
+
+
+async def _lead(
+    database: Database, kind: str, search: Search, viewer: Viewer, after: str
+) -> _Set | None:
+    """Return the smallest of the sets, which the others are looked up for; None if it is empty."""
+    sets = _sets(kind, search, viewer)
+    if len(sets) == 1:
+        return sets[0]
+    args: list[Any] = [after, MAX_CHUNK]
+    counts = []
+    for one in sets:
+        where = _numbered(one, args)
+        counts.append(
+            f"(SELECT count(*) FROM (SELECT FROM {one.source} d"
+            f" WHERE {where} AND {one.object} > $1 LIMIT $2) x)"
+        )
+    row = await database.fetchrow(f"SELECT {', '.join(counts)}", *args)
+    assert row is not None, "a count always has a row"
+    smallest = min(range(len(sets)), key=lambda n: int(row[n]))
+    return sets[smallest] if row[smallest] else None
+
+
+async def _look(
+    database: Database,
+    kind: str,
+    search: Search,
+    viewer: Viewer,
+    lead: _Set,
+    after: str,
+    chunk: int,
+) -> _Look:
+    """Look at the next ``chunk`` objects of the leading set.
+
+    Where an index has the set in order, the number is written into the statement: not knowing it,
+    Postgres would sort the whole set.
+    """
+    args: list[Any] = [after]
+    limit = str(chunk)
+    if not lead.source.startswith("rm_metadata."):
+        args.append(chunk)
+        limit = "$2"
+    leading = _numbered(lead, args)
+    conditions = ["NOT o.deleted"]
+    for one in _sets(kind, search, viewer):
+        if one.source.startswith("rm_metadata.") and one.args:
+            test = _numbered(one, args).replace("d.", "x.")
+            conditions.append(f"EXISTS (SELECT FROM {one.source} x WHERE x.key = m.key AND {test})")
+    seen, seen_args = _sight(kind, viewer)
+    if seen_args:
+        sight = _Set("", "", seen, seen_args)
+        conditions.append(_numbered(sight, args).replace("d.", "o."))
+    model, table = STREAM_TABLES[kind]
+    project = "o.project" if _HAS_PROJECT[kind] else "''"
     rows = await database.fetch(
-        f"SELECT m.state, m.version, {project} AS project FROM {source} d"
-        f" JOIN rm_metadata.metadata m ON m.key = d.key"
-        f" JOIN {model.schema}.{table.name} o ON o.key = d.object"
-        f" WHERE {where} ORDER BY d.object LIMIT $3",
+        f"WITH c AS MATERIALIZED (SELECT {lead.object} AS object FROM {lead.source} d"
+        f" WHERE {leading} AND {lead.object} > $1 ORDER BY {lead.object} LIMIT {limit})"
+        " SELECT l.looked, l.last, f.state, f.version, f.project"
+        " FROM (SELECT count(*) AS looked, max(object) AS last FROM c) l LEFT JOIN ("
+        f"SELECT c.object, m.state, m.version, {project} AS project FROM c"
+        f" JOIN rm_metadata.metadata m ON m.key = '{kind}/' || c.object"
+        f" JOIN {model.schema}.{table.name} o ON o.key = c.object"
+        f" WHERE {' AND '.join(conditions)}) f ON true ORDER BY f.object",
         *args,
     )
     read = decoder(Metadata)
-    return [
+    found = [
         Decorated(metadata=read(row["state"]), version=row["version"], project=row["project"])
         for row in rows
+        if row["state"] is not None
     ]
+    return _Look(found, rows[0]["last"] or "", rows[0]["looked"])
 
 
-def _source(search: Search, conditions: list[str], args: list[Any]) -> str:
-    """Return the table whose index leads the search; the other terms are looked up in its rows."""
-    source = ""
-    terms: list[tuple[str, ...]] = [("tag", "tag", tag) for tag in search.tags]
-    for metadef, value in search.attributes.items():
-        terms.append(("attribute", "metadef", metadef, "digest", digest(value)))
-    for table, *pairs in terms:
-        tests = []
-        for column, wanted in zip(pairs[::2], pairs[1::2], strict=True):
-            args.append(wanted)
-            tests.append(f"{{row}}.{column} = ${len(args)}")
-        test = " AND ".join(tests)
-        if not source:
-            source = f"rm_metadata.{table}"
-            conditions.append(test.format(row="d"))
-        else:
-            test = test.format(row="x")
-            conditions.append(
-                f"EXISTS (SELECT FROM rm_metadata.{table} x WHERE x.key = d.key AND {test})"
-            )
-    if not source:
-        conditions.append("d.carries")
-    return source or "rm_metadata.metadata"
+def _numbered(one: _Set, args: list[Any]) -> str:
+    """Add a set's arguments to ``args`` and return its condition with their numbers."""
+    first = len(args) + 1
+    args += one.args
+    return one.where.format(*(f"${first + n}" for n in range(len(one.args))))
 
 
 _HAS_PROJECT: Mapping[str, bool] = {
@@ -149,25 +230,26 @@ def _may_have(kind: str, viewer: Viewer) -> bool:
     return viewer.is_system or OBJECTS[kind].sight is not Sight.NOBODY
 
 
-def _sight(kind: str, viewer: Viewer, args: list[Any]) -> tuple[list[str], str]:
-    """Return the conditions on what the viewer sees, and where the object's project is."""
-    project = "o.project" if _HAS_PROJECT[kind] else "''"
+def _sight(kind: str, viewer: Viewer) -> tuple[str, tuple[Any, ...]]:
+    """Return the condition on what the viewer sees, and its arguments; none when it sees all."""
     if viewer.is_system:
-        return [], project
+        return "true", ()
     match OBJECTS[kind].sight:
         case Sight.EVERYONE:
-            return [], project
+            return "true", ()
         case Sight.SHARED:
-            args.append(["", viewer.project])
-            return [f"o.project = ANY(${len(args)}::text[])"], project
+            return "d.project = ANY({0}::text[])", (["", viewer.project],)
         case Sight.PROJECT:
-            args.append(viewer.project)
-            return [f"o.project = ${len(args)} AND o.project <> ''"], project
+            return "d.project = {0} AND d.project <> ''", (viewer.project,)
         case Sight.ITSELF:
-            args.append([viewer.account, viewer.project])
-            return [f"o.key = ANY(${len(args)}::text[])"], project
+            return "d.key = ANY({0}::text[])", ([viewer.account, viewer.project],)
         case Sight.NOBODY:
-            return ["false"], project
+            return "false", ()
+
+
+def _next(kind: str, after: str, asked: str) -> str:
+    token = msgspec.json.encode(_Token(kind, after, asked))
+    return base64.urlsafe_b64encode(token).decode()
 
 
 def _token(text: str, asked: str, first: str) -> _Token:
