@@ -51,10 +51,10 @@ async def test_it_logs_in_to_its_project_by_uuid_or_by_its_owner_s_name(
 ) -> None:
     one = await created(edge, token, "ci", roles=["reader"])
     assert (one.kind, [r.role for r in one.roles]) == ("application", ["reader"])
-    for name in (one.uuid, f"{member}/ci"):
-        session = await login(edge, name)
-        assert (session.account, list(session.roles)) == (one.uuid, ["reader"])
-        assert session.project == one.roles[0].project
+    session = await login(edge, one.uuid)
+    for same in (session, await login(edge, f"{member}/ci")):
+        assert (same.account, list(same.roles)) == (one.uuid, ["reader"])
+        assert same.project == one.roles[0].project
     claims = v1.ListClaimsRequest()
     await edge.call("resource.list_claims", claims, session.access_token)
     refused = await refusal(
