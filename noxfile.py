@@ -1,4 +1,4 @@
-"""The project's commands, for `make` and for people: `nox -s check|test|properties|crash|qemu`.
+"""The project's commands, for `make` and for people: `nox -s check|test|properties|fuzz|crash`.
 
 They run in the environment that `make setup` builds from uv.lock, so there is one set of versions.
 """
@@ -58,6 +58,13 @@ def properties(session: nox.Session) -> None:
 def crash(session: nox.Session) -> None:
     """The long runs in which processes are killed again and again."""
     run(session, "python", "-m", "pytest", "-q", "-m", "crash", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Send 100,000 malformed and random messages to a region, and raw bytes to its ports."""
+    arguments = ("-q", "--timeout=0", "-m", "fuzz", "tests/fuzz", *session.posargs)
+    run(session, "python", "-m", "pytest", *arguments, MULLIGAN_FUZZ="100000")
 
 
 @nox.session

@@ -45,14 +45,18 @@ class Admitted(msgspec.Struct, kw_only=True):
     until: float
     granted: dict[str, bool]
 
-    def require(self, permission: str) -> None:
-        """Raise PermissionDenied unless the caller's roles grant the permission."""
+    def may(self, permission: str) -> bool:
+        """Tell whether the caller's roles grant the permission."""
         if permission == "authenticated":
-            return
+            return True
         granted = self.granted.get(permission)
         if granted is None:
             granted = self.granted[permission] = roles.grants(self.caller.roles, permission)
-        if not granted:
+        return granted
+
+    def require(self, permission: str) -> None:
+        """Raise PermissionDenied unless the caller's roles grant the permission."""
+        if not self.may(permission):
             raise PermissionDenied(
                 f"this needs the permission {permission}, which your roles"
                 f" ({', '.join(self.caller.roles) or 'none'}) do not grant"

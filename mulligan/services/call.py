@@ -5,7 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -29,9 +29,10 @@ from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
 from mulligan.services.caller import Peer, set_caller, set_peer
 from mulligan.services.denials import Attempt, Denials
-from mulligan.services.limits import Limited
+from mulligan.services.limits import PUBLIC_BYTES, Limited
 from mulligan.services.runtime import Runtime
 from mulligan.services.status import to_grpc
+from mulligan.services.visibility import told
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ ENDLESS = frozenset({"/mulligan.v1.Log/WatchLog"})
 
 _LOGIN = "/mulligan.v1.Iam/Login"
 _REFRESH = "/mulligan.v1.Iam/Refresh"
+_CONFIGURE = "system.configure"
+"""What is asked for with this permission has no limit: a limit set too low must be put right."""
 _OPEN = "open"
 """The permission of gRPC's own services (health, reflection), which are not declared in protos."""
 
@@ -173,7 +176,7 @@ class Gate:
         except Exception as error:
             self._note(call, error)
             await self._even_out(call, error)
-            known = to_grpc(error)
+            known = to_grpc(told(error))
             if known is None:
                 log.exception("a call failed unexpectedly", extra={"method": call.path})
                 known = GRPCError(Status.INTERNAL, "something unexpected failed; the log says what")
@@ -181,6 +184,7 @@ class Gate:
 
     async def _public(self, call: Call, method: Method, stream: Any) -> None:
         streaming = call.path in self._streams
+        stream._stream.limit = min(stream._stream.limit, PUBLIC_BYTES)
         with self._limits.public(call.peer.host, stream=streaming), ExitStack() as stack:
             call.stack = stack
             _logging_in.set(call)
@@ -194,10 +198,13 @@ class Gate:
         call.account = AccountId(str(claims["sub"]))
         call.project = ProjectId(str(claims.get("project", "")))
         call.credential = str(claims.get("cred", ""))
-        with self._limits.slot(call.account, stream=call.path in self._streams):
+        exempt = call.permission == _CONFIGURE
+        streaming = call.path in self._streams
+        with nullcontext() if exempt else self._limits.slot(call.account, stream=streaming):
             await self._catch_up(call.metadata)
             call.admitted = admitted = await self._admission.admit(call.token, claims)
-            self._limits.rated(admitted.payer)
+            if not (exempt and admitted.may(call.permission)):
+                self._limits.rated(admitted.payer)
             admitted.require(call.permission)
             set_caller(admitted.traced(str(call.metadata.get("traceparent", ""))))
             await self._bounded(call, method, stream)

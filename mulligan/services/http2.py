@@ -48,7 +48,7 @@ MAX_HEADERS = 16 * 1024
 """Bytes of one call's metadata."""
 CONNECTION_WINDOW, STREAM_WINDOW = 1024 * 1024, 128 * 1024
 """Bytes that may be under way to us and not yet read."""
-HANDSHAKE_S = 10.0
+HANDSHAKE_S = 5.0
 """TLS and then HTTP/2 must stand so soon."""
 IDLE_S = 1800.0
 """A connection without calls is closed after so long; clients connect again when they need to."""

@@ -27,6 +27,8 @@ LOGINS_IN_FLIGHT = 32
 """Logins in work at once: each takes a core for tens of milliseconds, two at a time."""
 PUBLIC_IN_FLIGHT, PUBLIC_OF_HOST = 256, 128
 """Calls without a token in work at once, in all and of one host."""
+PUBLIC_BYTES = 64 * 1024
+"""The longest request without a token."""
 STREAMS, STREAMS_OF_ACCOUNT = 256, 16
 PUBLIC_STREAMS, PUBLIC_STREAMS_OF_HOST = 256, 128
 """Streams open at once: they are held for as long as their caller wishes."""
@@ -154,15 +156,15 @@ class Limits:
 
         Nothing is changed unless all can be.
         """
-        if rate and not 0.001 <= rate <= MAX_RATE:
-            raise InvalidArgument("rate", f"give 0.001 to {MAX_RATE:g} calls a second")
+        if rate and not 1 <= rate <= MAX_RATE:
+            raise InvalidArgument("rate", f"give 1 to {MAX_RATE:g} calls a second")
         if burst and not 1 <= burst <= MAX_COUNT:
             raise InvalidArgument("burst", f"give 1 to {MAX_COUNT} calls")
         if in_flight and not 1 <= in_flight <= MAX_COUNT:
             raise InvalidArgument("in_flight", f"give 1 to {MAX_COUNT} calls")
         if rate:
             self._accounts.rate = rate
-            self._accounts.burst = max(1.0, rate * 2)
+            self._accounts.burst = rate * 2
         if burst:
             self._accounts.burst = burst
         if in_flight:

@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from grpclib.metadata import encode_grpc_message
 
 from mulligan import errors
 from mulligan.log.protocol import Fenced, TailTooShort
@@ -28,26 +29,46 @@ STATUS: Mapping[type[Exception], Status] = {
 }
 
 
+MOST_TEXT, MOST_FACT, MOST_FACTS = 2_400, 300, 8
+"""Errors travel in headers, of which many clients take 8 KiB: bytes of the text and of each fact.
+
+A text may quote what the caller sent, which may be of any length.
+"""
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, cut where its form in a header would have more than ``most`` bytes."""
+    if len(text) <= most // 12:  # no character takes more
+        return text
+    whole = text
+    while len(encode_grpc_message(text)) > most:
+        text = text[: min(most, len(text) * 3 // 4)]
+    return text if text == whole else f"{text}…"
+
+
 def to_grpc(error: Exception) -> GRPCError | None:
     """Return the gRPC form of one of our errors, None for any other exception."""
     for kind in type(error).__mro__:
         status = STATUS.get(kind)
         if status is not None:
-            return GRPCError(status, str(error), _details(error))
+            return GRPCError(status, shortened(str(error), MOST_TEXT), _details(error))
     return None
 
 
 def _details(error: Exception) -> list[Any] | None:
     if isinstance(error, errors.InvalidArgument):
         violations = [
-            BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
+            BadRequest.FieldViolation(
+                field=shortened(v.field, MOST_FACT), description=shortened(v.description, MOST_FACT)
+            )
+            for v in error.violations[:MOST_FACTS]
         ]
         return [BadRequest(field_violations=violations)]
     found: list[Any] = []
     facts = getattr(error, "facts", None)
     if facts:
-        found.append(ErrorInfo(reason="NO_FIT", domain="mulligan", metadata=facts))
+        short = {k: shortened(v, MOST_FACT) for k, v in list(facts.items())[:MOST_FACTS]}
+        found.append(ErrorInfo(reason="NO_FIT", domain="mulligan", metadata=short))
     retry_after = getattr(error, "retry_after", None)
     if retry_after is None and isinstance(error, Fenced | TailTooShort):
         retry_after = 1.0
