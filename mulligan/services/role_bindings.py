@@ -4,7 +4,7 @@ from mulligan.errors import InvalidArgument, NotFound
 from mulligan.handlers import account as handlers
 from mulligan.handlers.account import Binding
 from mulligan.handlers.roles import PROJECT_ROLES, SYSTEM_ROLES
-from mulligan.model import ProjectId
+from mulligan.model import AccountId, ProjectId
 from mulligan.proto import v1
 from mulligan.services.caller import caller, request_of
 from mulligan.services.iam_objects import IamObjects
@@ -42,6 +42,8 @@ class RoleCalls(IamObjects):
         project = await self._binding_project(message.binding.project)
         account = await self._identify_seen(message.account)
         binding = Binding(message.binding.role, project)
+        if not bound and await self._commands.earlier(request) is None:
+            await self._require_seen(account, message.account)
         command = handlers.BindRole(account=account, binding=binding, bound=bound, by=person.id)
         await self._commands.execute(command, request)
         if caller().is_system:
@@ -50,6 +52,11 @@ class RoleCalls(IamObjects):
             account=await self._seen_account(account) or v1.Account(uuid=account),
             position=self._position(),
         )
+
+    async def _require_seen(self, account: AccountId, called: str) -> None:
+        """Raise NotFound for an account that an owner does not see: it holds nothing to take."""
+        if not caller().is_system and await self._seen_account(account) is None:
+            raise NotFound("account", called)
 
     async def _binding_project(self, text: str) -> ProjectId:
         """Return the project to bind in, empty for the system; NotFound out of reach."""
