@@ -50,10 +50,11 @@ PAGE = 256
 """So many names are read at once."""
 
 RELOAD_S = 5.0
-"""The master keys are read again for an unknown one at most so often."""
+"""For one unknown key the master keys are read again at most so often."""
 
 _FENCE = "fence"
 _MAX_FENCED = 1024
+_MAX_REASONS = 8
 _TRIES = 5
 
 log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ class SecretStore:
         self._reload = reload
         self._reloading = anyio.Lock()
         self._reloaded_at = float("-inf")
+        self._reloaded_for: set[str] = set()
         self._fence: bytes | None = None
 
     async def put(self, kind: str, id: str, plaintext: bytes) -> str:
@@ -237,7 +239,7 @@ class SecretStore:
     async def _sealing_key(self) -> str:
         newest = self._keys.newest(but=_fenced(self._fence))
         if not newest:
-            await self._reload_keys()
+            await self._reload_keys(f"fence {len(_fenced(self._fence))}")
             newest = self._keys.newest(but=_fenced(self._fence))
         if not newest:
             raise Unavailable(
@@ -256,7 +258,7 @@ class SecretStore:
         try:
             sealed = msgspec.json.decode(value, type=_Sealed)
             if not self._keys.holds(sealed.master):
-                await self._reload_keys()
+                await self._reload_keys(sealed.master)
             if not self._keys.holds(sealed.master):
                 raise Corrupt(f"{key} is sealed with master key {sealed.master}, which is not ours")
             bound = b"key\0" + self._bound(key)
@@ -264,13 +266,16 @@ class SecretStore:
         except (InvalidTag, msgspec.MsgspecError, ValueError):
             raise _unopened(key) from None
 
-    async def _reload_keys(self) -> None:
-        """Read the master keys again, unless that was done a moment ago."""
+    async def _reload_keys(self, reason: str) -> None:
+        """Read the master keys again, unless that was done for this reason a moment ago."""
         if self._reload is None:
             return
         async with self._reloading:
-            if anyio.current_time() < self._reloaded_at + RELOAD_S:
+            if anyio.current_time() >= self._reloaded_at + RELOAD_S:
+                self._reloaded_for.clear()
+            if reason in self._reloaded_for or len(self._reloaded_for) >= _MAX_REASONS:
                 return
+            self._reloaded_for.add(reason)
             self._reloaded_at = anyio.current_time()
             try:
                 self._keys = await self._reload()

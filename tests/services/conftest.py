@@ -40,6 +40,14 @@ async def region(place: Path) -> AsyncIterator[RunningRegion]:
 
 
 @pytest.fixture(scope="package")
+async def keyed() -> AsyncIterator[RunningRegion]:
+    """A region of its own for tests that change keys, which ends sessions and compacts etcd."""
+    with short_folder() as folder:
+        async with RunningRegion(folder, "keyed") as running:
+            yield running
+
+
+@pytest.fixture(scope="package")
 async def edge(region: RunningRegion) -> AsyncIterator[Edge]:
     """Bare gRPC to the region."""
     bare = Edge(region)
