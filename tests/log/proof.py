@@ -1,6 +1,5 @@
 """A small log with log keys and signed checkpoints, for tests of what proves it."""
 
-import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from mulligan.events.envelope import Actor, Commit
 from mulligan.events.key import KeyCreated, KeyRetired
 from mulligan.events.project import ProjectCreated
 from mulligan.log.export_file import Header, Writer, written_whole
-from mulligan.log.vouching import LogKey
+from mulligan.log.vouching import LogKey, unpadded
 from mulligan.model import CommitId, ProjectId, Seq, StreamId, new_id
 
 REGION = "west"
@@ -30,17 +29,13 @@ LOG_ID = "0190aaaa-0000-7000-8000-000000000000"
 BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def unpadded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
 class Signing:
     """A log key with its private half; seeded by its id, so that tests repeat."""
 
     def __init__(self, kid: str, seed: int = 0) -> None:
         self.kid = kid
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes([seed or int(kid)] * 32))
-        raw = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.private = Ed25519PrivateKey.from_private_bytes(bytes([seed or int(kid)] * 32))
+        raw = self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.public = LogKey(kid=kid, x=unpadded(raw))
 
     def sign(
@@ -53,7 +48,7 @@ class Signing:
             hash=hash_,
             at=at,
             kid=self.kid,
-            signature=unpadded(self._key.sign(text)),
+            signature=unpadded(self.private.sign(text)),
         )
 
 
