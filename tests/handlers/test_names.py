@@ -1,4 +1,8 @@
+import re
+
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from mulligan.errors import AlreadyExists, InvalidArgument
 from mulligan.events.name import NameReleased
@@ -29,6 +33,29 @@ def test_what_is_no_name_is_refused_with_its_field(name: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         names.slug_of(name, "group.name")
     assert refused.value.violations[0].field == "group.name"
+
+
+@drawn(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9])?", fullmatch=True))
+def test_a_slug_is_clean_in_any_uri_and_its_own_slug(name: str) -> None:
+    slug = names.slug_of(name)
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", slug)
+    assert names.slug_of(slug) == slug
+    assert names.name_stream("image", slug) == names.name_stream("image", name)
+
+
+@drawn(st.text(max_size=70))
+def test_what_has_a_slug_is_a_name_and_nothing_else_is(text: str) -> None:
+    try:
+        slug = names.slug_of(text)
+    except InvalidArgument:
+        return
+    assert text.isascii() and len(slug) <= 63
+
+
+def test_a_uuid_is_no_name_for_it_would_be_taken_for_one() -> None:
+    for name in ("018f0000-0000-7000-8000-000000000001", "018F0000-0000-7000-8000-00000000000A"):
+        with pytest.raises(InvalidArgument, match="is a UUID"):
+            Given().do(CreateGroup(group=GroupId("g1"), name=name))
 
 
 def test_two_names_with_one_slug_are_one_name() -> None:
