@@ -201,6 +201,19 @@ def message_ids(answer: Answer) -> set[str]:
     return {message.rpartition(".")[2] for message in found if message}
 
 
+def account_to_change(answer: Answer) -> str:
+    """Return the path of the account whose password is to be changed before anything else."""
+    try:
+        body = msgspec.json.decode(answer.body)
+    except _UNREADABLE:
+        return ""
+    top = items(section(body).get(_REFERRAL))
+    for item in (*_errors(body), *map(section, top)):
+        if text(item.get("MessageId")).endswith(".PasswordChangeRequired"):
+            return next(map(reference, items(item.get("MessageArgs"))), "")
+    return ""
+
+
 def judge(address: str, method: str, path: str, answer: Answer) -> BmcFault | None:
     """Return what is wrong with an answer by its status, None when it is good."""
     status = answer.status

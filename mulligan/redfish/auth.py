@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from mulligan.redfish.answers import (
+    account_to_change,
     complaint,
     decode,
     link,
@@ -105,6 +106,7 @@ class Authentication:
         self._terms = terms
         self._spare_used = False
         self._token = ""
+        self.expired_account = ""
         self._wire = wire
         self._call = call
         self._root = root
@@ -287,6 +289,7 @@ class Authentication:
         token = answer.headers.get("x-auth-token", "")
         if answer.status in (200, 201, 204) and token:
             self._keep_session(path, token, answer)
+            self.expired_account = account_to_change(answer) if usable else ""
             return True
         if answer.status in (401, 403) and not said & _FULL and await self._root():
             raise self.rejected()

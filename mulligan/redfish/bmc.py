@@ -317,6 +317,11 @@ class BmcClient:
         """Log in, and have the BMC accept that. Raise BmcFault."""
         await self._channel.prove_login()
 
+    @property
+    def expired_account(self) -> str:
+        """The path of the account that is logged in, if it may only change its password."""
+        return self._channel.expired_account
+
     async def login_headers(self) -> dict[str, str]:
         """Return the headers of this client's session, for a stream beside it. Raise BmcFault.
 

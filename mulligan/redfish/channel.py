@@ -183,6 +183,11 @@ class Channel:
         if fault is not None and fault.heals:
             raise fault
 
+    @property
+    def expired_account(self) -> str:
+        """The path of the account that is logged in, if it may only change its password."""
+        return self._auth.expired_account
+
     async def login_headers(self) -> dict[str, str]:
         """Be logged in, and return the headers that say so; they are secret. Raise BmcFault."""
         return await self._auth.headers()

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.redfish.certificates import self_signed
-from tests.redfish.scripted_bmc import ScriptedBmc
+from tests.redfish.scripted_bmc import SESSIONS, ScriptedBmc
 
 SERVICE = "/redfish/v1/AccountService"
 ACCOUNTS = f"{SERVICE}/Accounts"
@@ -19,7 +19,7 @@ class AccountBmc(ScriptedBmc):
 
     ``policy`` is the id of the message by which it refuses every new password; ``ends_sessions``
     tells that a changed password ends the sessions of before; ``needs_etag`` that a PATCH must
-    have the account's tag.
+    have the account's tag. With ``expired`` the password has to be changed before anything else.
     """
 
     def __init__(self, *, sessions: bool = True) -> None:
@@ -30,6 +30,7 @@ class AccountBmc(ScriptedBmc):
         self.echoes = False
         self.ends_sessions = False
         self.needs_etag = False
+        self.expired = False
         self.about: dict[str, Any] = {}
         self._refused = 0
         self._tag = 1
@@ -50,7 +51,11 @@ class AccountBmc(ScriptedBmc):
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
         answer = await super()._log_in(request)
         self._count(answer.status == 401)
-        return answer
+        if not self.expired or answer.status == 401:
+            return answer
+        wanted = {"MessageId": "Base.1.13.PasswordChangeRequired", "MessageArgs": [ACCOUNT]}
+        named = {key: answer.headers[key] for key in ("X-Auth-Token", "Location")}
+        return web.json_response({"@Message.ExtendedInfo": [wanted]}, status=201, headers=named)
 
     def _known(self, request: web.Request) -> bool:
         known = super()._known(request)
@@ -75,12 +80,15 @@ class AccountBmc(ScriptedBmc):
             ACCOUNTS: {"Members": [{"@odata.id": one} for one in slots]},
             **slots,
         }
-        return known.get(path) or super()._get(path)
+        return self.resources.get(path) or known.get(path) or super()._get(path)
 
     def _etag(self) -> str:
         return f'"{self._tag}"'
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        allowed = request.path.rstrip("/") in ("/redfish/v1", ACCOUNT)
+        if self.expired and not allowed and not request.path.startswith(SESSIONS):
+            return web.json_response({}, status=403)
         tag = request.headers.get("If-Match", "")
         if request.method == "PATCH" and self.needs_etag and tag != self._etag():
             return web.json_response({}, status=412)
@@ -98,6 +106,7 @@ class AccountBmc(ScriptedBmc):
         self.password = body["Password"]
         self.passwords.append(self.password)
         self._tag += 1
+        self.expired = False
         if self.ends_sessions:
             self.tokens.clear()
         return web.Response(status=204)

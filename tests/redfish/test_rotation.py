@@ -288,9 +288,7 @@ async def test_a_machine_that_is_enrolled_meanwhile_is_taken_along() -> None:
     await late.stop()
 
 
-async def test_a_machine_that_came_when_the_rotation_ended_keeps_its_password_from_being_destroyed() -> (
-    None
-):
+async def test_a_machine_that_came_at_the_end_keeps_its_password_from_being_destroyed() -> None:
     first, late = AccountBmc(), AccountBmc()
     await late.start()
     async with lab(first) as it:
@@ -360,6 +358,17 @@ async def test_entity_tags_are_given_where_a_bmc_wants_them() -> None:
         await it.see_through()
         await ended_well(it, bmc)
         assert bmc.count("PATCH", ACCOUNT) == 1
+
+
+async def test_a_password_that_has_expired_is_changed_all_the_same() -> None:
+    bmc = AccountBmc()
+    async with lab(bmc) as it:
+        bmc.tokens.clear()
+        bmc.expired = True
+        await it.rotate(NEW)
+        await it.see_through()
+        await ended_well(it, bmc)
+        assert not bmc.expired
 
 
 async def test_a_former_version_is_gone_for_good() -> None:
