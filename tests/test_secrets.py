@@ -139,6 +139,7 @@ async def test_a_secret_shows_itself_in_no_repr_error_or_pickle(
 ) -> None:
     secret = await store.get("bmc", "m1", await store.put("bmc", "m1", PASSWORD))
     assert "hunter2" not in f"{secret} {secret!r} {store!r} {[secret]}"
+    assert not hasattr(secret, "__dict__")
     for copying in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
             copying(secret)

@@ -28,8 +28,11 @@ from mulligan.services.tokens import LEEWAY, REFRESH_LIFE, Signer, public_half
 log = logging.getLogger(__name__)
 
 SECRET_KIND = "signing-key"
-HONOURED_FOR = {"token": REFRESH_LIFE + timedelta(minutes=1) + LEEWAY, "log": timedelta(0)}
-"""The longest life of what a key of each use signs, and a minute in which replicas change over."""
+HONOURED_FOR = {"token": REFRESH_LIFE + timedelta(minutes=1) + LEEWAY, "log": LEEWAY}
+"""The longest life of what a key of each use signs, and a minute in which replicas change over.
+
+A log key's last signature may bear a time by a clock that is ahead of the one that retires the key.
+"""
 
 _RETRY_S = 0.5
 _CHANGE_OVER_S = 5.0
