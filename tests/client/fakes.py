@@ -78,6 +78,11 @@ class FakeIam(v1.IamBase):
             raise grpclib.GRPCError(Status.UNAUTHENTICATED, "unknown refresh token")
         return self.region.tokens()
 
+    async def logout(self, message: v1.LogoutRequest) -> v1.PositionResponse:
+        self.region.take("iam", message)
+        self.region.valid_tokens = set()
+        return v1.PositionResponse(position=self.region.position())
+
     async def who_am_i(self, message: v1.WhoAmIRequest) -> v1.WhoAmIResponse:
         return v1.WhoAmIResponse(account="a-1", account_name="ada", region=REGION, roles=["admin"])
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from grpclib import Status
 from grpclib.client import Channel
+from msgspec.structs import replace
 
+from mulligan.client.client import Client
 from mulligan.model import new_id
 from mulligan.proto import v1
 from mulligan.tls import KeyPair, TlsFiles, client_context, issue, make_ca, read_pair, write_pair
@@ -210,6 +212,25 @@ async def test_a_certificate_logs_in_while_it_is_the_account_s(
         assert await refusal(iam.login(v1.LoginRequest(), timeout=10)) == early
     neither = await refusal(edge.call("iam.login", v1.LoginRequest(account=name)))
     assert neither.status is Status.UNAUTHENTICATED
+
+
+async def test_the_client_logs_in_with_a_certificate_and_ends_its_session(
+    edge: Edge, tokens: Tokens, region: RunningRegion, region_ca: KeyPair, tmp_path: Path
+) -> None:
+    name = await made(edge, tokens.admin)
+    pair = issue(region_ca, "robot", client=True)
+    add = v1.AddCertificateRequest(account=name, pem=pair.cert.decode())
+    await edge.call("iam.add_certificate", add, tokens.admin)
+    write_pair(pair, tmp_path / "c.pem", tmp_path / "c.key")
+    context = replace(
+        region.context, account="", cert=str(tmp_path / "c.pem"), key=str(tmp_path / "c.key")
+    )
+    async with Client(context) as client:
+        given = await client.log_in()
+        assert (await client.iam.who_am_i()).account_name == name
+        await client.log_out()
+    refused = await refusal(edge.call(*ME, given.access))
+    assert refused.status is Status.UNAUTHENTICATED
 
 
 async def test_a_certificate_is_one_account_s(
