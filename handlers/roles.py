@@ -50,6 +50,14 @@ def grants(roles: Iterable[str], permission: str) -> bool:
     return any(fnmatchcase(permission, pattern) for pattern in patterns)
 
 
+def reaches_all(held: Iterable[str], permission: str) -> bool:
+    """Tell whether a permission is held over every project: a system role must grant it.
+
+    What a project's role grants is for that project, whatever other roles there are beside it.
+    """
+    return grants((role for role in held if role in SYSTEM_ROLES), permission)
+
+
 def is_system(roles: Iterable[str]) -> bool:
     """Tell whether any of the roles reaches over every project."""
     return any(r in SYSTEM_ROLES for r in roles)

@@ -36,7 +36,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Admitted(msgspec.Struct, kw_only=True):
     """A caller whose token holds; ``payer`` is the account that its calls are counted for.
 
-    ``granted`` remembers which permissions its roles were found to grant or not.
+    ``granted`` remembers which permissions its roles were found to grant or not, ``reach`` which
+    over every project, and ``over_all`` is the caller where they do.
     """
 
     caller: Caller
@@ -44,6 +45,8 @@ class Admitted(msgspec.Struct, kw_only=True):
     known: tuple[tuple[StreamId, Known], ...]
     until: float
     granted: dict[str, bool]
+    reach: dict[str, bool]
+    over_all: Caller
 
     def may(self, permission: str) -> bool:
         """Tell whether the caller's roles grant the permission."""
@@ -62,11 +65,19 @@ class Admitted(msgspec.Struct, kw_only=True):
                 f" ({', '.join(self.caller.roles) or 'none'}) do not grant"
             )
 
-    def traced(self, traceparent: str) -> Caller:
+    def reaching(self, permission: str) -> Caller:
+        """Return the caller, with the reach that its roles give to a permission."""
+        over_all = self.reach.get(permission)
+        if over_all is None:
+            over_all = self.reach[permission] = roles.reaches_all(self.caller.roles, permission)
+        return self.over_all if over_all else self.caller
+
+    def making(self, permission: str, traceparent: str) -> Caller:
         """Return the caller of one call; a trace that is not in the form of W3C is left out."""
+        caller = self.reaching(permission)
         if not traceparent or not _TRACEPARENT.fullmatch(traceparent):
-            return self.caller
-        return msgspec.structs.replace(self.caller, traceparent=traceparent)
+            return caller
+        return msgspec.structs.replace(caller, traceparent=traceparent)
 
 
 class Admission:
@@ -122,6 +133,8 @@ class Admission:
             known=tuple(states.seen.items()),
             until=until,
             granted={},
+            reach={},
+            over_all=msgspec.structs.replace(caller, is_system=True),
         )
 
 

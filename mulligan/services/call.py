@@ -206,7 +206,8 @@ class Gate:
             if not (exempt and admitted.may(call.permission)):
                 self._limits.rated(admitted.payer)
             admitted.require(call.permission)
-            set_caller(admitted.traced(str(call.metadata.get("traceparent", ""))))
+            traceparent = str(call.metadata.get("traceparent", ""))
+            set_caller(admitted.making(call.permission, traceparent))
             await self._bounded(call, method, stream)
 
     async def _verified(self, call: Call) -> Mapping[str, Any]:
@@ -334,7 +335,7 @@ class Gate:
         """Let the time of a refusal not tell its reason."""
         if not isinstance(error, NotFound | PermissionDenied):
             return
-        if call.admitted is not None and call.admitted.caller.is_system:
+        if call.admitted is not None and call.admitted.reaching(call.permission).is_system:
             return
         await anyio.sleep(max(0.0, call.began + REFUSAL_S - time.monotonic()))
 

@@ -11,13 +11,16 @@ from grpclib.encoding.proto import ProtoCodec
 from mulligan.commands.runner import Request, is_ahead
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.envelope import Actor
-from mulligan.handlers import roles
 from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id, utc_now
 from mulligan.services.wellformed import parsed
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """An authenticated caller; ``project`` is empty for a system-scoped token."""
+    """An authenticated caller; ``project`` is empty for a system-scoped token.
+
+    ``is_system`` tells whether the call may reach the objects of every project: a system role
+    grants what it needs.
+    """
 
     account: AccountId
     project: ProjectId
@@ -26,11 +29,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     session: str = ""
     expires_at: datetime
     traceparent: str = ""
-
-    @property
-    def is_system(self) -> bool:
-        """Whether it may see the objects of every project."""
-        return roles.is_system(self.roles)
+    is_system: bool = False
 
     @property
     def visible_project(self) -> ProjectId:

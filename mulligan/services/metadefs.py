@@ -5,6 +5,7 @@ from mulligan.errors import InvalidArgument, NotFound
 from mulligan.handlers import metadef as handlers
 from mulligan.handlers.metadef import Definition, Metadef
 from mulligan.handlers.objects import Viewer, sees
+from mulligan.handlers.roles import SYSTEM_ROLES
 from mulligan.model import MetadefId, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries import metadata as queries
@@ -21,7 +22,9 @@ MAX_LIST = 64
 def viewer() -> Viewer:
     """Return who calls, as the handlers know them."""
     who = caller()
-    return Viewer(account=who.account, project=who.project, roles=who.roles)
+    # What a project's role allows is for that project, whatever system role there is beside it.
+    held = tuple(role for role in who.roles if who.is_system or role not in SYSTEM_ROLES)
+    return Viewer(account=who.account, project=who.project, roles=held)
 
 
 class Metadefs:
