@@ -17,6 +17,7 @@ _TCP = 6
 _FORCED_BUFFER = 33
 _BUFFER = 64 * 2**20
 _FLOWS = 4096
+_END = "the capture ends with these very words"
 _SOL_PACKET, _STATISTICS = 263, 6
 
 Flow = tuple[bytes, bytes, int, int]
@@ -27,7 +28,6 @@ def open_wire() -> socket.socket:
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ALL_PROTOCOLS))
     raw.bind(("lo", _ALL_PROTOCOLS))
     raw.setsockopt(socket.SOL_SOCKET, _FORCED_BUFFER, _BUFFER)
-    raw.settimeout(0.1)
     return raw
 
 
@@ -48,7 +48,6 @@ class Wire:
         self._needles: tuple[tuple[bytes, str], ...] = ()
         self._overlap = 0
         self._tails: OrderedDict[Flow, bytes] = OrderedDict()
-        self._over = threading.Event()
         self._socket = open_wire()
         self._thread = threading.Thread(target=self._listen, name="wire", daemon=True)
 
@@ -57,8 +56,13 @@ class Wire:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._over.set()
-        self._thread.join(30)
+        # Packets come in order: with this one, all that was sent before has been searched.
+        self.look_for(_END, [_END.encode()])
+        plain = socket.create_server(("127.0.0.1", 0))
+        with plain, socket.create_connection(plain.getsockname()) as stream:
+            stream.sendall(_END.encode())
+            self._thread.join(60)
+        self.found.discard(_END)
         assert not self._thread.is_alive()
 
     def look_for(self, what: str, forms: Iterable[bytes]) -> None:
@@ -71,14 +75,8 @@ class Wire:
         buffer = bytearray(2**17)
         view = memoryview(buffer)
         with closing(self._socket) as raw:
-            # What waited when it was asked to end is still searched.
-            while True:
-                try:
-                    size, sender = raw.recvfrom_into(buffer)
-                except TimeoutError:
-                    if self._over.is_set():
-                        break
-                    continue
+            while _END not in self.found:
+                size, sender = raw.recvfrom_into(buffer)
                 if sender[2] == _TO_US:  # each packet passes twice: sent, and received
                     self._packet(view[:size])
             counted = raw.getsockopt(_SOL_PACKET, _STATISTICS, 8)
