@@ -14,12 +14,14 @@ from mulligan.cli.wait import failure_of
 from mulligan.errors import MulliganError, NotFound, PermissionDenied
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import Brake, Endpoint, LogStatus, Machine, Projection
+    from mulligan.proto.v1 import Brake, Credential, Endpoint, LogStatus, Machine, Projection
 
 app = typer.Typer(rich_markup_mode=None)
 
 LONG = 600.0
 """Seconds after which an operation without a deadline is worth a look."""
+LONG_ROTATION = 3600.0
+"""Seconds after which a rotation of a BMC password is worth a look."""
 LAGGING = 5.0
 """Seconds of lag that are worth a look."""
 SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor")
@@ -35,6 +37,7 @@ class Status:
     projections: "list[Projection]" = field(default_factory=list)
     machines: "list[Machine]" = field(default_factory=list)
     brakes: "list[Brake]" = field(default_factory=list)
+    rotating: "list[Credential]" = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -100,11 +103,15 @@ async def gather(session: Session) -> Status:
     async def brakes() -> None:
         found.brakes = (await client.control.list_brakes(ListBrakesRequest(), timeout=5)).brakes
 
+    async def rotations() -> None:
+        found.rotating = await rotating(session)
+
     parts = (
         ("log", log),
         ("projector", projections),
         ("control", machines),
         ("control", brakes),
+        ("control", rotations),
     )
     for service, part in parts:
         if service not in present:
@@ -140,6 +147,16 @@ async def troubled(session: Session) -> "list[Machine]":
         async for machine in pages
         if machine.state is MachineState.FAILED or is_late(machine, now)
     ]
+
+
+async def rotating(session: Session) -> "list[Credential]":
+    """Return the BMC logins whose password is being rotated."""
+    from mulligan.client.paging import every
+    from mulligan.proto.v1 import ListCredentialsRequest
+
+    control = session.client.control
+    pages = every(control.list_credentials, ListCredentialsRequest(), lambda page: page.credentials)
+    return [one async for one in pages if one.rotation is not None]
 
 
 def is_late(machine: "Machine", now: datetime) -> bool:
@@ -189,6 +206,14 @@ def problems_of(found: Status, now: datetime) -> list[str]:
             f"the brake is on in {domain}: {brake.failed} of {brake.total} machines failed within "
             f"{format_span(brake.window)}; find out why, then `mulligan brake release {domain}`"
         )
+    for login in found.rotating:
+        since = login.rotation.started_at if login.rotation is not None else None
+        if since is not None and (now - since).total_seconds() > LONG_ROTATION:
+            problems.append(
+                f"the rotation of {login.name} has gone on for"
+                f" {format_span((now - since).total_seconds())}; see"
+                f" `mulligan credential show {login.name}`"
+            )
     for machine in found.machines:
         called = machine.name or machine.uuid
         if machine.state is MachineState.FAILED:

@@ -179,9 +179,12 @@ def claim(row: Versioned, region: RegionName, names: dict[str, str]) -> v1.Claim
 
 
 def credential(row: Versioned, region: RegionName) -> v1.Credential:
-    """Render a credential, which shows nothing of its secret."""
+    """Render a credential, which shows nothing of its secret; of a rotation, since when it is."""
     state: Credential = row.state
-    return v1.Credential(uuid=state.id, name=state.name, created_at=row.created_at, region=region)
+    shown = v1.Credential(uuid=state.id, name=state.name, created_at=row.created_at, region=region)
+    if state.goal:
+        shown.rotation = v1.Rotation(started_at=state.rotating_since)
+    return shown
 
 
 def image(row: Versioned, region: RegionName) -> v1.Image:
