@@ -32,7 +32,6 @@ class Decorated:
     tags: list[str]
     attributes: dict[str, Any]
     etag: str
-    called: str
 
 
 def _attributes(one: Decorated, between: str = "\n") -> str:
@@ -41,11 +40,15 @@ def _attributes(one: Decorated, between: str = "\n") -> str:
 
 COLUMNS = (
     Column("KIND", lambda one: one.kind),
-    Column("OBJECT", lambda one: one.called),
+    Column("OBJECT", lambda one: one.uuid),
     Column("TAGS", lambda one: ", ".join(one.tags)),
     Column("ATTRIBUTES", lambda one: _attributes(one, " ")),
 )
-WHOLE = (*COLUMNS[:2], Column("TAGS", lambda one: "\n".join(one.tags)), Column("", _attributes))
+WHOLE = (
+    *COLUMNS[:2],
+    Column("TAGS", lambda one: "\n".join(one.tags)),
+    Column("ATTRIBUTES", _attributes),
+)
 
 
 @verb(app, "show")
@@ -128,9 +131,9 @@ async def _schemas(session: Session, pairs: list[str]) -> dict[str, Any]:
 
 async def _shown(session: Session, some: "list[Metadata | None]") -> list[Decorated]:
     found = [
-        Decorated(one.kind, one.uuid, list(one.tags), json_of(one.attributes), one.etag, one.uuid)
+        Decorated(one.kind, one.uuid, list(one.tags), json_of(one.attributes), one.etag)
         for one in some
         if one is not None
     ]
-    await name_fields(session, found, "called")
+    await name_fields(session, found, "uuid")
     return found
