@@ -4,13 +4,16 @@ Operators and auditors see all of it. Tenants see what was done in their own pro
 see also what was denied there.
 """
 
+from collections.abc import Iterable
+
 from mulligan.errors import InvalidArgument, NotFound
 from mulligan.handlers.account import Project
-from mulligan.model import is_uuid, stream_id
+from mulligan.model import StreamId, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries.trail import RecordRow, Wanted, list_records
 from mulligan.services import visibility
 from mulligan.services.caller import caller
+from mulligan.services.log_views import ProjectLog
 from mulligan.services.objects import identify
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Runtime
@@ -31,8 +34,9 @@ class AuditCalls:
         if wanted is None:
             return v1.ListAuditResponse(position=position)
         found = await list_records(self._rt.parts.database, wanted, page)
+        seen = await self._seen(found.items)
         return v1.ListAuditResponse(
-            records=[self._audited(row) for row in found.items],
+            records=[self._audited(row, seen) for row in found.items],
             next_page_token=found.next_token,
             position=position,
         )
@@ -87,7 +91,18 @@ class AuditCalls:
         if state is None or state.name != text:
             raise NotFound("project", text)
 
-    def _audited(self, row: RecordRow) -> v1.AuditRecord:
+    async def _seen(self, rows: Iterable[RecordRow]) -> frozenset[StreamId] | None:
+        """Return which objects a tenant may read of; None for all of them.
+
+        An operator who acts in the name of a project may touch what is not that project's.
+        """
+        project = visibility.holder()
+        if project is None:
+            return None
+        objects = (StreamId(one) for row in rows for one in row.objects)
+        return await ProjectLog(self._rt.parts.commands, project).own(objects)
+
+    def _audited(self, row: RecordRow, seen: frozenset[StreamId] | None) -> v1.AuditRecord:
         return v1.AuditRecord(
             at=row.at,
             position=v1.Position(region=self._rt.region, seq=row.seq),
@@ -97,7 +112,7 @@ class AuditCalls:
             credential=row.credential,
             command=row.command,
             commit=row.commit,
-            objects=list(row.objects),
+            objects=[one for one in row.objects if seen is None or one in seen],
             reason=row.reason,
             permission=row.permission,
             peer=row.peer,

@@ -22,7 +22,7 @@ from mulligan.model import ProjectId, StreamId, stream_id, stream_key, stream_ki
 from mulligan.services.visibility import OPERATOR
 
 REMEMBERED = 10_000
-"""So many streams a reader remembers the project of, the least used forgotten first."""
+"""So many streams a reader remembers the project of beyond those it just read of."""
 
 _OWNED = frozenset({"claim", "userdata", "metadef"})
 _TAKEN = frozenset({providers.CapacityTaken.TYPE, providers.CapacityFreed.TYPE})
@@ -42,6 +42,8 @@ class ProjectLog:
 
     async def learn(self, commits: Iterable[Commit]) -> None:
         """Find out whose the objects are that commits speak of, before they are ``seen``."""
+        while len(self._owners) > REMEMBERED:
+            self._owners.popitem(last=False)
         wanted: dict[StreamId, None] = {}
         for commit in commits:
             for event in commit.events:
@@ -55,11 +57,19 @@ class ProjectLog:
         for stream, known in (await self._commands.states(unknown)).items():
             self._remember(stream, getattr(known.state, "project", ""))
 
+    async def own(self, streams: Iterable[StreamId]) -> frozenset[StreamId]:
+        """Return which of the streams are of objects that the project owns, or holds now."""
+        wanted = {one for one in streams if stream_kind(one) in {*_OWNED, "machine"}}
+        known = await self._commands.states(list(wanted))
+        return frozenset(
+            one
+            for one, found in known.items()
+            if self._project and getattr(found.state, "project", "") == self._project
+        )
+
     def _remember(self, stream: StreamId, project: str) -> None:
         self._owners[stream] = project
         self._owners.move_to_end(stream)
-        while len(self._owners) > REMEMBERED:
-            self._owners.popitem(last=False)
 
     def _owns(self, stream: StreamId) -> bool:
         return bool(self._project) and self._owners.get(stream) == self._project

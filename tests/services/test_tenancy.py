@@ -157,3 +157,9 @@ async def test_what_an_operator_does_beside_in_the_name_of_a_project_is_not_for_
     )
     assert await records(operator, stream=f"provider/{made.provider.uuid}")
     assert not [r for r in await records(tenant) if made.provider.uuid in str(r)]
+    listing = v1.ListAuditRequest(freshness=v1.Freshness(at_least=await stock.head()))
+    audited = (await tenant.edge.call("log.list_audit", listing, tenant.token)).records
+    assert "provider.create" in {record.command for record in audited}
+    kinds = {one.partition("/")[0] for record in audited for one in record.objects}
+    assert "claim" in kinds
+    assert kinds <= {"claim", "userdata", "metadef", "machine"}
