@@ -6298,7 +6298,7 @@ class IamStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AccountResponse":
         """
-        Give one's own account another secret; its other sessions end.
+        Give one's own account another secret; the sessions that the old one began end, this one too.
         """
 
         return await self._unary_unary(
@@ -6718,7 +6718,7 @@ class IamStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "PositionResponse":
         """
-        Delete a disabled project that holds nothing any more; its user data is destroyed.
+        Delete a disabled project that holds no live claim, no user data and no project any more.
         """
 
         return await self._unary_unary(
@@ -9005,7 +9005,7 @@ class IamBase(betterproto2_grpclib.ServiceBase):
 
     async def change_secret(self, message: "ChangeSecretRequest") -> "AccountResponse":
         """
-        Give one's own account another secret; its other sessions end.
+        Give one's own account another secret; the sessions that the old one began end, this one too.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -9120,7 +9120,7 @@ class IamBase(betterproto2_grpclib.ServiceBase):
 
     async def delete_project(self, message: "DeleteProjectRequest") -> "PositionResponse":
         """
-        Delete a disabled project that holds nothing any more; its user data is destroyed.
+        Delete a disabled project that holds no live claim, no user data and no project any more.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
