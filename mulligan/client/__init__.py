@@ -2,8 +2,8 @@
 
 ``Client`` finds the services through the Catalog, balances over their instances and fails over,
 logs in and keeps its tokens fresh, repeats what is safe under the same request id, waits out
-restarts, and carries positions so that it reads what it wrote. It decides nothing: no cache of
-objects, no rules of the domain.
+restarts, carries positions so that it reads what it wrote, and keeps names that were looked up for
+a minute. It decides nothing: no cache of objects, no rules of the domain.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -91,11 +91,12 @@ async def test_found_is_what_a_loop_finds_whoever_looks_and_however_paged(
     disk = MemoryDisk()
     write(disk, world.entries)
     viewers = [ADMIN, *(Viewer(account=AccountId("a"), project=p) for p in PROJECTS)]
+    terms: list[dict[str, Any]] = [{}, {size: 1}, {size: "1"}]
     searches = [
         Search(kind=kind, tags=tags, attributes=attributes)
         for kind in ("", "group", "userdata", "image")
         for tags in ((), ("all",), ("half", "all"), ("all", "rare"), ("none",))
-        for attributes in ({}, {size: 1}, {size: "1"})
+        for attributes in terms
     ]
     async with folding(disk, database), Database(database) as reads:
         for chunk, looked, page in ((2048, 2500, 100), (2, 3, 7)):
