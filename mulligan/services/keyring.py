@@ -48,7 +48,7 @@ class KeyRing:
 
     def add(self, key: SigningKey, now: datetime) -> None:
         """Trust a key that signs tokens, or take its newer state; forget those that are over."""
-        self.newest = max(self.newest, int(key.kid))
+        self.newest = max(self.newest, _number(key.kid))
         if key.use == "token":
             self._keys[key.kid] = (key, Ed25519PublicKey.from_public_bytes(_unbase64(key.x)))
         for kid in [kid for kid, (known, _) in self._keys.items() if is_over(known, now)]:
@@ -67,7 +67,7 @@ class KeyRing:
     def keys(self, now: datetime) -> Sequence[SigningKey]:
         """Return every key whose tokens are honoured, the oldest first."""
         keys = (key for key, _ in self._keys.values() if not is_over(key, now))
-        return sorted(keys, key=lambda key: int(key.kid))
+        return sorted(keys, key=lambda key: _number(key.kid))
 
     def knows(self, kid: str) -> bool:
         """Whether the key is here."""
@@ -93,8 +93,7 @@ class KeyRing:
             self._waiting -= 1
 
     def _may_appear(self, kid: str) -> bool:
-        plausible = kid.isascii() and kid.isdecimal() and len(kid) < 10 and kid[0] != "0"
-        return plausible and self.newest < int(kid) <= self.newest + AHEAD
+        return self.newest < _number(kid) <= self.newest + AHEAD
 
     def verify(self, token: str, use: str, now: datetime) -> Mapping[str, Any]:
         """Return the token's claims; raise Unauthenticated saying what is wrong with it.
@@ -162,6 +161,12 @@ async def every_key(commands: Commands) -> AsyncGenerator[Sequence[SigningKey], 
 def is_over(key: SigningKey, now: datetime) -> bool:
     """Whether nothing that the key signed is honoured any more."""
     return key.honoured_until is not None and now >= key.honoured_until
+
+
+def _number(kid: str) -> int:
+    """Return the number that a key's id is, 0 if it is none."""
+    plain = kid.isascii() and kid.isdecimal() and len(kid) < 10 and kid[0] != "0"
+    return int(kid) if plain else 0
 
 
 def _unbase64(text: str) -> bytes:

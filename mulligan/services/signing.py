@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mulligan.commands.runner import Commands, Outcome, Request, time_of
-from mulligan.errors import FailedPrecondition, MulliganError, Unavailable
+from mulligan.errors import FailedPrecondition, MulliganError, NotFound, Unavailable
 from mulligan.events.envelope import Actor
 from mulligan.handlers.account import SigningKey
-from mulligan.handlers.signing import RotateKey, key_stream
+from mulligan.handlers.signing import RotateKey
 from mulligan.log.protocol import Stored
-from mulligan.model import CommitId, new_id, utc_now
+from mulligan.model import CommitId, new_id, stream_id, utc_now
 from mulligan.services.keyring import every_key
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.sealing import sealed
@@ -125,20 +125,33 @@ class SigningKeys:
                 await anyio.sleep(_RETRY_S)
 
     async def _change_over(self, parts: Parts) -> None:
-        newest, number = await newest_key(parts.commands, self._use)
-        while newest is None:
+        while True:
+            newest, number = await newest_key(parts.commands, self._use)
+            if newest is not None and newest.kid == self._kid:
+                return
+            if newest is not None and await self._take(parts, newest):
+                return
             request = Request(id=CommitId(new_id()), actor=_actor(self._rt))
             with suppress(FailedPrecondition):  # somebody else took the number
                 await rotate(parts, request, self._use, number)
-            newest, number = await newest_key(parts.commands, self._use)
-        if newest.kid == self._kid:
-            return
-        secret = await parts.secrets.get(SECRET_KIND, newest.kid, newest.version)
+
+    async def _take(self, parts: Parts, key: SigningKey) -> bool:
+        """Sign with a key; return False if its private half is gone.
+
+        It is where the key is retired and our log does not show that yet, or where it was lost;
+        then another key is made.
+        """
+        try:
+            secret = await parts.secrets.get(SECRET_KIND, key.kid, key.version)
+        except NotFound:
+            log.warning("a key has no private half", extra={"use": self._use, "kid": key.kid})
+            return False
         self._key = Ed25519PrivateKey.from_private_bytes(secret.reveal())
-        self._kid = newest.kid
-        log.info("signs with this key now", extra={"use": self._use, "kid": newest.kid})
+        self._kid = key.kid
+        log.info("signs with this key now", extra={"use": self._use, "kid": key.kid})
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
+        return True
 
 
 def _actor(runtime: Runtime) -> Actor:
@@ -183,7 +196,7 @@ async def rotate(
 async def destroy_retired(parts: Parts) -> None:
     """Destroy the private halves of retired keys, and those that no key came of in an hour."""
     async for name in parts.secrets.names(SECRET_KIND):
-        state: SigningKey | None = (await parts.commands.state(key_stream(int(name.id)))).state
+        state: SigningKey | None = (await parts.commands.state(stream_id("key", name.id))).state
         if state is not None and state.version == name.version:
             gone = state.honoured_until is not None
         else:

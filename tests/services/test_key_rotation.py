@@ -3,12 +3,18 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
 
 import anyio
+import anyio.to_thread
 import jwt
 import pytest
 from grpclib import GRPCError, Status
+from msgspec.structs import replace
 
+from mulligan.config import Address
+from mulligan.embedded.ports import free_ports
+from mulligan.embedded.ready import all_serving
 from mulligan.log.etcd import Etcd
 from mulligan.log.keys import Keys
 from mulligan.model import RegionName, new_id
@@ -195,6 +201,39 @@ async def test_who_was_killed_before_it_destroyed_a_private_half_does_so_when_it
 
         await until(destroyed, "the private half is destroyed", 10)
     assert (await edge.call("iam.who_am_i", v1.WhoAmIRequest(), admin)).account
+
+
+async def test_a_key_whose_private_half_was_lost_is_replaced(
+    keyed: RunningRegion, edge: Edge, admin: str
+) -> None:
+    lost = (await active(edge))[0]
+    async with etcd_of(keyed) as etcd:
+        await etcd.delete(*(f"{PRIVATE}{lost}{end}" for end in "/0"))
+    await keyed.kill("iam")
+    assert await active(edge) == [kid_of(await edge.admin())]
+    assert lost not in await active(edge)
+    assert (await edge.call("iam.who_am_i", v1.WhoAmIRequest(), admin)).account
+
+
+async def test_every_replica_changes_over(keyed: RunningRegion, edge: Edge, admin: str) -> None:
+    address = Address(f"127.0.0.1:{free_ports(1)[0]}")
+    beside = copy(keyed)
+    beside.config = replace(keyed.config, listen=replace(keyed.config.listen, iam=address))
+    process = keyed.spawn("serve", "iam", MULLIGAN_LISTEN_IAM=str(address))
+    second = Edge(beside)
+    try:
+        await all_serving(beside.config, 20)
+        assert kid_of(await second.admin()) == kid_of(await edge.admin())
+        made = await rotate(edge, admin)
+
+        async def changed_over() -> bool:
+            return kid_of(await second.admin()) == made.kid
+
+        await until(changed_over, "the replica signs with the new key", 5)
+    finally:
+        second.close()
+        process.terminate()
+        await anyio.to_thread.run_sync(process.wait, 15)
 
 
 async def test_the_log_changes_over_to_its_new_key(edge: Edge, admin: str) -> None:
