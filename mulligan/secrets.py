@@ -13,7 +13,7 @@ import hmac
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, NoReturn
 
 import anyio
 import msgspec
@@ -39,6 +39,7 @@ from mulligan.master_key import (
     write_master_key,
 )
 from mulligan.model import RegionName, is_uuid, new_id
+from mulligan.secret_kv import MemorySecretKv, SecretKv
 
 __all__ = [
     "MAX_SECRET_BYTES", "MasterKeyError", "MasterKeys", "MemorySecretKv", "Name", "Secret",
@@ -58,34 +59,6 @@ _MAX_REASONS = 8
 _TRIES = 5
 
 log = logging.getLogger(__name__)
-
-
-class SecretKv(Protocol):
-    """Where sealed secrets are kept, under keys relative to the region's ``secret/`` prefix."""
-
-    async def get(self, key: str) -> bytes | None:
-        """Return the value, or None."""
-        ...
-
-    async def put(self, key: str, value: bytes) -> None:
-        """Store the value durably before returning."""
-        ...
-
-    async def put_while(self, key: str, value: bytes, held: str, at: bytes | None) -> bool:
-        """Store the value if the key ``held`` still has the value ``at``; tell whether."""
-        ...
-
-    async def replace(self, key: str, old: bytes, new: bytes) -> bool:
-        """Store ``new`` if the value is still ``old``; tell whether."""
-        ...
-
-    async def delete(self, prefix: str) -> int:
-        """Delete every key that starts with ``prefix``; return how many there were."""
-        ...
-
-    async def keys(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        """Return the first keys that start with ``prefix`` and come after ``after``, in order."""
-        ...
 
 
 class Name(NamedTuple):
@@ -297,43 +270,6 @@ class SecretStore:
 
     def __repr__(self) -> str:
         return f"SecretStore(region={self._region!r}, keys=<redacted>)"
-
-
-class MemorySecretKv:
-    """``SecretKv`` in a dictionary; its sealed ``values`` are there for tests to look at."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> bytes | None:
-        """Return the value, or None."""
-        return self.values.get(key)
-
-    async def put(self, key: str, value: bytes) -> None:
-        """Store the value."""
-        self.values[key] = value
-
-    async def delete(self, prefix: str) -> int:
-        """Delete every key that starts with ``prefix``."""
-        found = [key for key in self.values if key.startswith(prefix)]
-        for key in found:
-            del self.values[key]
-        return len(found)
-
-    async def put_while(self, key: str, value: bytes, held: str, at: bytes | None) -> bool:
-        """Store the value if the key ``held`` still has the value ``at``."""
-        if self.values.get(held) != at:
-            return False
-        self.values[key] = value
-        return True
-
-    async def replace(self, key: str, old: bytes, new: bytes) -> bool:
-        """Store ``new`` if the value is still ``old``."""
-        return await self.put_while(key, new, key, old)
-
-    async def keys(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        """Return the next keys."""
-        return sorted(k for k in self.values if k.startswith(prefix) and k > after)[:limit]
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
