@@ -103,10 +103,9 @@ async def rotate_credential(
         given = secret_in(password_file)
     span = parse_span(timeout, "--timeout").total_seconds()
     request = RotateCredentialRequest(credential=credential, password=given)
-    shown = (await session.client.control.rotate_credential(request)).credential
-    if wait:
-        shown = await _rotated(session, credential, span)
-    session.out.one(shown, DETAILS)
+    await session.client.control.rotate_credential(request)
+    shown = _rotated(session, credential, span) if wait else _get(session, credential)
+    session.out.one(await shown, DETAILS)
 
 
 async def _rotated(session: Session, name: str, timeout: float) -> "Credential":

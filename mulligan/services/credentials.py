@@ -55,7 +55,7 @@ class Credentials(MachineObjects):
         )
         async with sealed(secrets, SECRET_KIND, request.id, version) as kept:
             kept.landed = not (await self._commands.execute(command, request)).repeat
-        return await self._shown(request.id, None)
+        return await self._named(request.id)
 
     async def list_credentials(
         self, message: v1.ListCredentialsRequest
@@ -73,7 +73,13 @@ class Credentials(MachineObjects):
 
     async def get_credential(self, message: v1.GetCredentialRequest) -> v1.CredentialResponse:
         """Return a BMC login without what is in it, and how far its rotation has come."""
-        return await self._shown(await self._login(message.credential), message.freshness)
+        uuid = await self._login(message.credential)
+        known = await fetch(self._commands, "credential", uuid)
+        shown = render.credential(known, self._rt.region)
+        if known.state.goal:
+            await wait_for(self._rt, message.freshness, "machines")
+            shown.rotation = await self._rotation(known.state)
+        return v1.CredentialResponse(credential=shown, position=self._position())
 
     async def rotate_credential(self, message: v1.RotateCredentialRequest) -> v1.CredentialResponse:
         """Seal another password for a BMC login and have its BMCs be given it."""
@@ -102,7 +108,7 @@ class Credentials(MachineObjects):
         )
         async with sealed(secrets, SECRET_KIND, uuid, version) as kept:
             kept.landed = not (await self._commands.execute(command, request)).repeat
-        return await self._shown(uuid, None)
+        return await self._named(uuid)
 
     async def delete_credential(self, message: v1.DeleteCredentialRequest) -> v1.PositionResponse:
         """Forget a BMC login and destroy its secret."""
@@ -116,12 +122,10 @@ class Credentials(MachineObjects):
     async def _login(self, text: str) -> str:
         return await identify(self._commands, "credential", text, "credential")
 
-    async def _shown(self, uuid: str, freshness: v1.Freshness | None) -> v1.CredentialResponse:
+    async def _named(self, uuid: str) -> v1.CredentialResponse:
+        """Answer who changed it: from exact state, which has no machines in it."""
         known = await fetch(self._commands, "credential", uuid)
         shown = render.credential(known, self._rt.region)
-        if known.state.goal:
-            await wait_for(self._rt, freshness, "machines")
-            shown.rotation = await self._rotation(known.state)
         return v1.CredentialResponse(credential=shown, position=self._position())
 
     async def _rotation(self, state: Credential) -> v1.Rotation:
