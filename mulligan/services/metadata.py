@@ -23,7 +23,7 @@ from mulligan.proto import v1
 from mulligan.queries import metadata as queries
 from mulligan.services import parse
 from mulligan.services.caller import caller, request_of
-from mulligan.services.metadefs import Metadefs, viewer
+from mulligan.services.metadefs import Metadefs, require_visible, viewer
 from mulligan.services.objects import identify
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.structs import struct_of, values_of
@@ -54,6 +54,7 @@ class Decorations(Metadefs):
             remove=_references(message.remove_attributes, "remove_attributes", MAX_ATTRIBUTES),
         )
         versions = {metadata_stream(message.kind, uuid): parse.version(message.etag)}
+        await require_visible(self._commands, message.kind, uuid, message.object)
         await self._commands.execute(command, request, versions=versions)
         return await self._metadata_response(message.kind, uuid, message.object)
 
@@ -113,10 +114,9 @@ class Decorations(Metadefs):
     async def _metadata_response(self, kind: str, uuid: str, called: str) -> v1.MetadataResponse:
         who = viewer()
         streams = [stream_id(kind, uuid), metadata_stream(kind, uuid)]
+        await require_visible(self._commands, kind, uuid, called)
         known = await self._commands.states(streams)
         state = known[streams[0]].state
-        if state is None or getattr(state, "deleted", False) or not sees(who, kind, state):
-            raise NotFound(kind, called)
         held: Metadata | None = known[streams[1]].state
         metadata = held or Metadata(kind=kind, object=uuid, tags=(), values={})
         states = await self._definitions([metadata])

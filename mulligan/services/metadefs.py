@@ -27,6 +27,17 @@ def viewer() -> Viewer:
     return Viewer(account=who.account, project=who.project, roles=held)
 
 
+async def require_visible(commands: Commands, kind: str, uuid: str, called: str) -> None:
+    """Raise NotFound, naming what was ``called`` for, unless the caller may see the object.
+
+    The command says so itself; but an etag is held against the object before that, and whether it
+    fits would tell that there is one.
+    """
+    state = (await commands.state(stream_id(kind, uuid))).state
+    if state is None or getattr(state, "deleted", False) or not sees(viewer(), kind, state):
+        raise NotFound(kind, called)
+
+
 class Metadefs:
     """Metadefs by name or UUID: a name is one of the caller's project, else of the region."""
 
@@ -54,9 +65,7 @@ class Metadefs:
     async def get_metadef(self, message: v1.GetMetadefRequest) -> v1.MetadefResponse:
         """Return one definition."""
         uuid = await self._metadef(message.metadef)
-        state: Metadef = (await fetch(self._commands, "metadef", uuid)).state
-        if not sees(viewer(), "metadef", state):
-            raise NotFound("metadef", message.metadef)
+        await require_visible(self._commands, "metadef", uuid, message.metadef)
         return await self._metadef_response(uuid)
 
     async def list_metadefs(self, message: v1.ListMetadefsRequest) -> v1.ListMetadefsResponse:
@@ -78,6 +87,7 @@ class Metadefs:
         if not message.update_mask or set(message.update_mask) - set(fields):
             raise InvalidArgument("update_mask", f"name some of {', '.join(sorted(fields))}")
         uuid = await self._metadef(message.metadef)
+        await require_visible(self._commands, "metadef", uuid, message.metadef)
         command = handlers.UpdateMetadef(
             metadef=MetadefId(uuid),
             called=message.metadef,

@@ -99,7 +99,7 @@ async def test_an_etag_that_is_old_changes_nothing(edge: Edge, tokens: Tokens) -
 
 async def test_anothers_object_and_none_are_refused_alike(edge: Edge, tokens: Tokens) -> None:
     uuid = await keep(edge, tokens.red, "secretive")
-    await update(edge, tokens.red, "userdata", uuid, add_tags=["plain sight"])
+    made = await update(edge, tokens.red, "userdata", uuid, add_tags=["plain sight"])
 
     def told(refused: Refusal, key: str) -> tuple[Status, str]:
         return refused.status, refused.message.replace(key, "KEY")
@@ -111,6 +111,10 @@ async def test_anothers_object_and_none_are_refused_alike(edge: Edge, tokens: To
             for key in (uuid, ABSENT, "secretive", "nothing")
         }
         assert len(answers) == 1
+    fitting = update(edge, tokens.blue, "userdata", uuid, add_tags=["mine"], etag=made.etag)
+    assert (await refusal(fitting)).status is Status.NOT_FOUND
+    stale = update(edge, tokens.blue, "userdata", ABSENT, add_tags=["mine"], etag=made.etag)
+    assert (await refusal(stale)).status is Status.NOT_FOUND
     assert await find(edge, tokens.blue, tokens.admin, tags=["plain sight"]) == []
     assert await find(edge, tokens.red, tokens.admin, tags=["plain sight"]) == [uuid]
 
