@@ -46,8 +46,8 @@ def position(at: Position) -> v1.Position:
 
 
 def etag(row: Versioned) -> str:
-    """Return the etag of an object: its version."""
-    return str(row.version)
+    """Return the etag of an object: its version; empty where that is not to be seen."""
+    return str(row.version) if row.version else ""
 
 
 def account(row: Versioned, region: RegionName) -> v1.Account:

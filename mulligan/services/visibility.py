@@ -76,11 +76,14 @@ async def require_held(runtime: Runtime, provider: str, called: str) -> None:
 
 
 def provider_seen(row: R, use: Mapping[ResourceClass, usage.Use]) -> R:
-    """Return a provider as the caller sees it: to a tenant, with its own ``use`` and no cordons."""
+    """Return a provider as the caller sees it: to a tenant, with its own ``use`` and no cordons.
+
+    Nor a version, which counts what others take and give back.
+    """
     if sees_all():
         return row
     state: Provider = row.state
-    return _with(row, replace(state, cordons={}, use=dict(use)))
+    return _with(row, replace(state, cordons={}, use=dict(use)), version=0)
 
 
 def group_seen(row: R, held: Sequence[ProviderId]) -> R:
@@ -91,9 +94,9 @@ def group_seen(row: R, held: Sequence[ProviderId]) -> R:
     return _with(row, replace(state, members=tuple(held)))
 
 
-def _with(row: R, state: object) -> R:
+def _with(row: R, state: object, **more: int) -> R:
     struct: Any = row
-    changed: R = replace(struct, state=state)
+    changed: R = replace(struct, state=state, **more)
     return changed
 
 
