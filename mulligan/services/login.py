@@ -3,6 +3,8 @@
 import hashlib
 from datetime import datetime, timedelta
 
+import anyio
+
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
 from mulligan.handlers import account as handlers
 from mulligan.handlers import sessions
@@ -27,6 +29,11 @@ from mulligan.services.tokens import REFRESH_LIFE, Session, begin_session, resum
 
 _REFUSED = "the account or the secret is wrong"
 _NOT_KNOWN = "this client certificate does not prove the account"
+REFUSED_STEP_S = 0.25
+"""A wrong secret is refused at a whole multiple of this after it came.
+
+What was looked up for it, and whether in memory, Postgres or etcd, cannot be told from the time.
+"""
 _TICK = timedelta(microseconds=1)
 
 
@@ -120,8 +127,11 @@ class LoginCalls(IamObjects):
         return await self._account_response(account.id)
 
     async def _by_secret(self, message: v1.LoginRequest) -> Account:
+        came = anyio.current_time()
         account = await self._named(message.account)
         if not await self._matches(account, message.secret):
+            taken = anyio.current_time() - came
+            await anyio.sleep(REFUSED_STEP_S - taken % REFUSED_STEP_S)
             raise Unauthenticated(_REFUSED)
         assert account is not None, "nothing matches the secret of no account"
         return account
