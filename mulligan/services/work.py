@@ -1,10 +1,12 @@
 """What services do besides answering: reconcilers and the executor, on the runtime's parts."""
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskGroup
@@ -33,7 +35,9 @@ from mulligan.redfish.watching import Watcher
 from mulligan.services.credentials import SECRET_KIND
 from mulligan.services.imaging import USER_DATA_KIND
 from mulligan.services.runtime import Parts, Runtime
-from mulligan.tls import TlsFiles, write_private
+from mulligan.tls import TlsFiles, hosts_of, write_private
+
+log = logging.getLogger(__name__)
 
 Drain = Callable[[float], Awaitable[None]]
 """Finish what runs within so many seconds, and begin nothing more."""
@@ -164,6 +168,9 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         parts.commands, instance=runtime.instance, fence=parts.registration.fence
     )
     media = _media_server(runtime, recorder.take)
+    for host in unnamed_hosts(runtime.config):
+        fix = f"mulligan certificate renew --host {host}"
+        log.warning("the media certificate does not name it", extra={"host": host, "next": fix})
 
     async def read_login(credential: str, version: str) -> Login:
         secret = await parts.secrets.get(SECRET_KIND, credential, version)
@@ -227,6 +234,17 @@ def tls_files(config: Config) -> TlsFiles:
     assert tls.cert is not None
     assert tls.key is not None
     return TlsFiles(ca=tls.ca, cert=tls.cert, key=tls.key)
+
+
+def unnamed_hosts(config: Config) -> Sequence[str]:
+    """Return the hosts of the media server's URLs that its certificate does not name."""
+    media = config.media
+    if not media.tls:
+        return ()
+    named = hosts_of(tls_files(config).cert.read_bytes())
+    urls = (media.base_url, media.machines_url)
+    hosts = {urlsplit(url).hostname or media.listen.host for url in urls}
+    return sorted(host for host in hosts if host not in named)
 
 
 def _media_server(runtime: Runtime, on_report: OnReport) -> MediaServer:

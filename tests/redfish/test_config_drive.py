@@ -74,6 +74,16 @@ def test_a_wipe_names_its_disks_and_where_to_report() -> None:
     assert wipe == {"report_url": "http://x/r", "disks": ["S1", '"},"x']}
 
 
+def test_who_vouches_for_the_server_is_told_to_cloud_init_and_to_a_wipe() -> None:
+    pems = ("-----BEGIN CERTIFICATE-----\nnew\n", "-----BEGIN CERTIFICATE-----\nold\n")
+    seed = msgspec.structs.replace(SEED, wipe_report_url="https://x/r", authorities=pems)
+    files, _ = read_back(build(seed))
+    assert yaml.safe_load(files["vendor-data"])["ca_certs"] == {"trusted": list(pems)}
+    assert msgspec.json.decode(files["mulligan-wipe.json"])["report_ca"] == "mulligan-ca.pem"
+    assert files["mulligan-ca.pem"].decode() == "".join(pems)
+    assert files["user-data"] == SEED.user_data, "a tenant's user data stays as it was given"
+
+
 def test_the_same_seed_is_the_same_bytes_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     # The library has no other setting for its clock.
     images = set()
