@@ -9,6 +9,7 @@ from mulligan.commands.runner import StaleEtag
 from mulligan.errors import AlreadyExists, Corrupt, NotFound, Unavailable
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.claim_ends import ReleaseClaim
+from mulligan.handlers.project import MAX_DEPTH as DEEPEST_PROJECT
 from mulligan.handlers.project import CreateProject
 from mulligan.handlers.provider import MAX_DEPTH, DoesNotFit, Provider
 from mulligan.handlers.provider_commands import CordonProvider, CreateProvider, UpdateProvider
@@ -243,6 +244,7 @@ async def test_a_tree_as_deep_as_they_come_is_read_and_moved_by_a_process_that_k
                 provider=ProviderId(key), name=key, type="compute", parent=ProviderId(above)
             )
             await writer.commands.execute(below, request())
+        for above, key in zip(["", *keys], keys[:DEEPEST_PROJECT], strict=False):
             project = CreateProject(project=ProjectId(key), name=key, parent=ProjectId(above))
             await writer.commands.execute(project, request())
     async with process(disk) as p:
@@ -250,7 +252,7 @@ async def test_a_tree_as_deep_as_they_come_is_read_and_moved_by_a_process_that_k
         await p.commands.execute(move, request())
         moved: Provider = (await p.commands.state(provider_stream(keys[-1]))).state
         assert moved.ancestors == ("top", *keys[:-1])
-        await p.commands.execute(take("c", "top", project=keys[-1]), request())
+        await p.commands.execute(take("c", "top", project=keys[DEEPEST_PROJECT - 1]), request())
 
 
 async def test_a_stream_that_cannot_be_read_stops_only_who_needs_it() -> None:
