@@ -95,6 +95,7 @@ class Certificates:
                 ca = self.files("ca")
                 write_pair(make_ca(f"{region}.mulligan"), ca.cert, ca.key)
             authority, chain = self._authority()
+            hosts = (*hosts, services_of(common_name(authority.cert)))
             made = [n for n in LEAVES if every or _lacks(self.files(n), authority, hosts)]
             for name in made:
                 self._make_leaf(name, region, authority, chain, hosts)
@@ -112,10 +113,13 @@ class Certificates:
             wanted = "up to 63 letters, digits, dots, dashes, @ or _; not ca, etcd or service"
             raise InvalidArgument("name", f"{name!r} cannot be the name of a certificate: {wanted}")
         names, ips = split_hosts(hosts)
-        if server and not hosts:
-            raise InvalidArgument("host", "a server's certificate needs at least one --host")
+        if server is not bool(hosts):
+            wanted = "a server's certificate needs at least one --host, and no other has any"
+            raise InvalidArgument("host", wanted)
         with self._changing():
             authority, chain = self._authority()
+            if server:
+                names.append(services_of(common_name(authority.cert)))
             pair = issue(
                 authority, name, dns=names, ips=ips, server=server, client=True, chain=chain
             )
@@ -241,6 +245,14 @@ class Certificates:
             yield
         finally:
             os.close(folder)
+
+
+def services_of(ca: str) -> str:
+    """Return the name that services of a CA's region have in their certificates, and nobody else.
+
+    By it etcd tells them from accounts, whose certificates are of the same CA.
+    """
+    return f"services.{ca}"
 
 
 def split_hosts(hosts: Sequence[str]) -> tuple[list[str], list[str]]:

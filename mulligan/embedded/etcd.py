@@ -41,10 +41,14 @@ class EtcdBinary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EtcdTls(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server shows to clients and peers, and what a client shows to it."""
+    """What the server shows to clients and peers, and what a client shows to it.
+
+    ``allowed`` is a host name that a client's certificate must have; empty lets in any of the CA.
+    """
 
     server: TlsFiles
     client: TlsFiles
+    allowed: str = ""
 
 
 def is_sound(version: tuple[int, int, int]) -> bool:
@@ -192,7 +196,8 @@ class EmbeddedEtcd:
         if self.tls is None:
             return []
         server = self.tls.server
-        return [
+        allowed = self.tls.allowed
+        options = [
             f"--{prefix}{option}"
             for prefix in ("", "peer-")
             for option in (
@@ -202,6 +207,7 @@ class EmbeddedEtcd:
                 "client-cert-auth=true",
             )
         ]
+        return options + ([f"--client-cert-allowed-hostname={allowed}"] if allowed else [])
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:

@@ -30,7 +30,7 @@ from mulligan.config import (
     load,
     render,
 )
-from mulligan.embedded.certificates import Certificates
+from mulligan.embedded.certificates import Certificates, services_of
 from mulligan.embedded.etcd import EmbeddedEtcd, EtcdTls
 from mulligan.embedded.ports import LOOPBACK, free_ports, is_free
 from mulligan.embedded.postgres import EmbeddedPostgres
@@ -124,7 +124,8 @@ def embedded_etcd(config: Config) -> EmbeddedEtcd:
     paths = RegionPaths(state_dir=config.state_dir)
     tls = None
     if config.etcd.tls:
-        tls = EtcdTls(server=paths.tls("etcd"), client=paths.tls("service"))
+        allowed = services_of(f"{config.region}.mulligan")
+        tls = EtcdTls(server=paths.tls("etcd"), client=paths.tls("service"), allowed=allowed)
     return EmbeddedEtcd(paths.etcd, tls, config.etcd.endpoints[0].port, log=paths.log("etcd"))
 
 

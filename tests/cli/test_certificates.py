@@ -65,7 +65,11 @@ def test_a_host_s_certificate_needs_its_names(
     assert code != 0
     assert "--host" in printed
     assert certificate(capsys, "issue", "rack7", "--server", "--host", "r7.example")[0] == 0
-    assert hosts_of(Path("rack7.pem").read_bytes()) == ("r7.example",)
+    named = ("r7.example", "services.lab.mulligan")
+    assert hosts_of(Path("rack7.pem").read_bytes()) == named
+    code, printed = certificate(capsys, "issue", "ci", "--host", "services.lab.mulligan")
+    assert code != 0
+    assert not Path("ci.pem").exists(), "an account's certificate must not pass for a service's"
 
 
 @pytest.mark.parametrize("name", ["ca", "service", "../ca", "", "a/b", "-x"])

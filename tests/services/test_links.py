@@ -9,11 +9,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mulligan.config import Address
+from mulligan.config import Address, load
 from mulligan.embedded.certificates import Certificates
-from mulligan.embedded.etcd import EmbeddedEtcd, EtcdTls
+from mulligan.embedded.etcd import EmbeddedEtcd
 from mulligan.embedded.postgres import EmbeddedPostgres
-from mulligan.embedded.region import RegionPaths, init_region
+from mulligan.embedded.region import RegionPaths, embedded_etcd, init_region
 from mulligan.errors import Unavailable
 from mulligan.log.etcd import Etcd, EtcdSettings
 from mulligan.projections.postgres import connected
@@ -94,8 +94,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> RegionPaths:
 
 @pytest.fixture(scope="module")
 def etcd(home: RegionPaths) -> Iterator[EmbeddedEtcd]:
-    tls = EtcdTls(server=home.tls("etcd"), client=home.tls("service"))
-    running = EmbeddedEtcd(home.etcd, tls)
+    running = embedded_etcd(load(home.config, {}))
     running.start()
     yield running
     running.stop()
@@ -109,11 +108,13 @@ def settings(etcd: EmbeddedEtcd, files: TlsFiles) -> EtcdSettings:
 
 def strangers(home: RegionPaths, folder: Path) -> dict[str, TlsFiles]:
     """Return the files of those who must not come in, by what is wrong with them."""
+    services = ["services.lab.mulligan"]
     ours, theirs = read_pair(home.tls("ca").cert, home.tls("ca").key), make_ca("lab.mulligan")
     pairs = {
-        "of another CA": issue(theirs, "service.lab.mulligan", client=True),
-        "expired": issue(ours, "service.lab.mulligan", client=True, now=LONG_AGO),
-        "for servers only": issue(ours, "x", dns=["localhost"], server=True),
+        "of another CA": issue(theirs, "service.lab.mulligan", dns=services, client=True),
+        "expired": issue(ours, "x", dns=services, client=True, now=LONG_AGO),
+        "of an account": issue(ours, "service.lab.mulligan", client=True),
+        "for servers only": issue(ours, "x", dns=services, server=True),
     }
     found = {}
     for name, pair in pairs.items():
