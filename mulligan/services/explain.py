@@ -161,9 +161,8 @@ def _axis_words(event: Event, *, operator: bool) -> tuple[str, str]:
             return "logins to its BMC allowed again", ""
         case ev.BmcPasswordProven():
             beside = f"as with machine {event.by}, behind the same BMC" if event.by else ""
-            return "its BMC takes the login", "; ".join(
-                filter(None, (f"version {event.version}", beside))
-            )
+            detail = "; ".join(filter(None, (f"version {event.version}", beside)))
+            return "its BMC takes the login", detail if operator else ""
         case ev.BmcSet():
             return "reached in another way", event.bmc.address if operator else ""
         case ev.ProfileAssigned():

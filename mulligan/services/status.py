@@ -29,10 +29,10 @@ STATUS: Mapping[type[Exception], Status] = {
 }
 
 
-MOST_TEXT, MOST_FACT, MOST_FACTS = 2_400, 300, 8
+MOST_TEXT, MOST_FACT, MOST_VIOLATIONS, MOST_FACTS = 2_400, 300, 8, 16
 """Errors travel in headers, of which many clients take 8 KiB: bytes of the text and of each fact.
 
-A text may quote what the caller sent, which may be of any length.
+A text may quote what the caller sent, which may be of any length. Of the facts most are numbers.
 """
 
 
@@ -61,7 +61,7 @@ def _details(error: Exception) -> list[Any] | None:
             BadRequest.FieldViolation(
                 field=shortened(v.field, MOST_FACT), description=shortened(v.description, MOST_FACT)
             )
-            for v in error.violations[:MOST_FACTS]
+            for v in error.violations[:MOST_VIOLATIONS]
         ]
         return [BadRequest(field_violations=violations)]
     found: list[Any] = []
