@@ -45,7 +45,7 @@ async def verify(
     """Check [first, last] (to the head by default): every entry there, readable, and chained.
 
     ``after_hash`` is the known hash of entry ``first - 1``; ``vouching``, if given, looks at the
-    checkpoints on the way. Raise TailTooShort when the range
+    checkpoints on the way, and is not finished by this. Raise TailTooShort when the range
     begins in the archive, Unavailable when the log cannot be read.
     """
     entries = commits = 0
@@ -122,6 +122,7 @@ def verify_files(
                 if expected.get(seq, newest) != newest:
                     raise BrokenChain(seq, "is not the one that was noted: it was rewritten")
                 progress(seq)
+        vouching.finish()
     assert at is not None, "an export holds at least one entry"
     _require_noted(expected, headers[0], seq)
     return FileVerdict(

@@ -50,6 +50,8 @@ class Vouched(msgspec.Struct, frozen=True, kw_only=True):
 class Vouching:
     """Checks the checkpoints of a log, entry by entry; ``vouched`` is the newest that holds.
 
+    Whoever has taken the last entry calls ``finish``.
+
     Trusted are ``keys``, and with ``trust_log`` those too that the log itself announces. ``before``
     is the entry ahead of the first, if its hash is known.
     """
@@ -70,6 +72,7 @@ class Vouching:
         self._trust_log = trust_log
         self._codec = Codec()
         self._retired: set[str] = set()
+        self._doubtful: BrokenChain | None = None
         self._hashes: deque[str] = deque(maxlen=REACH)
         self._newest = Seq(0)
         self._oldest = Seq(0)
@@ -83,6 +86,15 @@ class Vouching:
                 if record.type in _SPOKEN_OF:
                     self._look_at(stored.seq, record)
         self._note(stored.seq, stored.hash)
+
+    def finish(self) -> None:
+        """Raise BrokenChain if an untrusted key signed what no trusted one has vouched for since.
+
+        So a key that leaked need not be trusted any more for what came before to be proven.
+        """
+        doubtful = self._doubtful
+        if doubtful is not None and (self.vouched is None or self.vouched.seq < doubtful.seq):
+            raise doubtful
 
     def _note(self, seq: Seq, hash_: str) -> None:
         if not self._hashes:
@@ -120,7 +132,9 @@ class Vouching:
         if event.seq >= seq:
             raise BrokenChain(seq, f"{holds}, which came later")
         if key is None:
-            raise BrokenChain(seq, f"{holds} signed with key {event.kid}, which is not trusted")
+            untrusted = f"{holds} signed with key {event.kid}, which is not trusted"
+            self._doubtful = BrokenChain(seq, untrusted)
+            return
         late = key.retired_at is not None and event.at > key.retired_at
         if late or event.kid in self._retired:
             raise BrokenChain(seq, f"{holds} signed with key {event.kid} after that was retired")

@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from mulligan.errors import InvalidArgument
 from mulligan.log.verify import verify
+from mulligan.log.view import BrokenChain
 from mulligan.log.vouching import Vouching
 from mulligan.model import Seq
 from mulligan.proto import v1
@@ -56,6 +57,14 @@ class ProofCalls:
             after_hash = verdict.hash
             done = end - first + 1
             vouched = vouching.vouched
+            try:
+                if done == total:
+                    vouching.finish()
+            except BrokenChain as error:
+                yield v1.VerifyLogProgress(
+                    verified=done, total=total, bad_seq=error.seq, problem=error.message
+                )
+                return
             yield v1.VerifyLogProgress(
                 verified=done,
                 total=total,

@@ -201,6 +201,21 @@ def test_what_a_key_signed_before_it_was_retired_holds_and_nothing_after(tmp_pat
             check(export(tmp_path / "log", chain.entries), keys=keys)
 
 
+def test_a_key_that_leaked_need_not_be_trusted_for_what_a_later_one_vouches_for(
+    chain: Chain, tmp_path: Path
+) -> None:
+    new = Signing("2")
+    chain.retire(KEY)
+    chain.announce(new)
+    before = export(tmp_path / "before", chain.entries)
+    with pytest.raises(Corrupt, match=r"entry 10 holds .* key 1, which is not trusted"):
+        check(before, keys=[new.public])
+    chain.sign(new)
+    verdict = check(export(tmp_path / "log", chain.entries), keys=[new.public])
+    assert verdict.vouched is not None
+    assert verdict.vouched.signed.kid == "2"
+
+
 @pytest.mark.parametrize(
     ("region", "log_id", "seq", "said"),
     [
