@@ -23,7 +23,7 @@ from mulligan.handlers.authority import check_session
 from mulligan.model import ProjectId, StreamId, stream_id
 from mulligan.services.caller import Caller
 from mulligan.services.runtime import Runtime
-from mulligan.services.tokens import caller_of, session_of
+from mulligan.services.tokens import caller_of, kid_of, session_of
 
 RECHECK_S = 1.0
 """What ends at a time (accounts, certificates) is noticed so late at most."""
@@ -41,6 +41,7 @@ class Admitted(msgspec.Struct, kw_only=True):
     """
 
     caller: Caller
+    claims: Mapping[str, Any]
     payer: str
     known: tuple[tuple[StreamId, Known], ...]
     until: float
@@ -92,18 +93,24 @@ class Admission:
         """Whether the token was admitted before, and so is no guess."""
         return token in self._remembered
 
+    def recall(self, token: str) -> Admitted | None:
+        """Return whom the token admitted a moment ago, if nothing has changed since."""
+        found = self._remembered.get(token)
+        if found is None or not self._holds(found, self._rt.parts.commands):
+            return None
+        return found
+
     async def verify(self, token: str) -> Mapping[str, Any]:
         """Return the claims of an access token of this region; raise Unauthenticated."""
         return await self._rt.verify(token, "access")
 
     async def admit(self, token: str, claims: Mapping[str, Any]) -> Admitted:
         """Return who a verified token admits; raise Unauthenticated when its session is over."""
-        commands = self._rt.parts.commands
-        found = self._remembered.get(token)
-        if found is not None and self._holds(found, commands):
+        found = self.recall(token)
+        if found is not None:
             return found
         self._remembered.pop(token, None)
-        admitted = await self._admit(claims, commands)
+        admitted = await self._admit(token, claims, self._rt.parts.commands)
         self._remembered[token] = admitted
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
@@ -114,9 +121,10 @@ class Admission:
             return False
         return all(commands.peek(stream) is known for stream, known in found.known)
 
-    async def _admit(self, claims: Mapping[str, Any], commands: Commands) -> Admitted:
+    async def _admit(self, token: str, claims: Mapping[str, Any], commands: Commands) -> Admitted:
         until = self._clock() + RECHECK_S
         states = _States(commands)
+        await states.read("key", kid_of(token))  # a key that is retired shows at once
         session = session_of(claims)
         account: Account | None = await states.read("account", str(claims["sub"]))
         owner: Account | None = None
@@ -129,6 +137,7 @@ class Admission:
         caller = msgspec.structs.replace(caller_of(claims, ""), roles=tuple(sorted(usable)))
         return Admitted(
             caller=caller,
+            claims=claims,
             payer=account.owner or account.id,
             known=tuple(states.seen.items()),
             until=until,

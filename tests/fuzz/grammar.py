@@ -16,7 +16,7 @@ ABSENT = "018f0000-0000-7000-8000-000000000000"
 DEPTH = 4
 """Messages within messages, where the types would allow any number."""
 
-STOCK: list[str] = [ABSENT]
+STOCK: list[str] = [ABSENT] * 4
 """Names and UUIDs of objects that exist; the tests put them here before anything is drawn."""
 
 

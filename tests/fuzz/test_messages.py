@@ -12,7 +12,7 @@ from tests.fuzz.victim import Victim
 
 log = logging.getLogger(__name__)
 
-BATCH = 10
+BATCH = 20
 """Messages that are under way together."""
 GROWTH_MB = 80 if MESSAGES < 10_000 else 200
 """What a service may grow by: its caches fill up, to a bound."""
@@ -25,13 +25,10 @@ Attempts = list[tuple[tuple[Rpc, bytes], str]]
 
 
 async def send(victim: Victim, attempts: Attempts) -> None:
-    await victim.keep_calling()
     async with anyio.create_task_group() as tasks:
         for (rpc, body), caller in attempts:
             tasks.start_soon(victim.call, rpc, body, caller)
-    if any("Configure" in rpc.path for (rpc, _), _ in attempts):
-        await victim.keep_calling()
-        await victim.reset()
+    await victim.put_right()
 
 
 def thorough(messages: int) -> settings:

@@ -65,6 +65,8 @@ class Victim:
         self.edge._channels["iam"] = Elsewhere(address.host, address.port, ssl=client_context(ca))
         self.answers: Counter[str] = Counter()
         self.sent = 0
+        self._refused = False
+        self._configured: set[str] = set()
         self.harm: dict[str, str] = {}
         self.warm: dict[str, float] = {}
         self.tokens: dict[str, str] = {"nobody": ""}
@@ -97,10 +99,18 @@ class Victim:
         if not await self._knows("tenant"):
             await self._new_tenant()
 
-    async def reset(self) -> None:
+    async def put_right(self) -> None:
+        """See to it that the next messages are not refused for what the last ones did."""
+        if self._refused:
+            await self.keep_calling()
+        for service in self._configured:
+            await self._reset(service)
+        self._refused = False
+        self._configured.clear()
+
+    async def _reset(self, service: str) -> None:
         usual = v1.ConfigureRequest(log_level="info", rate=2000, burst=4000, in_flight=1024)
-        for service in ("iam", "meta", "resource", "control", "log", "projector", "executor"):
-            await self.edge.call(f"{service}.{service}_configure", usual, self.tokens["admin"])
+        await self.edge.call(f"{service}.{service}_configure", usual, self.tokens["admin"])
 
     async def call(self, rpc: Rpc, body: bytes, caller: str) -> None:
         """Send one message; note it if the answer is harm."""
@@ -116,6 +126,10 @@ class Victim:
             status, message = None, str(error)
         seconds = time.monotonic() - began
         self.answers[status.name if status else "BROKEN"] += 1
+        if caller != "nobody" and status is Status.UNAUTHENTICATED:
+            self._refused = True
+        if status is Status.OK and rpc.path.endswith("Configure"):
+            self._configured.add(rpc.service)
         if status is None or status in HARM or seconds >= ANSWER_S:
             self._note(rpc, body, caller, f"{status} after {seconds:.1f} s: {message}")
 
@@ -190,7 +204,7 @@ class Victim:
     async def _new_tenant(self) -> None:
         """Make a project and an account in it; messages may name both and so end them."""
         self._tenants += 1
-        admin, name = self.tokens["admin"], f"fuzz-tenant-{self._tenants}"
+        admin, name = self.tokens["admin"], f"fuzz-tenant-{self._tenants:06}"
         made = v1.CreateProjectRequest(name=name)
         project = (await self.edge.call("iam.create_project", made, admin)).project
         account = v1.CreateAccountRequest(name=name, secret=_SECRET)
@@ -199,7 +213,8 @@ class Victim:
         bound = v1.BindRoleRequest(account=name, binding=binding)
         await self.edge.call("iam.bind_role", bound, admin)
         await self._log_in("tenant", name, name)
-        STOCK.extend([name, project.uuid, uuid])
+        # In place, and of the same lengths: what is drawn must not depend on what went before.
+        STOCK[:3] = [name, project.uuid, uuid]
 
     async def _stock(self) -> None:
         """Make one object of most kinds, for messages to name."""
