@@ -1,13 +1,16 @@
 """The audit through the edge: who sees what of what was done and denied."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 
+import anyio
 import pytest
 from grpclib import Status
 
 from mulligan.model import utc_now
 from mulligan.proto import v1
-from tests.e2e.region import until
+from tests.e2e.region import RunningRegion, until
 from tests.services.conftest import SECRET, Tokens
 from tests.services.edge import Edge, refusal
 
@@ -135,3 +138,21 @@ async def test_what_is_malformed_is_said_to_be(
         unknown = v1.ListAuditRequest(account="nobody")
         absent = await refusal(edge.call("log.list_audit", unknown, tokens.admin))
         assert absent.status is Status.NOT_FOUND
+
+
+async def test_people_read_names_and_programs_lines_of_json(
+    edge: Edge, tokens: Tokens, region: RunningRegion, tmp_path: Path
+) -> None:
+    uuid = await made_by(edge, tokens.red, "told")
+    table = await region.cli("audit", "--account", "rita", "--from", "-1h", "--limit", "3")
+    assert table.returncode == 0, table.stderr
+    newest = table.stdout.splitlines()[1]
+    assert " rita " in newest
+    assert " red " in newest
+    assert "userdata/told" in newest
+    file = anyio.Path(tmp_path / "audit.jsonl")
+    done = await region.cli("audit", "--project", "red", "--done", "--export", str(file))
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (await file.read_text()).splitlines()]
+    assert records[-1]["commit"] == uuid
+    assert [r["at"] for r in records] == sorted(r["at"] for r in records)
