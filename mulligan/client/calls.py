@@ -1,6 +1,7 @@
 """One call to whichever instance answers: routing, repeats, identity and positions."""
 
 import dataclasses
+import time
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ ATTEMPT = 10.0
 """Seconds that one attempt may take."""
 CONNECT = 5.0
 """Seconds in which a stream's connection must stand."""
+RENEW_S = 60.0
+"""A token that is refused so soon after it was made is not worth another; a watch outlives many."""
 
 Reply = TypeVar("Reply")
 
@@ -153,7 +156,7 @@ class Pursuit:
         self._service = service_of(route)
         self._public = PERMISSIONS.get(route) == "public"
         self._token = ""
-        self._renewed = False
+        self._renewed_at = -RENEW_S
         self._patience = patience
 
     async def prepare(self) -> dict[str, str]:
@@ -175,9 +178,10 @@ class Pursuit:
             raise failure from error
         if isinstance(error, GRPCError):
             if error.status is Status.UNAUTHENTICATED and identity is not None:
-                if self._public or self._renewed:
+                now = time.monotonic()
+                if self._public or now - self._renewed_at < RENEW_S:
                     raise failure from error
-                self._renewed = True
+                self._renewed_at = now
                 await identity.renew(self._token)
                 return
             asked = retry_after(error)

@@ -24,7 +24,7 @@ HARM = {Status.UNKNOWN, Status.INTERNAL, Status.DATA_LOSS}
 ANSWER_S = 15.0
 """Every call is answered so soon, on a machine with other things to do."""
 MOST_HARM = 50
-_STREAM_S = 0.3
+_STREAM_S = 0.1
 """A stream may go on for ever; so long is it listened to."""
 _SECRET = "a-secret-that-is-not-guessed"
 
