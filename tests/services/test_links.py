@@ -240,6 +240,15 @@ async def test_postgres_takes_nobody_without_a_certificate(served: Place) -> Non
             await database.fetch("SELECT 1")
 
 
+async def test_a_postgres_that_does_not_take_us_is_away_with_its_reason(
+    postgres_server: EmbeddedPostgres,
+) -> None:
+    stranger = postgres_server.dsn().replace("postgres@", "stranger@")
+    async with Database(stranger) as database:
+        with pytest.raises(Unavailable, match='role "stranger" does not exist'):
+            await database.fetch("SELECT 1")
+
+
 async def test_the_next_connection_to_postgres_goes_by_renewed_files(served: Place) -> None:
     ca = make_ca("db")
     async with Database(served.dsn(served.files.ca)) as database:
