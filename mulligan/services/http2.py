@@ -8,9 +8,7 @@ frames that need an answer), and nothing that it can send ends in a traceback or
 import asyncio
 import logging
 import re
-import socket
 import ssl
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -36,12 +34,11 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from mulligan.services.caller import Peer
-from mulligan.services.limits import network_of
+from mulligan.services.connections import Connections, keep_alive, peer_of
 from mulligan.services.message_size import IncomingStream
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS, MAX_OF_HOST = 4096, 1024
 MAX_STREAMS = 256
 """Calls at once on one connection."""
 MAX_HEADERS = 16 * 1024
@@ -185,31 +182,6 @@ async def _refuse(
         release_stream()
 
 
-class Connections:
-    """The connections of a server, and how many each host has."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._by_host: Counter[str] = Counter()
-
-    def enter(self, host: str) -> bool:
-        """Count a connection; tell whether there is room for it."""
-        host = network_of(host)
-        if self.count >= MAX_CONNECTIONS or self._by_host[host] >= MAX_OF_HOST:
-            return False
-        self.count += 1
-        self._by_host[host] += 1
-        return True
-
-    def leave(self, host: str) -> None:
-        """Count a connection no more."""
-        host = network_of(host)
-        self.count -= 1
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
-
-
 class EdgeProtocol(H2Protocol):
     """One connection of a peer."""
 
@@ -235,7 +207,7 @@ class EdgeProtocol(H2Protocol):
         if not self._entered:
             transport.abort()
             return
-        _keep_alive(transport.get_extra_info("socket"))
+        keep_alive(transport.get_extra_info("socket"))
         h2 = H2Connection(config=self.h2_config)
         h2.initiate_connection()
         h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
@@ -367,25 +339,3 @@ class EdgeServer(Server):
             ssl_handshake_timeout=deadline,
         )
         self._server_closed_fut = loop.create_future()
-
-
-def peer_of(transport: asyncio.BaseTransport) -> Peer:
-    """Return who is at the other end of a connection."""
-    address = transport.get_extra_info("peername") or ("",)
-    secured = transport.get_extra_info("ssl_object")
-    certificate = secured.getpeercert(True) if secured is not None else None
-    return Peer(host=str(address[0]), certificate=certificate or b"")
-
-
-def _keep_alive(sock: socket.socket | None) -> None:
-    """Notice peers that are gone without a word within some two minutes."""
-    if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        (socket.TCP_KEEPIDLE, 60),
-        (socket.TCP_KEEPINTVL, 15),
-        (socket.TCP_KEEPCNT, 4),
-    ):
-        sock.setsockopt(socket.IPPROTO_TCP, option, value)
