@@ -74,6 +74,20 @@ class CertificateUnbound(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
+class SessionOpened(msgspec.Struct, frozen=True, kw_only=True):
+    """The account logged in from the address ``peer``, proven by ``credential``.
+
+    ``project`` is empty for the system; no token of the session outlives ``until``.
+    """
+
+    TYPE: ClassVar = "account.session_opened"
+    session: str
+    credential: str
+    until: datetime
+    project: ProjectId = ProjectId("")
+    peer: str = ""
+
+
 class TokensRevoked(msgspec.Struct, frozen=True, kw_only=True):
     """No token issued up to ``at`` is honoured."""
 
@@ -104,6 +118,7 @@ Event = (
     | AccountEnabled
     | CertificateBound
     | CertificateUnbound
+    | SessionOpened
     | TokensRevoked
     | SessionRevoked
     | AccountDeleted

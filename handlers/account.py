@@ -116,6 +116,8 @@ def evolve(state: Account | None, event: ev.Event, at: datetime) -> Account:
         case ev.CertificateUnbound():
             kept = (c for c in state.certificates if c.fingerprint != event.fingerprint)
             return replace(state, certificates=tuple(kept))
+        case ev.SessionOpened():
+            return state
         case ev.TokensRevoked():
             return replace(state, revoked_at=event.at, ended=())
         case ev.SessionRevoked():

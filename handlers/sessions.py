@@ -6,10 +6,38 @@ from typing import ClassVar
 from mulligan.events import account as ev
 from mulligan.handlers.account import Account
 from mulligan.handlers.decision import Change, Command, States, existing
-from mulligan.model import AccountId, StreamId, stream_id
+from mulligan.model import AccountId, ProjectId, StreamId, stream_id
 
 MAX_ENDED = 256
 """So many ended sessions are kept in mind; one more ends all sessions of the account."""
+
+
+class OpenSession(Command, frozen=True, kw_only=True):
+    """Put on record that an account logged in; it has proven itself, and may."""
+
+    NAME: ClassVar = "account.login"
+    account: AccountId
+    session: str
+    credential: str
+    until: datetime
+    project: ProjectId = ProjectId("")
+    peer: str = ""
+
+    def reads(self, states: States) -> list[StreamId]:
+        """Read the account."""
+        return [stream_id("account", self.account)]
+
+    def decide(self, states: States, now: datetime) -> list[Change]:
+        """Note it, as long as the account is there."""
+        existing(states, "account", self.account, Account)
+        event = ev.SessionOpened(
+            session=self.session,
+            credential=self.credential,
+            until=self.until,
+            project=self.project,
+            peer=self.peer,
+        )
+        return [Change(stream_id("account", self.account), event)]
 
 
 class RevokeTokens(Command, frozen=True, kw_only=True):

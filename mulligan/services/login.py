@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 
 import anyio
 
+from mulligan.commands.runner import Request
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
+from mulligan.events.envelope import Actor
 from mulligan.handlers import account as handlers
 from mulligan.handlers import sessions
 from mulligan.handlers.account import APPLICATION, Account
@@ -20,7 +22,7 @@ from mulligan.handlers.authority import (
 )
 from mulligan.handlers.certificates import certificate_stream
 from mulligan.handlers.names import NameState
-from mulligan.model import ProjectId, stream_id, utc_now
+from mulligan.model import CommitId, ProjectId, new_id, stream_id, utc_now
 from mulligan.proto import v1
 from mulligan.services.caller import caller, peer, request_of
 from mulligan.services.iam_objects import SECRET_KIND, IamObjects, ids_of
@@ -60,7 +62,9 @@ class LoginCalls(IamObjects):
             raise Unauthenticated(refusal)
         project = await self._login_project(account, owner, message.project)
         began = _after_revocations(utc_now(), account, owner)
-        return await self._tokens(account, owner, project, begin_session(credential, began))
+        session = begin_session(credential, began)
+        await self._record(account, project, session)
+        return await self._tokens(account, owner, project, session)
 
     async def refresh(self, message: v1.RefreshRequest) -> v1.LoginResponse:
         """Give new tokens of the same session for a refresh token, with the roles of now."""
@@ -125,6 +129,19 @@ class LoginCalls(IamObjects):
         )
         await self._set_secret(command, request)
         return await self._account_response(account.id)
+
+    async def _record(self, account: Account, project: ProjectId, session: Session) -> None:
+        """Put the login on record before there is a token: without a record, there is none."""
+        command = sessions.OpenSession(
+            account=account.id,
+            session=session.id,
+            credential=session.credential,
+            until=session.ends,
+            project=project,
+            peer=peer().host,
+        )
+        actor = Actor(account=account.id, project=project, credential=session.credential)
+        await self._commands.execute(command, Request(id=CommitId(new_id()), actor=actor))
 
     async def _by_secret(self, message: v1.LoginRequest) -> Account:
         came = anyio.current_time()

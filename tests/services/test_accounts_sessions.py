@@ -264,3 +264,25 @@ async def test_what_is_no_client_s_certificate_is_not_bound(edge: Edge, tokens: 
         refused = await refusal(edge.call("iam.add_certificate", add, tokens.admin))
         assert (refused.status, refused.fields) == (Status.INVALID_ARGUMENT, ("pem",))
         assert problem in refused.message
+
+
+async def test_a_login_is_on_record_before_there_is_a_token(edge: Edge, tokens: Tokens) -> None:
+    token = await edge.token("rita", SECRET, "red")
+    me = await edge.call("iam.who_am_i", v1.WhoAmIRequest(), token)
+    head = (await edge.call("log.get_log_status", v1.GetLogStatusRequest(), token)).head
+    asked = v1.ListAuditRequest(
+        account=me.account, command="account.login", freshness=v1.Freshness(at_least=head)
+    )
+    newest = (await edge.call("log.list_audit", asked, tokens.admin)).records[0]
+    assert (newest.outcome, newest.project) == ("done", me.project)
+    assert newest.credential.startswith("secret:")
+    where = v1.ReadLogRequest(first=newest.position.seq, last=newest.position.seq)
+    metadata = {"authorization": f"Bearer {tokens.admin}"}
+    found = v1.LogStub(edge.channel("log")).read_log(where, metadata=metadata, timeout=10)
+    opened = [
+        json.loads(event.data)
+        async for record in found
+        for event in record.events
+        if record.commit == newest.commit
+    ]
+    assert opened[0]["peer"] == "127.0.0.1"
