@@ -20,6 +20,7 @@ class Sight(Enum):
     SHARED = "those of the region and of their project"
     PROJECT = "those of their project"
     ITSELF = "themselves"
+    HELD = "the names of those that their project's claims hold"
     NOBODY = "none"
 
 
@@ -45,7 +46,7 @@ OBJECTS: Mapping[str, ObjectKind] = {
     "machine": ObjectKind(Sight.PROJECT, lent=True),
     "metadef": ObjectKind(Sight.SHARED, named_by_project=True, decorated_by_tenants=True),
     "project": ObjectKind(Sight.ITSELF),
-    "provider": ObjectKind(Sight.EVERYONE),
+    "provider": ObjectKind(Sight.HELD),
     "userdata": ObjectKind(Sight.PROJECT, named_by_project=True, decorated_by_tenants=True),
 }
 
@@ -99,7 +100,7 @@ def sees(viewer: Viewer, kind: str, state: Any) -> bool:
             return bool(project) and project == viewer.project
         case Sight.ITSELF:
             return state.id in {viewer.account, viewer.project}
-        case Sight.NOBODY:
+        case Sight.HELD | Sight.NOBODY:  # what is held is in no state of the object's own
             return False
 
 

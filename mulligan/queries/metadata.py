@@ -227,7 +227,7 @@ _HAS_PROJECT: Mapping[str, bool] = {
 
 
 def _may_have(kind: str, viewer: Viewer) -> bool:
-    return viewer.is_system or OBJECTS[kind].sight is not Sight.NOBODY
+    return viewer.is_system or OBJECTS[kind].sight not in {Sight.HELD, Sight.NOBODY}
 
 
 def _sight(kind: str, viewer: Viewer) -> tuple[str, tuple[Any, ...]]:
@@ -243,7 +243,7 @@ def _sight(kind: str, viewer: Viewer) -> tuple[str, tuple[Any, ...]]:
             return "d.project = {0} AND d.project <> ''", (viewer.project,)
         case Sight.ITSELF:
             return "d.key = ANY({0}::text[])", ([viewer.account, viewer.project],)
-        case Sight.NOBODY:
+        case Sight.HELD | Sight.NOBODY:
             return "false", ()
 
 

@@ -7,6 +7,7 @@ from mulligan.handlers.objects import OBJECTS, Sight, sees
 from mulligan.model import ProjectId, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries import names as queries
+from mulligan.queries.holdings import held_of
 from mulligan.services.caller import caller
 from mulligan.services.configure import configure
 from mulligan.services.metadata import Decorations, require_kind
@@ -89,8 +90,12 @@ class Meta(Decorations, v1.MetaBase):
             return names
         closed = [n for n in names if OBJECTS[n.kind].sight is not Sight.EVERYONE]
         known = await self._commands.states([stream_id(n.kind, n.uuid) for n in closed])
+        lent = [name.uuid for name in closed if OBJECTS[name.kind].sight is Sight.HELD]
+        held = await held_of(self._rt.parts.database, who.project, lent)
         hidden = set()
         for name in closed:
+            if OBJECTS[name.kind].sight is Sight.HELD and name.uuid in held:
+                continue
             state = known[stream_id(name.kind, name.uuid)].state
             if state is None or not sees(who, name.kind, state):
                 hidden.add((name.kind, name.uuid))

@@ -17,15 +17,14 @@ from anyio import to_thread
 from mulligan import __version__
 from mulligan.commands.runner import Commands
 from mulligan.config import Config
-from mulligan.errors import Corrupt, MulliganError, Unauthenticated, Unavailable
+from mulligan.errors import Corrupt, MulliganError, Unavailable
 from mulligan.events.codec import Codec
-from mulligan.handlers.account import Account
 from mulligan.log.etcd import Etcd, EtcdSettings
 from mulligan.log.etcdlog import EtcdLog
 from mulligan.log.keys import Keys
 from mulligan.log.protocol import Stored
 from mulligan.log.registry import Member, Members, Membership, Registration, member_value
-from mulligan.model import AccountId, RegionName, new_id, stream_id, stream_key, utc_now
+from mulligan.model import RegionName, new_id, stream_key, utc_now
 from mulligan.queries.database import Database
 from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
 from mulligan.services.keyring import KeyRing, every_key
@@ -208,16 +207,6 @@ class Runtime:
                 for key in keys:
                     self.keyring.add(key, utc_now())
             self._learnt = True
-
-    async def require_enabled(self, account: AccountId, claims: Mapping[str, Any]) -> Account:
-        """Return the account of a token; raise Unauthenticated if it may not be used any more."""
-        known = await self.parts.commands.state(stream_id("account", account))
-        state: Account | None = known.state
-        if state is None:
-            raise Unauthenticated("the token's account does not exist here; log in again")
-        if state.disabled_at is not None:
-            raise Unauthenticated("this account is disabled")
-        return state
 
     def _on_entry(self, stored: Stored) -> None:
         for commit in stored.entry.commits:

@@ -70,9 +70,9 @@ async def test_its_name_is_unique_among_its_owner_s(
     again = await refusal(created(edge, token, "twice"))
     assert again.status is Status.ALREADY_EXISTS
     await created(edge, tokens.blue, "twice")
-    listed = await edge.call(
-        "iam.list_application_credentials", v1.ListApplicationCredentialsRequest(), token
-    )
+    head = (await edge.call("log.get_log_status", v1.GetLogStatusRequest(), token)).head
+    asked = v1.ListApplicationCredentialsRequest(freshness=v1.Freshness(at_least=head))
+    listed = await edge.call("iam.list_application_credentials", asked, token)
     assert "twice" in [one.name for one in listed.accounts]
     delete = v1.DeleteApplicationCredentialRequest(credential="twice")
     await edge.call("iam.delete_application_credential", delete, token)

@@ -147,8 +147,9 @@ async def test_owners_see_who_holds_a_role_with_them_and_no_more_of_it(
     edge: Edge, tokens: Tokens, tree: Tree
 ) -> None:
     await bound(edge, tokens.admin, tree.newcomer, "reader", tree.below.name)
-    await bound(edge, tokens.admin, tree.newcomer, "member", "red")
-    listed = await edge.call("iam.list_accounts", v1.ListAccountsRequest(), tree.owner_token)
+    done = await bound(edge, tokens.admin, tree.newcomer, "member", "red")
+    asked = v1.ListAccountsRequest(freshness=v1.Freshness(at_least=done.position))
+    listed = await edge.call("iam.list_accounts", asked, tree.owner_token)
     assert {a.name for a in listed.accounts} == {tree.owner, tree.newcomer}
     assert {r.project for a in listed.accounts for r in a.roles} == {tree.top.uuid, tree.below.uuid}
     rita = (await edge.call(*ME, tokens.red)).account

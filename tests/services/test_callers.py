@@ -243,9 +243,10 @@ async def test_another_project_s_request_id_is_not_told_apart_from_a_clash(
 async def test_lists_and_names_hold_only_one_s_own(
     edge: Edge, tokens: Tokens, reds: v1.Claim
 ) -> None:
-    listed = await edge.call("resource.list_claims", v1.ListClaimsRequest(), tokens.blue)
-    assert listed.claims == []
-    own = await edge.call("resource.list_claims", v1.ListClaimsRequest(), tokens.reader)
+    head = (await edge.call("log.get_log_status", v1.GetLogStatusRequest(), tokens.admin)).head
+    asked = v1.ListClaimsRequest(freshness=v1.Freshness(at_least=head))
+    assert (await edge.call("resource.list_claims", asked, tokens.blue)).claims == []
+    own = await edge.call("resource.list_claims", asked, tokens.reader)
     assert [c.uuid for c in own.claims] == [reds.uuid]
     resolve = v1.ResolveRequest(kind="claim", names=["reds"], project=reds.project)
     assert (await edge.call("meta.resolve", resolve, tokens.blue)).names == []

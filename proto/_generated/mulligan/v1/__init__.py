@@ -1358,7 +1358,7 @@ class Credential(betterproto2.Message):
 
     rotation: "Rotation | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
-    from GetCredential, while one is under way
+    while one is under way; only GetCredential says how far it is
     """
 
 
