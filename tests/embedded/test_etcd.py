@@ -1,25 +1,24 @@
-import base64
-import json
-import urllib.request
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mulligan.embedded.etcd import EmbeddedEtcd, EtcdTls, find_etcd, is_sound
 from mulligan.embedded.process import StartFailed
 from mulligan.embedded.region import init_region
+from mulligan.log.etcd import Etcd, EtcdSettings
 from mulligan.tls import TlsFiles
 from tests.embedded.processes import alive, eventually
 
 
-def post(etcd: EmbeddedEtcd, path: str, message: dict[str, str]) -> dict[str, object]:
-    """Call etcd's JSON gateway."""
-    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in message.items()}
-    request = urllib.request.Request(
-        f"http://{etcd.address}/v3/kv/{path}", data=json.dumps(encoded).encode()
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return dict(json.load(answer))
+async def written(etcd: EmbeddedEtcd, number: int) -> None:
+    async with Etcd(EtcdSettings(endpoints=(etcd.address,))) as client:
+        await client.put(f"k{number}", b"kept")
+
+
+async def kept(etcd: EmbeddedEtcd) -> int:
+    async with Etcd(EtcdSettings(endpoints=(etcd.address,))) as client:
+        return len((await client.range_prefix("k")).kvs)
 
 
 def test_acknowledged_data_outlives_a_kill_on_the_same_port(tmp_path: Path) -> None:
@@ -28,12 +27,12 @@ def test_acknowledged_data_outlives_a_kill_on_the_same_port(tmp_path: Path) -> N
     try:
         address, first = etcd.address, etcd.pid
         for number in range(20):
-            post(etcd, "put", {"key": f"k{number}", "value": "kept"})
+            anyio.run(written, etcd, number)
             etcd.kill() if number % 10 == 9 else None
             etcd.start()
         assert etcd.address == address
         assert etcd.pid != first
-        assert post(etcd, "range", {"key": "k", "range_end": "l"})["count"] == "20"
+        assert anyio.run(kept, etcd) == 20
     finally:
         etcd.stop()
     assert etcd.pid is None

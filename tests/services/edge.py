@@ -1,4 +1,7 @@
-"""Bare gRPC calls to a region's services: one attempt each, as any client in any language."""
+"""Bare gRPC calls to a region's services: one attempt each, as any client in any language.
+
+Like any good one, each call says which position its maker has seen.
+"""
 
 from collections.abc import Awaitable, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +11,7 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 
+from mulligan.model import POSITION_HEADER
 from mulligan.proto import v1
 from tests.e2e.region import RunningRegion
 
@@ -27,6 +31,7 @@ class Edge:
     def __init__(self, region: RunningRegion) -> None:
         self.region = region
         self._channels: dict[str, Channel] = {}
+        self._seen = 0
 
     def channel(self, service: str) -> Channel:
         if service not in self._channels:
@@ -49,9 +54,17 @@ class Edge:
         """Call ``Service.method_name``; with a token, as its bearer."""
         service, _, name = method.partition(".")
         stub = getattr(v1, f"{service.capitalize()}Stub")(self.channel(service))
+        sent = {**self.metadata(token), **(metadata or {})}
+        answer = await getattr(stub, name)(message, metadata=sent, timeout=timeout)
+        position = getattr(answer, "position", None)
+        if isinstance(position, v1.Position):
+            self._seen = max(self._seen, position.seq)
+        return answer
+
+    def metadata(self, token: str) -> dict[str, str]:
+        """Return what goes with a call: the token, and the position seen by the calls before."""
         bearer = {"authorization": f"Bearer {token}"} if token else {}
-        sent = {**bearer, **(metadata or {})}
-        return await getattr(stub, name)(message, metadata=sent, timeout=timeout)
+        return {**bearer, POSITION_HEADER: f"{self.region.config.region}:{self._seen}"}
 
     async def token(self, account: str, secret: str, project: str = "") -> str:
         request = v1.LoginRequest(account=account, secret=secret, project=project)

@@ -115,7 +115,7 @@ async def records(caller: Caller, **wanted: Any) -> list[v1.LogRecord]:
     """Return all that a caller may read of the log."""
     stub = v1.LogStub(caller.edge.channel("log"))
     asked = v1.ReadLogRequest(filter=v1.LogFilter(**wanted))
-    metadata = {"authorization": f"Bearer {caller.token}"}
+    metadata = caller.edge.metadata(caller.token)
     return [one async for one in stub.read_log(asked, metadata=metadata, timeout=20)]
 
 
