@@ -41,7 +41,7 @@ class CreateApplication(Command, frozen=True, kw_only=True):
         ]
 
     def decide(self, states: States, now: datetime) -> list[Change]:
-        """Give it roles that the owner holds there itself."""
+        """Give it roles that the owner holds there itself, or lesser ones."""
         require_new(states, "account", self.account)
         owner = existing(states, "account", self.owner, Account)
         if owner.kind == APPLICATION:
@@ -54,9 +54,9 @@ class CreateApplication(Command, frozen=True, kw_only=True):
             )
         require_open(states, self.project)
         path = [ProjectId(stream_key(s)) for s in path_streams(states, self.project)]
-        beyond = self.roles - held_by(owner, None, path, now)
+        beyond = self.roles - roles.with_lesser(held_by(owner, None, path, now))
         if beyond:
-            raise InvalidArgument("roles", f"{sorted(beyond)[0]!r} is no role of yours here")
+            raise InvalidArgument("roles", f"{sorted(beyond)[0]!r} is more than your roles here")
         stream = stream_id("account", self.account)
         created = ev.AccountCreated(
             account=self.account,

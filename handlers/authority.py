@@ -7,6 +7,7 @@ import msgspec
 
 from mulligan.errors import Unauthenticated
 from mulligan.handlers.account import Account, Project
+from mulligan.handlers.roles import with_lesser
 from mulligan.model import ProjectId
 
 FINGERPRINT_SHOWN = 16
@@ -129,7 +130,7 @@ def held_by(
 ) -> frozenset[str]:
     """Return the roles that the account may use now; none when it may do nothing.
 
-    An application credential has no more than its ``owner`` has, and nothing once that is gone.
+    An application credential may do no more than its ``owner``, and nothing once that is gone.
     """
     if not may_act(account, now):
         return frozenset()
@@ -138,7 +139,7 @@ def held_by(
         return roles
     if owner is None or not may_act(owner, now):
         return frozenset()
-    return roles & roles_in(owner, path)
+    return roles & with_lesser(roles_in(owner, path))
 
 
 def may_act(account: Account, now: datetime) -> bool:

@@ -34,6 +34,21 @@ PROJECT_ROLES: Mapping[str, tuple[str, ...]] = {
 """Over the objects of one project."""
 
 
+_LESSER: Mapping[str, tuple[str, ...]] = {
+    "admin": ("operator", "auditor", "owner", "member", "reader"),
+    "operator": ("auditor", "member", "reader"),
+    "owner": ("member", "reader"),
+    "member": ("reader",),
+}
+"""The roles that grant nothing which the role itself does not."""
+
+
+def with_lesser(held: Iterable[str]) -> frozenset[str]:
+    """Return the roles and every lesser one: what who holds them may let another do."""
+    roles = frozenset(held)
+    return roles.union(*(_LESSER.get(role, ()) for role in roles))
+
+
 def check(role: str, project: str) -> None:
     """Raise InvalidArgument unless the role exists at this level."""
     known = PROJECT_ROLES if project else SYSTEM_ROLES

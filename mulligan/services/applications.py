@@ -3,6 +3,7 @@
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.handlers import account_ends
 from mulligan.handlers.application import MAX_APPLICATIONS, CreateApplication
+from mulligan.handlers.roles import with_lesser
 from mulligan.model import AccountId, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries import accounts as queries
@@ -24,15 +25,19 @@ class ApplicationCalls(IamObjects):
     async def create_application_credential(
         self, message: v1.CreateApplicationCredentialRequest
     ) -> v1.AccountResponse:
-        """Make one for the project of the token, or the system, with roles of the token's."""
+        """Make one for the project of the token, or the system, with its roles or lesser ones."""
         request, who = request_of(message), caller()
         owner = await self._person()
         if await self._commands.earlier(request) is not None:
             return await self._account_response(request.id)
         roles = frozenset(message.roles or who.roles)
+        may_give = with_lesser(who.roles)
         for role in message.roles:
-            if role not in who.roles:
-                raise InvalidArgument("roles", f"{role!r} is not among your token's roles")
+            if role not in may_give:
+                known = ", ".join(sorted(may_give)) or "none"
+                raise InvalidArgument(
+                    "roles", f"{role!r} is none that your token can give: {known}"
+                )
         if len(message.secret) < SHORTEST:
             raise InvalidArgument("secret", f"use {SHORTEST} characters or more")
         await self._require_few(owner.id)

@@ -29,8 +29,9 @@ from mulligan.handlers.authority import (
     roles_in,
 )
 from mulligan.handlers.decision import Command
-from mulligan.handlers.roles import PROJECT_ROLES, SYSTEM_ROLES
+from mulligan.handlers.roles import PROJECT_ROLES, SYSTEM_ROLES, grants, with_lesser
 from mulligan.model import AccountId, ProjectId, stream_id
+from mulligan.proto.v1 import PERMISSIONS
 
 from .given import HOUR, NOON, Given, types
 
@@ -160,7 +161,7 @@ def test_no_token_has_a_role_that_its_account_or_owner_has_not(
         return
     assert usable <= roles & roles_in(one, ids)
     if owned:
-        assert usable <= held_by(owner, None, ids, LATER)
+        assert usable <= with_lesser(held_by(owner, None, ids, LATER))
 
 
 @pytest.fixture
@@ -257,7 +258,7 @@ def test_an_application_credential_gets_roles_that_its_owner_holds_there(given: 
     assert state(given, CI).bindings == (Binding("admin"), Binding("member", API))
     assert state(given, CI).owner == ANN
     with pytest.raises(InvalidArgument, match="roles"):
-        given.do(application(account=AccountId("more"), name="more", roles=frozenset({"owner"})))
+        given.do(application(account=AccountId("more"), name="more", roles=frozenset({"king"})))
     with pytest.raises(FailedPrecondition, match="no role"):
         given.do(application(account=AccountId("none"), name="none", roles=frozenset()))
 
@@ -336,3 +337,20 @@ def test_a_project_is_deleted_when_it_is_disabled(given: Given) -> None:
         given.do(project.CreateProject(project=ProjectId("x"), name="x", parent=API))
     with pytest.raises(NotFound):
         given.do(accounts.BindRole(account=ANN, binding=Binding("reader", API)))
+
+
+@pytest.mark.parametrize("role", [*SYSTEM_ROLES, *PROJECT_ROLES])
+def test_a_lesser_role_grants_nothing_that_the_greater_one_does_not(role: str) -> None:
+    for lesser in with_lesser({role}):
+        beyond = [p for p in PERMISSIONS.values() if grants({lesser}, p) and not grants({role}, p)]
+        assert not beyond, lesser
+
+
+def test_a_lesser_role_is_not_a_greater_one() -> None:
+    for role, greater in (("reader", "member"), ("member", "owner"), ("auditor", "operator")):
+        assert greater not in with_lesser({role})
+    assert "admin" not in with_lesser({"operator", "owner"})
+
+
+def test_who_owns_a_project_can_make_a_credential_that_only_reads(given: Given) -> None:
+    given.do(application(account=AccountId("watch"), name="watch", roles=frozenset({"reader"})))
