@@ -21,7 +21,7 @@ LOGOUT_PATIENCE = 5.0
 WHO = (
     Column("ACCOUNT", lambda who: who.account_name or who.account),
     Column("UUID", lambda who: who.account),
-    Column("PROJECT", lambda who: who.project or "(system)"),
+    Column("PROJECT", lambda who: who.project_name or who.project or "(system)"),
     Column("ROLES", lambda who: ", ".join(who.roles) or "none"),
     Column("REGION", lambda who: who.region),
     Column("EXPIRES", lambda who: format_time(who.expires_at)),

@@ -10,7 +10,7 @@ from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound, Unaut
 from mulligan.events.envelope import Actor
 from mulligan.handlers import account as handlers
 from mulligan.handlers import sessions
-from mulligan.handlers.account import APPLICATION, Account
+from mulligan.handlers.account import APPLICATION, Account, Project
 from mulligan.handlers.authority import (
     check_session,
     credential_of_certificate,
@@ -84,6 +84,9 @@ class LoginCalls(IamObjects):
         """Tell the caller who the token says they are."""
         who = caller()
         account = await self._account(who.account)
+        project: Project | None = None
+        if who.project:
+            project = (await self._commands.state(stream_id("project", who.project))).state
         return v1.WhoAmIResponse(
             account=who.account,
             account_name=account.name,
@@ -91,6 +94,8 @@ class LoginCalls(IamObjects):
             roles=list(who.roles),
             expires_at=who.expires_at,
             region=self._rt.region,
+            project_name=project.name if project is not None else "",
+            credential=who.credential,
         )
 
     async def logout(self, message: v1.LogoutRequest) -> v1.PositionResponse:

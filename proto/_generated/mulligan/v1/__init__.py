@@ -5120,6 +5120,13 @@ class WhoAmIResponse(betterproto2.Message):
 
     region: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
 
+    project_name: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+
+    credential: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    what the session was opened with: secret:VERSION or cert:FINGERPRINT
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "WhoAmIResponse", WhoAmIResponse)
 
