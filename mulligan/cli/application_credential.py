@@ -8,6 +8,7 @@ import typer
 from mulligan.cli.account import COLUMNS as ACCOUNT_COLUMNS
 from mulligan.cli.login import given_secret
 from mulligan.cli.many import each, names_of
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.quantities import format_time, parse_time
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -28,7 +29,8 @@ async def create_credential(
     session: Session,
     name: Annotated[str, typer.Argument()],
     role: Annotated[
-        list[str] | None, typer.Option("--role", help="A role of yours here; default: all.")
+        list[str] | None,
+        typer.Option("--role", help="A role of yours, or a lesser one; default: all."),
     ] = None,
     expires: Annotated[
         str, typer.Option("--expires", help="When it ends, such as +30d; default: when deleted.")
@@ -56,6 +58,7 @@ async def create_credential(
         expires_at=parse_time(expires, datetime.now(UTC), "--expires") if expires else None,
     )
     answer = await session.client.iam.create_application_credential(request)
+    await name_fields(session, [answer.account], "roles.project")
     session.out.made(answer.account, COLUMNS)
     if not given:
         print(f"secret: {secret}", file=session.out.err)  # even with -q: nobody sees it again
@@ -72,7 +75,9 @@ async def list_credentials(session: Session) -> None:
         ListApplicationCredentialsRequest(),
         lambda page: page.accounts,
     )
-    session.out.rows([one async for one in pages], COLUMNS, "no application credentials")
+    found = [one async for one in pages]
+    await name_fields(session, found, "roles.project")
+    session.out.rows(found, COLUMNS, "no application credentials")
 
 
 @verb(app, "delete")
