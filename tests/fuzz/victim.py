@@ -101,7 +101,9 @@ class Victim:
 
     async def put_right(self) -> None:
         """See to it that the next messages are not refused for what the last ones did."""
-        if self._refused:
+        if (
+            self._refused or self._configured
+        ):  # the token may be ended, and nobody have met that yet
             await self.keep_calling()
         for service in self._configured:
             await self._reset(service)
