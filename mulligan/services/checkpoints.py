@@ -245,17 +245,7 @@ class CheckpointCalls:
     async def get_log_keys(self, message: v1.GetLogKeysRequest) -> v1.GetLogKeysResponse:
         """Return the public keys that verify checkpoints, the oldest first."""
         commands = self._rt.parts.commands
-        keys = [
-            v1.Key(
-                kid=key.kid,
-                x=key.x,
-                active=key.honoured_until is None,
-                use=key.use,
-                created_at=key.created_at,
-                honoured_until=key.honoured_until,
-            )
-            for key in await log_keys(commands)
-        ]
+        keys = [render.signing_key(key) for key in await log_keys(commands)]
         return v1.GetLogKeysResponse(keys=keys, position=render.position(commands.position()))
 
 

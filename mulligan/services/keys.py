@@ -6,7 +6,6 @@ from contextlib import aclosing, suppress
 from mulligan.commands.runner import Outcome
 from mulligan.errors import BadConfiguration, Corrupt, FailedPrecondition, MulliganError
 from mulligan.events.key import KeyCreated
-from mulligan.handlers.account import SigningKey
 from mulligan.handlers.signing import check_use, key_stream
 from mulligan.model import stream_key, utc_now
 from mulligan.proto import v1
@@ -27,7 +26,9 @@ class KeyCalls:
         """Return the public keys that verify this region's tokens, the oldest first."""
         await self._signing.ready()
         await self._rt.learn_keys()
-        return v1.GetKeysResponse(keys=[_rendered(k) for k in self._rt.keyring.keys(utc_now())])
+        return v1.GetKeysResponse(
+            keys=[render.signing_key(k) for k in self._rt.keyring.keys(utc_now())]
+        )
 
     async def rotate_key(self, message: v1.RotateKeyRequest) -> v1.RotateKeyResponse:
         """Sign with a new key from now on; answer once this process does."""
@@ -46,7 +47,7 @@ class KeyCalls:
             await destroy_retired(parts)
         known = await parts.commands.state(key_stream(int(kid)))
         position = render.position(outcome.position)
-        return v1.RotateKeyResponse(key=_rendered(known.state), position=position)
+        return v1.RotateKeyResponse(key=render.signing_key(known.state), position=position)
 
     async def _made_by(self, outcome: Outcome, request: str) -> str:
         """Return the id of the key that a rotation made, however long ago."""
@@ -79,14 +80,3 @@ class KeyCalls:
                     )
         except BadConfiguration as error:
             raise FailedPrecondition(error.message) from error
-
-
-def _rendered(key: SigningKey) -> v1.Key:
-    return v1.Key(
-        kid=key.kid,
-        x=key.x,
-        active=key.honoured_until is None,
-        use=key.use,
-        created_at=key.created_at,
-        honoured_until=key.honoured_until,
-    )

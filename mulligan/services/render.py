@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from mulligan.handlers import usage
-from mulligan.handlers.account import Account, Project
+from mulligan.handlers.account import Account, Project, SigningKey
 from mulligan.handlers.brake import Brake
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.credential import Credential
@@ -239,4 +239,16 @@ def brake(state: Brake, name: str) -> v1.Brake:
         total=state.applied.total,
         window=state.applied.window,
         applied_at=state.applied.at,
+    )
+
+
+def signing_key(key: SigningKey) -> v1.Key:
+    """Return a signing key's public half."""
+    return v1.Key(
+        kid=key.kid,
+        x=key.x,
+        active=key.honoured_until is None,
+        use=key.use,
+        created_at=key.created_at,
+        honoured_until=key.honoured_until,
     )
