@@ -1,6 +1,5 @@
 """Definitions of attributes, and objects by what they carry."""
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +13,16 @@ from mulligan.handlers.objects import OBJECTS, Sight, Viewer
 from mulligan.handlers.values import digest
 from mulligan.projections.models import STREAM_TABLES
 from mulligan.queries.database import Database
-from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
+from mulligan.queries.paging import (
+    Filters,
+    Object,
+    Page,
+    PageRequest,
+    decode_token,
+    encode_token,
+    page,
+    reader,
+)
 from mulligan.queries.states import decoder
 
 MAX_TERMS = 16
@@ -248,17 +256,13 @@ def _sight(kind: str, viewer: Viewer) -> tuple[str, tuple[Any, ...]]:
 
 
 def _next(kind: str, after: str, asked: str) -> str:
-    token = msgspec.json.encode(_Token(kind, after, asked))
-    return base64.urlsafe_b64encode(token).decode()
+    return encode_token(_Token(kind, after, asked))
 
 
 def _token(text: str, asked: str, first: str) -> _Token:
     if not text:
         return _Token(first, "", asked)
-    try:
-        token = msgspec.json.decode(base64.urlsafe_b64decode(text), type=_Token)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise InvalidArgument("page.token", "this is no page token; leave it empty") from error
+    token = decode_token(text, _Token)
     if token.query != asked:
         raise InvalidArgument("page.token", "the token belongs to another search")
     return token

@@ -15,6 +15,7 @@ from mulligan.queries.states import decoder
 MAX_PAGE = 1000
 T = TypeVar("T")
 S = TypeVar("S")
+P = TypeVar("P", bound=msgspec.Struct)
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +85,19 @@ def _sql(listing: Listing, follows: bool) -> str:
     )
 
 
+def encode_token(place: msgspec.Struct) -> str:
+    """Return where a list goes on, as a page token."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
+
+
+def decode_token(text: str, place: type[P]) -> P:
+    """Return where a page token says that its list goes on; raise InvalidArgument for no token."""
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=place)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise InvalidArgument("page.token", "this is no page token; leave it empty") from error
+
+
 def _digest(listing: Listing) -> str:
     text = repr((listing.table, listing.where, listing.args))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -91,16 +105,13 @@ def _digest(listing: Listing) -> str:
 
 def _token(row: Record, listing: Listing) -> str:
     token = _Token(after=(row["created_seq"], row["key"]), query=_digest(listing))
-    return base64.urlsafe_b64encode(msgspec.json.encode(token)).decode()
+    return encode_token(token)
 
 
 def _after(text: str, listing: Listing) -> tuple[int, str] | None:
     if not text:
         return None
-    try:
-        token = msgspec.json.decode(base64.urlsafe_b64decode(text), type=_Token)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise InvalidArgument("page.token", "this is no page token; leave it empty") from error
+    token = decode_token(text, _Token)
     if token.query != _digest(listing):
         raise InvalidArgument("page.token", "the token belongs to a list with another filter")
     return token.after

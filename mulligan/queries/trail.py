@@ -1,6 +1,5 @@
 """Who did what and who was denied what, in pages by time; and the log's signed checkpoints."""
 
-import base64
 import hashlib
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from mulligan.model import Seq
 from mulligan.projections.commands import SEPARATOR
 from mulligan.queries.audit import latest_events
 from mulligan.queries.database import Database, Record
-from mulligan.queries.paging import MAX_PAGE, Page, PageRequest
+from mulligan.queries.paging import MAX_PAGE, Page, PageRequest, decode_token, encode_token
 
 _COLUMNS = (
     "seq, n, at, account, project, credential, command, id, objects, traceparent, reason,"
@@ -135,16 +134,13 @@ def _digest(wanted: Wanted) -> str:
 
 def _token(row: Record, wanted: Wanted) -> str:
     place = _Place(at=row["at"], seq=row["seq"], n=row["n"], query=_digest(wanted))
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
+    return encode_token(place)
 
 
 def _place_of(token: str, wanted: Wanted) -> _Place | None:
     if not token:
         return None
-    try:
-        place = msgspec.json.decode(base64.urlsafe_b64decode(token), type=_Place)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise InvalidArgument("page.token", "this is no page token; leave it empty") from error
+    place = decode_token(token, _Place)
     if place.query != _digest(wanted) or place.at.tzinfo is None:
         raise InvalidArgument("page.token", "the token belongs to a list with another filter")
     return place

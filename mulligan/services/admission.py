@@ -18,18 +18,17 @@ from mulligan.commands.runner import Commands
 from mulligan.commands.states import Known
 from mulligan.errors import PermissionDenied, Unauthenticated
 from mulligan.handlers import roles
-from mulligan.handlers.account import Account, Project
+from mulligan.handlers.account import Account
 from mulligan.handlers.authority import check_session
-from mulligan.model import ProjectId, StreamId, stream_id
+from mulligan.model import StreamId, stream_id
 from mulligan.services.caller import Caller
+from mulligan.services.objects import project_path
 from mulligan.services.runtime import Runtime
 from mulligan.services.tokens import caller_of, kid_of, session_of
 
 RECHECK_S = 1.0
 """What ends at a time (accounts, certificates) is noticed so late at most."""
 MAX_REMEMBERED = 1024
-MAX_DEPTH = 64
-"""Projects above a project; there are fewer, and a loop must not hang a call."""
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -130,7 +129,7 @@ class Admission:
         owner: Account | None = None
         if account is not None and account.owner:
             owner = await states.read("account", account.owner)
-        path = await _path(states, session.project)
+        path = await project_path(states.known, session.project)
         usable = check_session(session, account, owner, path, commands.now())
         if account is None:  # check_session has refused it
             raise Unauthenticated("the token's account does not exist here; log in again")
@@ -154,17 +153,9 @@ class _States:
         self.seen: dict[StreamId, Known] = {}
         self._commands = commands
 
-    async def read(self, kind: str, key: str) -> Any:
-        stream = stream_id(kind, key)
+    async def known(self, stream: StreamId) -> Known:
         known = self.seen[stream] = await self._commands.state(stream)
-        return known.state
+        return known
 
-
-async def _path(states: _States, project: ProjectId) -> list[Project | None]:
-    """Return the states of a project and its ancestors, itself first; none for the system."""
-    path: list[Project | None] = []
-    while project and len(path) < MAX_DEPTH:
-        found: Project | None = await states.read("project", project)
-        path.append(found)
-        project = found.parent if found is not None else ProjectId("")
-    return path
+    async def read(self, kind: str, key: str) -> Any:
+        return (await self.known(stream_id(kind, key))).state

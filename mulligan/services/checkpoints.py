@@ -22,11 +22,12 @@ from mulligan.handlers.account import SigningKey
 from mulligan.handlers.checkpoint import STREAM, Checkpoint, NoteCheckpoint
 from mulligan.log.protocol import Fence, Fenced, Stored
 from mulligan.log.vouching import LogKey, unpadded
-from mulligan.model import CommitId, RegionName, Seq, new_id, stream_id
+from mulligan.model import CommitId, RegionName, Seq, new_id
 from mulligan.proto import v1
 from mulligan.queries.trail import list_checkpoints
 from mulligan.services import render
 from mulligan.services.caller import request_of
+from mulligan.services.keyring import every_key
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.signing import SigningKeys
@@ -40,7 +41,6 @@ USE = "log"
 _LOOK_S = 5.0
 _RETRY_S = 0.3
 _TRIES = 5
-_KEYS_AT_ONCE = 16
 
 
 class Signs(Protocol):
@@ -175,17 +175,8 @@ class CheckpointTimer:
 
 
 async def log_keys(commands: Commands) -> list[SigningKey]:
-    """Return every log key there ever was, the oldest first; keys are numbered from 1."""
-    found: list[SigningKey] = []
-    first = 1
-    while True:
-        streams = [stream_id("key", str(n)) for n in range(first, first + _KEYS_AT_ONCE)]
-        known = await commands.states(streams)
-        states: list[SigningKey | None] = [known[stream].state for stream in streams]
-        found += [state for state in states if state is not None and state.use == USE]
-        if states[-1] is None:
-            return found
-        first += _KEYS_AT_ONCE
+    """Return every log key there ever was, the oldest first."""
+    return [key async for keys in every_key(commands) for key in keys if key.use == USE]
 
 
 def trusted(keys: list[SigningKey]) -> list[LogKey]:

@@ -6,12 +6,11 @@ from mulligan.commands.runner import Commands, Request
 from mulligan.errors import InvalidArgument, PermissionDenied
 from mulligan.handlers.account import APPLICATION, Account, Project, SetSecret
 from mulligan.handlers.names import REGION_SCOPE
-from mulligan.handlers.project import MAX_DEPTH
 from mulligan.model import AccountId, ProjectId, is_uuid, stream_id
 from mulligan.proto import v1
-from mulligan.services import render
+from mulligan.services import render, visibility
 from mulligan.services.caller import caller
-from mulligan.services.objects import fetch, identify
+from mulligan.services.objects import fetch, identify, project_path
 from mulligan.services.passwords import Passwords
 from mulligan.services.runtime import Runtime
 from mulligan.services.sealing import sealed
@@ -44,13 +43,7 @@ class IamObjects:
 
     async def _path(self, project: str) -> list[Project | None]:
         """Return a project and those above it, itself first; nothing for the system."""
-        path: list[Project | None] = []
-        while project and len(path) <= MAX_DEPTH:
-            known = await self._commands.state(stream_id("project", project))
-            state: Project | None = known.state
-            path.append(state)
-            project = state.parent if state is not None else ""
-        return path
+        return await project_path(self._commands.state, project)
 
     async def _identify_account(self, text: str, field: str = "account") -> AccountId:
         """Return the UUID of a name, a UUID, or an application credential's owner/name."""
@@ -91,10 +84,7 @@ class IamObjects:
 
     async def _reaches(self, project: str) -> bool:
         """Tell whether a project is the caller's or under it, or the caller sees them all."""
-        who = caller()
-        if who.is_system:
-            return True
-        return bool(who.project) and who.project in ids_of(await self._path(project))
+        return await visibility.reaches(self._commands, ProjectId(project))
 
     async def _seen(self, row: render.Versioned) -> v1.Account:
         """Return an account as the caller may see it: owners see its roles in their project."""

@@ -1,6 +1,5 @@
 """The public keys of a region: verifies tokens without asking anybody."""
 
-import base64
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from mulligan.events.codec import Event
 from mulligan.events.key import KeyCreated, KeyRetired
 from mulligan.handlers.account import SigningKey, evolve_key
 from mulligan.handlers.signing import key_stream
+from mulligan.log.vouching import unbase64
 from mulligan.model import RegionName
 from mulligan.services.tokens import ALGORITHM, ISSUER, LEEWAY, kid_of
 
@@ -50,7 +50,7 @@ class KeyRing:
         """Trust a key that signs tokens, or take its newer state; forget those that are over."""
         self.newest = max(self.newest, _number(key.kid))
         if key.use == "token":
-            self._keys[key.kid] = (key, Ed25519PublicKey.from_public_bytes(_unbase64(key.x)))
+            self._keys[key.kid] = (key, Ed25519PublicKey.from_public_bytes(unbase64(key.x)))
         for kid in [kid for kid, (known, _) in self._keys.items() if is_over(known, now)]:
             del self._keys[kid]
         self._seen.clear()
@@ -167,10 +167,6 @@ def _number(kid: str) -> int:
     """Return the number that a key's id is, 0 if it is none."""
     plain = kid.isascii() and kid.isdecimal() and len(kid) < 10 and kid[0] != "0"
     return int(kid) if plain else 0
-
-
-def _unbase64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _time(seconds: float) -> datetime:

@@ -1,10 +1,16 @@
 """Find objects by what a caller wrote, a UUID or a name, and read their exact states."""
 
+from collections.abc import Awaitable, Callable
+
 from mulligan.commands.runner import Commands
 from mulligan.commands.states import Known
 from mulligan.errors import InvalidArgument, NotFound
+from mulligan.handlers.account import Project
 from mulligan.handlers.names import REGION_SCOPE, NameState, name_stream
 from mulligan.model import StreamId, is_uuid, stream_id
+
+MAX_ABOVE = 64
+"""Projects above a project; there are fewer, and a loop must not hang a call."""
 
 
 async def identify(
@@ -60,3 +66,18 @@ async def fetch(commands: Commands, kind: str, uuid: str) -> Known:
     if known.state is None or getattr(known.state, "deleted", False):
         raise NotFound(kind, uuid)
     return known
+
+
+async def project_path(
+    state_of: Callable[[StreamId], Awaitable[Known]], project: str
+) -> list[Project | None]:
+    """Return a project and those above it, itself first; nothing for the system.
+
+    One that is not there ends the path, as None.
+    """
+    path: list[Project | None] = []
+    while project and len(path) < MAX_ABOVE:
+        found: Project | None = (await state_of(stream_id("project", project))).state
+        path.append(found)
+        project = found.parent if found is not None else ""
+    return path

@@ -1,6 +1,5 @@
 """Tokens: signed by mulligan-iam, verified offline by everyone with the keys from the log."""
 
-import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mulligan.errors import Unauthenticated
 from mulligan.handlers.authority import SessionClaims
+from mulligan.log.vouching import unpadded
 from mulligan.model import AccountId, ProjectId, RegionName, new_id
 from mulligan.services.caller import Caller
 
@@ -127,8 +127,7 @@ def caller_of(claims: Mapping[str, Any], traceparent: str) -> Caller:
 
 def public_half(key: Ed25519PrivateKey) -> str:
     """Return the public key as in a JSON Web Key: 32 bytes, base64url without padding."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return unpadded(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
 def _time(seconds: float) -> datetime:

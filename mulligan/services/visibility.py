@@ -16,15 +16,15 @@ from msgspec.structs import replace
 from mulligan.commands.runner import Commands
 from mulligan.errors import MulliganError, NotFound
 from mulligan.handlers import usage
-from mulligan.handlers.account import Project
 from mulligan.handlers.claim import Claim
 from mulligan.handlers.group import Group
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.provider import Provider
-from mulligan.model import ProjectId, ProviderId, ResourceClass, stream_id
+from mulligan.model import ProjectId, ProviderId, ResourceClass
 from mulligan.queries.freshness import wait_until
 from mulligan.queries.holdings import held_of
 from mulligan.services.caller import caller
+from mulligan.services.objects import project_path
 from mulligan.services.render import Versioned
 from mulligan.services.runtime import Runtime
 
@@ -33,7 +33,6 @@ R = TypeVar("R", bound=Versioned)
 OPERATOR = "operator"
 """Who acted, to a tenant, where it was none of its own project and no service."""
 
-MAX_ABOVE = 64
 _MAINTENANCE = re.compile(r"(the end of its maintenance), by [^:]*: .*", re.DOTALL)
 _BRAKE = re.compile(
     r"(the brake of its failure domain to be released)(?:: .*| \([^)]*\))", re.DOTALL
@@ -105,14 +104,8 @@ async def reaches(commands: Commands, project: ProjectId) -> bool:
     own = holder()
     if own is None:
         return True
-    for _ in range(MAX_ABOVE):
-        if not own or not project:
-            return False
-        if project == own:
-            return True
-        state: Project | None = (await commands.state(stream_id("project", project))).state
-        project = state.parent if state is not None else ProjectId("")
-    return False
+    path = await project_path(commands.state, project)
+    return any(one is not None and one.id == own for one in path)
 
 
 def machine_held(state: Machine) -> Machine:
