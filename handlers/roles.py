@@ -8,7 +8,8 @@ from mulligan.errors import InvalidArgument
 SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
     "admin": ("*",),
     "operator": (
-        "resource.*", "control.*", "meta.*", "log.*", "projections.*", "iam.*.read", "system.*",
+        "resource.*", "control.*", "meta.*", "log.*", "archive.*", "projections.*",
+        "iam.*.read", "system.*",
     ),
     "auditor": ("*.read", "log.*"),
 }  # fmt: skip

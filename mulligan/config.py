@@ -14,9 +14,20 @@ from msgspec import Meta
 from mulligan.toml_page import ConfigError, Problem, Section, Source, read
 from mulligan.toml_page import render as render_page
 
-__all__ = ["Address", "Config", "ConfigError", "Dsn", "Problem", "insecure_links", "load", "render"]
+__all__ = [
+    "Address",
+    "Config",
+    "ConfigError",
+    "Dsn",
+    "Location",
+    "Problem",
+    "insecure_links",
+    "load",
+    "render",
+]
 
 ENV_PREFIX = "MULLIGAN_"
+_STORES = frozenset({"s3", "gs", "az", "abfs"})
 _VERIFYING = frozenset({"verify-ca", "verify-full"})
 RESERVED_ENV = frozenset({"MULLIGAN_SECRETS_KEY"})
 """Variables that look like an override of a key and mean something else."""
@@ -73,6 +84,30 @@ class Dsn(str):
         return "Dsn(<redacted>)"
 
 
+class Location(str):
+    """A folder, or the URL of object storage such as ``s3://bucket/prefix``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Check ``text``; raise ValueError when it is neither a path nor a URL of a known kind."""
+        scheme, found, rest = text.partition("://")
+        if not text or (found and (scheme not in _STORES or not rest)):
+            raise ValueError(f"expected a folder, or a URL of {', '.join(sorted(_STORES))}")
+        return cls(text)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; None for object storage."""
+        return None if "://" in self else Path(self)
+
+    def below(self, base: Path) -> Self:
+        """Return it with a relative folder made absolute below ``base``."""
+        folder = self.folder
+        return self if folder is None else type(self)(base / folder.expanduser())
+
+
 class EtcdConfig(Section, frozen=True, kw_only=True):
     """The region's etcd: the log and the secrets."""
 
@@ -84,6 +119,9 @@ class EtcdConfig(Section, frozen=True, kw_only=True):
     ca: Annotated[Path | None, Meta(description="who signed etcd's certificate, and ours")] = None
     cert: Path | None = None
     key: Path | None = None
+    quota_bytes: Annotated[
+        int, Meta(ge=2**24, description="etcd's own quota, which the embedded one is given")
+    ] = 4 * 2**30
 
 
 class PostgresConfig(Section, frozen=True, kw_only=True):
@@ -117,6 +155,7 @@ class ListenConfig(Section, frozen=True, kw_only=True):
     log: Address = Address("127.0.0.1:7005")
     projector: Address = Address("127.0.0.1:7006")
     executor: Address = Address("127.0.0.1:7007")
+    archiver: Address = Address("127.0.0.1:7009")
 
 
 class MediaConfig(Section, frozen=True, kw_only=True):
@@ -187,6 +226,24 @@ class SecretsConfig(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class ArchiveConfig(Section, frozen=True, kw_only=True):
+    """Where the log's older entries go, and when they leave etcd."""
+
+    location: Annotated[Location, Meta(description="folder or URL, such as s3://bucket/prefix")] = (
+        Location("archive")
+    )
+    keep_days: Annotated[
+        float, Meta(gt=0, le=3650, description="entries younger than that stay in etcd")
+    ] = 7.0
+    keep_bytes: Annotated[int, Meta(ge=2**20, description="but no more of them than this")] = 2**30
+    segment_bytes: Annotated[
+        int, Meta(ge=2**16, le=2**28, description="of entries, to a segment")
+    ] = 16 * 2**20
+    copy_s: Annotated[
+        float, Meta(ge=1, le=86400, description="seconds between copies of what is not sealed yet")
+    ] = 60.0
+
+
 class LimitsConfig(Section, frozen=True, kw_only=True):
     """What one request may ask for."""
 
@@ -235,6 +292,7 @@ class Config(Section, frozen=True, kw_only=True):
     brake: BrakeConfig = BrakeConfig()
     observe: ObserveConfig = ObserveConfig()
     secrets: SecretsConfig = SecretsConfig()
+    archive: ArchiveConfig = ArchiveConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
 
@@ -290,6 +348,9 @@ def render(config: Config, base: Path | None = None) -> str:
     def show(value: object) -> object:
         if isinstance(value, Path) and base is not None and value.is_relative_to(base):
             return value.relative_to(base)
+        if isinstance(value, Location) and base is not None:
+            folder = value.folder
+            return folder.relative_to(base) if folder and folder.is_relative_to(base) else value
         if isinstance(value, Dsn) and base is not None:
             return value.replace(f"host={quote(str(base))}/", "host=./")
         return value
@@ -319,6 +380,8 @@ def _decode(kind: type, value: object) -> object:
         return Address.parse(value)
     if issubclass(kind, Dsn):
         return Dsn.parse(value)
+    if issubclass(kind, Location):
+        return Location.parse(value)
     if not value:
         raise ValueError("expected a path")
     return Path(value).expanduser()
@@ -331,7 +394,7 @@ def _absolute(config: Config, base: Path) -> Config:
         match value:
             case Path():
                 return base / value
-            case Dsn():
+            case Dsn() | Location():
                 return value.below(base)
             case Section():
                 names = type(value).__struct_fields__

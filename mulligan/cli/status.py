@@ -24,7 +24,7 @@ LONG_ROTATION = 3600.0
 """Seconds after which a rotation of a BMC password is worth a look."""
 LAGGING = 5.0
 """Seconds of lag that are worth a look."""
-SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor")
+SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
 
 
 @dataclass

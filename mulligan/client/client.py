@@ -13,7 +13,17 @@ from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
 from mulligan.client.names import MindfulCalls, Names
 from mulligan.client.positions import Positions
-from mulligan.client.stubs import Catalog, Control, Executor, Iam, Log, Meta, Projector, Resource
+from mulligan.client.stubs import (
+    Archiver,
+    Catalog,
+    Control,
+    Executor,
+    Iam,
+    Log,
+    Meta,
+    Projector,
+    Resource,
+)
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
 from mulligan.errors import Unauthenticated
 from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest
@@ -72,6 +82,7 @@ class Client:
         self.executor = Executor(calls)
         self.log = Log(calls)
         self.projector = Projector(calls)
+        self.archiver = Archiver(calls)
         self.catalog = Catalog(calls)
 
     @classmethod

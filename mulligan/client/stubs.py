@@ -82,3 +82,7 @@ class Catalog(RoutedStub, v1.CatalogStub):
 def _refuse(deadline: object, metadata: object) -> None:
     if deadline is not None or metadata is not None:
         raise TypeError("the smart client takes a timeout, and neither a deadline nor metadata")
+
+
+class Archiver(RoutedStub, v1.ArchiverStub):
+    """The log's archive."""

@@ -87,7 +87,9 @@ class EmbeddedEtcd:
         *,
         log: Path | None = None,
         binary: EtcdBinary | None = None,
+        quota: int = QUOTA_BYTES,
     ) -> None:
+        self.quota = quota
         self.data_dir = data_dir.resolve()
         self.tls = tls
         self.log = log or self.data_dir.with_name(f"{self.data_dir.name}.log")
@@ -133,7 +135,7 @@ class EmbeddedEtcd:
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
             "initial-cluster": f"embedded={peer}",
-            "quota-backend-bytes": str(QUOTA_BYTES),
+            "quota-backend-bytes": str(self.quota),
             "snapshot-count": "10000",
             # Nobody speaks JSON to it, and its gateway is a client without a certificate of ours.
             "enable-grpc-gateway": "false",

@@ -19,10 +19,12 @@ import msgspec
 
 from mulligan.config import (
     Address,
+    ArchiveConfig,
     Config,
     Dsn,
     EtcdConfig,
     ListenConfig,
+    Location,
     MediaConfig,
     PostgresConfig,
     SecretsConfig,
@@ -126,7 +128,8 @@ def embedded_etcd(config: Config) -> EmbeddedEtcd:
     if config.etcd.tls:
         allowed = services_of(f"{config.region}.mulligan")
         tls = EtcdTls(server=paths.tls("etcd"), client=paths.tls("service"), allowed=allowed)
-    return EmbeddedEtcd(paths.etcd, tls, config.etcd.endpoints[0].port, log=paths.log("etcd"))
+    port, quota = config.etcd.endpoints[0].port, config.etcd.quota_bytes
+    return EmbeddedEtcd(paths.etcd, tls, port, log=paths.log("etcd"), quota=quota)
 
 
 def embedded_postgres(config: Config) -> EmbeddedPostgres:
@@ -193,5 +196,6 @@ def _first_config(paths: RegionPaths, region: str, usual_ports: bool) -> Config:
             image_dir=paths.state_dir / "images",
             cache_dir=paths.state_dir / "cache",
         ),
+        archive=ArchiveConfig(location=Location(paths.state_dir / "archive")),
         secrets=SecretsConfig(key_file=paths.master_key),
     )

@@ -25,6 +25,7 @@ from mulligan.config import Config, insecure_links
 from mulligan.projections.worker import Worker
 from mulligan.proto.descriptors import descriptor_set
 from mulligan.services import work
+from mulligan.services.archiver import Archiver
 from mulligan.services.bootstrap import bootstrap
 from mulligan.services.call import Gate
 from mulligan.services.caller import WireCodec
@@ -44,7 +45,7 @@ from mulligan.tls_live import LiveContext
 
 log = logging.getLogger(__name__)
 
-SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor")
+SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
 DRAIN_S = 10.0
 _HEALTH_S = 0.1
 
@@ -107,6 +108,7 @@ _MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
     "log": _log,
     "projector": _projector,
     "executor": lambda runtime: Made(Executor(runtime), partial(work.executor, runtime)),
+    "archiver": lambda runtime: Made(Archiver(runtime), _nothing),
 }
 
 

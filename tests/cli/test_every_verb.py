@@ -309,7 +309,16 @@ async def address(tls: TlsFiles) -> AsyncIterator[str]:
         async def list_endpoints(
             self, message: v1.ListEndpointsRequest
         ) -> v1.ListEndpointsResponse:
-            services = ("iam", "meta", "resource", "control", "executor", "log", "projector")
+            services = (
+                "iam",
+                "meta",
+                "resource",
+                "control",
+                "executor",
+                "log",
+                "projector",
+                "archiver",
+            )
             endpoints = [
                 v1.Endpoint(service=service, instance="i", address=address, region="here")
                 for service in services

@@ -112,7 +112,7 @@ async def test_a_second_up_on_the_same_folder_is_refused(world: World) -> None:
 
 async def test_status_shows_every_service_and_the_log(world: World, applied: Page) -> None:
     shown = await world.run("status")
-    for name in ("iam", "meta", "resource", "control", "log", "projector", "executor"):
+    for name in ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver"):
         assert name in shown
     assert world.region.admin_secret not in shown
     assert "admin" in await world.run("whoami")

@@ -102,7 +102,16 @@ async def send(stream: ByteStream, data: bytes) -> None:
 async def alive(victim: Victim) -> None:
     """Fail unless a call to every service is answered at once."""
     await victim.keep_calling()
-    for service in ("iam", "meta", "resource", "control", "log", "projector", "executor"):
+    for service in (
+        "iam",
+        "meta",
+        "resource",
+        "control",
+        "log",
+        "projector",
+        "executor",
+        "archiver",
+    ):
         began = time.monotonic()
         name = f"{service}.{service}_configure"
         await victim.edge.call(name, v1.ConfigureRequest(), victim.tokens["admin"], timeout=SOON_S)
