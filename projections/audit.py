@@ -50,7 +50,7 @@ MODEL = ReadModel(
             columns=_COLUMNS,
             encode=_encode,
             # The key first: keys differ in their first bytes, which makes the index fast to build.
-            indices=("(key, kind, version)", "(correlation, seq)"),
+            indices=("(key, kind, version)", "(correlation, seq)", "USING brin (seq)"),
         ),
     ),
 )
