@@ -102,11 +102,13 @@ class Fleet:
 
 
 def write_image(region: RunningRegion, name: str) -> str:
-    """Put an image into the media server's folder and return its sha256."""
+    """Put an image into the media server's folder, if none is there; return its sha256."""
     folder = region.config.media.image_dir
     folder.mkdir(parents=True, exist_ok=True)
-    content = tiny_iso()
-    (folder / name).write_bytes(content)
+    path = folder / name
+    if not path.exists():  # each one differs, and another fleet of the region may use it
+        path.write_bytes(tiny_iso())
+    content = path.read_bytes()
     return hashlib.sha256(content).hexdigest()
 
 

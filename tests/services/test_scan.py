@@ -77,7 +77,7 @@ Scan = Callable[..., AsyncGenerator[v1.ScannedBmc, None]]
 
 
 @pytest.fixture
-def scan(edge: Edge, tokens: Tokens) -> Scan:
+async def scan(edge: Edge, tokens: Tokens) -> Scan:
     stub = v1.ExecutorStub(edge.channel("executor"))
 
     def ask(*addresses: str, token: str = tokens.admin, **more: object) -> object:
