@@ -6,13 +6,15 @@ nobody can forge are the signed checkpoints inside.
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 import msgspec
+import zstandard
 
 from mulligan.errors import Corrupt, FailedPrecondition
 from mulligan.events.codec import GENESIS_HASH, entry_hash
@@ -25,6 +27,8 @@ FORMAT = "mulligan-log"
 VERSION = 1
 MAX_LINE = 16 * 1024 * 1024
 """Bytes; an entry has at most 512 KiB."""
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_MAX_WINDOW = 2**27
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +71,15 @@ class Writer:
         self._newest = header.prev
         self._line(_encode(header))
 
-    def write(self, seq: int, entry: bytes) -> None:
-        """Add an entry; raise BrokenChain when it is not the one that follows."""
+    def write(self, seq: int, entry: bytes) -> Stored:
+        """Add an entry and return it; raise BrokenChain when it is not the one that follows."""
         stored = link(self._next, self._newest, entry)
         if seq != self._next or b"\n" in entry:
             raise Corrupt(f"entry {seq} came where {self._next} was expected, or is no single line")
         self._newest = stored.hash
         self._next = Seq(self._next + 1)
         self._line(entry)
+        return stored
 
     def finish(self) -> str:
         """Write the end and return the hash of the last entry; raise Corrupt if one is missing."""
@@ -105,10 +110,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 class Reader:
-    """Reads one export from its first line to its last, checking what the file says of itself."""
+    """Reads one export from its first line to its last, checking what the file says of itself.
+
+    One that is compressed with zstd, as the archive's segments are, is read as it is.
+    """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
+        self._file = _plain(file)
         self._name = name
         self._digest = hashlib.sha256()
         self.header = self._header()
@@ -138,7 +146,7 @@ class Reader:
             raise Corrupt(
                 f"{self._name} is damaged: its last line is not the digest of the lines before"
             )
-        if self._file.read(1):
+        if self._read_line():
             raise Corrupt(f"{self._name} goes on after its end")
 
     def _header(self) -> Header:
@@ -157,11 +165,29 @@ class Reader:
         return header
 
     def _line(self, what: str) -> bytes:
-        line = self._file.readline(MAX_LINE)
+        line = self._read_line()
         if not line.endswith(b"\n"):
             raise Corrupt(f"{self._name} is cut off or damaged at {what}")
         self._digest.update(line)
         return line[:-1]
+
+    def _read_line(self) -> bytes:
+        try:
+            return self._file.readline(MAX_LINE)
+        except zstandard.ZstdError as error:
+            raise Corrupt(f"{self._name} is cut off or damaged: {error}") from error
+
+
+def _plain(file: BinaryIO) -> BinaryIO:
+    """Return the file, or what it decompresses to as it is read."""
+    raw = (
+        file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, file))
+    )
+    if not raw.peek(len(_ZSTD)).startswith(_ZSTD):  # a pipe cannot be read twice
+        return raw
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    stream = decompressor.stream_reader(raw, read_across_frames=True, closefd=False)
+    return io.BufferedReader(stream, 2**17)
 
 
 def parse_note(text: str) -> tuple[Seq, str] | None:
