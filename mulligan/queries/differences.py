@@ -170,7 +170,7 @@ def field_changes(before: Any, after: Any) -> Sequence[FieldChange]:
 
 
 def _plain(state: Any) -> Any:
-    return msgspec.to_builtins(state, str_keys=True) if state is not None else {}
+    return msgspec.json.decode(msgspec.json.encode(state)) if state is not None else {}
 
 
 def _changes(path: str, before: Any, after: Any) -> Iterator[FieldChange]:
