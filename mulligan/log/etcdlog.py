@@ -8,6 +8,7 @@ import msgspec
 
 from mulligan.errors import Corrupt
 from mulligan.log.etcd import Change, Compare, Etcd, Get, KeyValue, Put, Ranged
+from mulligan.log.identity import Identity, read_identity, require_whole
 from mulligan.log.keys import Keys
 from mulligan.log.protocol import Fence
 from mulligan.log.regionlog import LogSettings, RegionLog
@@ -17,16 +18,8 @@ from mulligan.model import RegionName, Seq, new_id, utc_now
 _MISSING_AT_ONCE = 16
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which log this is; ``created_at`` is RFC 3339."""
-
-    log_id: str
-    created_at: str
-
-
 _encode = msgspec.json.encode
 _head_decoder = msgspec.json.Decoder(HeadRecord)
-_identity_decoder = msgspec.json.Decoder(Identity)
 
 
 class EtcdStore:
@@ -52,8 +45,10 @@ class EtcdStore:
         if not answer.gets[0].kvs:
             raise Corrupt(f"{keys.head} exists without {keys.identity}")
         found = answer.gets[0].kvs[0]
+        identity = read_identity(found.value, found.key)
+        require_whole(identity)
         self._identity_revision = found.create_revision
-        return _decode_identity(found).log_id
+        return identity.log_id
 
     async def mark(self) -> Mark:
         """Return the head and identity as they stand."""
@@ -68,6 +63,7 @@ class EtcdStore:
         answer = await self._etcd.txn(
             [
                 Compare(keys.head, "mod", slot.token),
+                *self._newest(slot),
                 Compare(keys.identity, "create", self._identity_revision),
                 *(Compare(f.key, "create", f.create_revision) for f in slot.fences),
             ],
@@ -84,6 +80,15 @@ class EtcdStore:
         marks, missing, *fences = answer.gets
         mark = _mark({kv.key: kv for kv in marks.kvs}, keys, answer.revision)
         return Lost(mark, self._missed(missing, mark), _fallen(slot.fences, fences))
+
+    def _newest(self, slot: Slot) -> Sequence[Compare]:
+        """Hold the newest entry to the head's revision too.
+
+        In an etcd that was put back to an older snapshot and has grown anew, a revision alone may
+        come up a second time.
+        """
+        before = slot.stored.seq - 1
+        return [Compare(self._keys.entry(before), "mod", slot.token)] if before > 0 else ()
 
     async def window(self, first: Seq, last: Seq) -> Sequence[Raw]:
         """Return the entries stored in [first, last]."""
@@ -148,7 +153,7 @@ class EtcdLog(RegionLog):
 def _mark(found: dict[str, KeyValue], keys: Keys, revision: int) -> Mark:
     head, identity = found.get(keys.head), found.get(keys.identity)
     return Mark(
-        log_id=_decode_identity(identity).log_id if identity else "",
+        log_id=read_identity(identity.value, identity.key).log_id if identity else "",
         record=_decode_head(head.value) if head else None,
         token=head.mod_revision if head else 0,
         revision=revision,
@@ -168,10 +173,3 @@ def _decode_head(value: bytes) -> HeadRecord:
         return _head_decoder.decode(value)
     except msgspec.MsgspecError as error:
         raise Corrupt(f"the log's head cannot be read: {error}") from error
-
-
-def _decode_identity(found: KeyValue) -> Identity:
-    try:
-        return _identity_decoder.decode(found.value)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"{found.key} cannot be read: {error}") from error

@@ -7,7 +7,7 @@ anew. A checkpoint, signed with a key that the writer does not hold, fixes every
 import base64
 import binascii
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -18,6 +18,7 @@ from mulligan.events.checkpoint import CheckpointSigned, statement
 from mulligan.events.codec import Codec, UnreadableEvent
 from mulligan.events.envelope import EventRecord
 from mulligan.events.key import KeyCreated, KeyRetired
+from mulligan.log.identity import Ancestor, ancestor_of
 from mulligan.log.protocol import Stored
 from mulligan.log.view import BrokenChain
 from mulligan.model import Seq, stream_key
@@ -53,7 +54,8 @@ class Vouching:
     Whoever has taken the last entry calls ``finish``.
 
     Trusted are ``keys``, and with ``trust_log`` those too that the log itself announces. ``before``
-    is the entry ahead of the first, if its hash is known.
+    is the entry ahead of the first, if its hash is known. Checkpoints of the logs in ``seeded``,
+    which this one goes on from, count up to where it does.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Vouching:
         *,
         trust_log: bool = False,
         before: tuple[Seq, str] | None = None,
+        seeded: Iterable[Ancestor] = (),
     ) -> None:
+        self._seeded = tuple(seeded)
         self.vouched: Vouched | None = None
         self._region = region
         self._log_id = log_id
@@ -78,6 +82,11 @@ class Vouching:
         self._oldest = Seq(0)
         if before is not None:
             self._note(*before)
+
+    @property
+    def keys(self) -> Mapping[str, LogKey]:
+        """The keys that are trusted by now, by id."""
+        return self._keys
 
     def take(self, stored: Stored) -> None:
         """Take the next entry; raise BrokenChain when a checkpoint or a key in it is false."""
@@ -127,7 +136,8 @@ class Vouching:
     def _check(self, seq: Seq, event: CheckpointSigned) -> None:
         holds = f"holds a checkpoint of entry {event.seq}"
         key = self._keys.get(event.kid)
-        if event.log_id != self._log_id:
+        whose = ancestor_of(self._seeded, event.log_id, event.seq)
+        if event.log_id != self._log_id and whose is None:
             raise BrokenChain(seq, f"{holds} of another log, {event.log_id}")
         if event.seq >= seq:
             raise BrokenChain(seq, f"{holds}, which came later")
@@ -138,7 +148,7 @@ class Vouching:
         late = key.retired_at is not None and event.at > key.retired_at
         if late or event.kid in self._retired:
             raise BrokenChain(seq, f"{holds} signed with key {event.kid} after that was retired")
-        if not signed_with(key, event, self._region):
+        if not signed_with(key, event, whose.region if whose is not None else self._region):
             raise BrokenChain(seq, f"{holds} whose signature is not that of key {event.kid}")
         if not self._hashes or event.seq < self._oldest:
             return  # it speaks of what lies before all that is looked at

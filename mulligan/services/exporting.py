@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from mulligan.errors import InvalidArgument
+from mulligan.log.identity import identity_of
 from mulligan.log.verify import verify
 from mulligan.log.view import BrokenChain
 from mulligan.log.vouching import Vouching
@@ -39,7 +40,9 @@ class ProofCalls:
         first = Seq(message.first or 1)
         last = Seq(min(message.last or log.head.seq, log.head.seq))
         keys = trusted(await log_keys(self._rt.parts.commands))
-        vouching = Vouching(self._rt.region, log.head.log_id, keys)
+        identity = await identity_of(self._rt.parts.etcd, self._rt.region)
+        seeded = identity.seeded if identity is not None else ()
+        vouching = Vouching(self._rt.region, log.head.log_id, keys, seeded=seeded)
         total = max(last - first + 1, 0)
         done, after_hash = 0, None
         while done < total:
