@@ -53,6 +53,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "metadef": ("metadef", "Define attributes that objects may carry."),
     "audit": ("audit", "Show who did what and who was denied what."),
     "log": ("log", "Read and verify the event log."),
+    "diff": ("diff", "Show what differs between two moments."),
     "certificate": ("certificate", "Renew and issue certificates of the region, on its host."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
     "version": ("version", "Print the version."),

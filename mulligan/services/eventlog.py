@@ -12,12 +12,13 @@ from mulligan.services import render, visibility
 from mulligan.services.audit import AuditCalls
 from mulligan.services.checkpoints import CheckpointCalls, LogSigning
 from mulligan.services.configure import configure
+from mulligan.services.differing import DiffCalls
 from mulligan.services.exporting import ProofCalls
 from mulligan.services.log_views import ProjectLog
 from mulligan.services.runtime import Runtime
 
 
-class Log(AuditCalls, CheckpointCalls, ProofCalls, v1.LogBase):
+class Log(AuditCalls, CheckpointCalls, DiffCalls, ProofCalls, v1.LogBase):
     """``mulligan.v1.Log``."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -195,6 +195,8 @@ iam jwks
 iam secrets rekey
 iam import keystone -f KEYSTONE --dry-run
 log tail -n 3 --data
+diff 1 2 --kind machine --limit 3
+diff 2027-01-01T08:00Z --stream machine/node-1
 log show machine/node-1
 log verify
 log export EXPORT
