@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mulligan.errors import Corrupt
 from mulligan.log.export_file import Header, Reader, Writer
+from mulligan.log.identity import Ancestor
 from mulligan.log.protocol import Stored
 from mulligan.log.view import BrokenChain
 from mulligan.log.vouching import LogKey, unbase64, unpadded
@@ -75,12 +76,13 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose log an archive holds."""
+    """Whose log an archive holds, and which logs that one goes on from."""
 
     format: str = "mulligan-archive"
     version: int = 1
     region: str
     log_id: str
+    seeded: tuple[Ancestor, ...] = ()
 
 
 class Signs(Protocol):
