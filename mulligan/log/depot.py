@@ -56,8 +56,8 @@ class Depot(Protocol):
     async def get(self, name: str) -> bytes:
         """Return a file; raise NotFound if there is none."""
 
-    async def list(self, prefix: str = "") -> Sequence[File]:
-        """Return the files whose names begin with ``prefix``, by name."""
+    async def list(self, prefix: str = "", after: str = "") -> Sequence[File]:
+        """Return the files whose names begin with ``prefix`` and come after ``after``, by name."""
 
     async def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -95,10 +95,10 @@ class FolderDepot:
         """Read a file."""
         return await self._run(partial(_read, self._path(name), name))
 
-    async def list(self, prefix: str = "") -> Sequence[File]:
+    async def list(self, prefix: str = "", after: str = "") -> Sequence[File]:
         """Walk the folder; drafts do not count."""
         found = await self._run(partial(_walk, self._folder))
-        return sorted(file for file in found if file.name.startswith(prefix))
+        return _chosen(found, prefix, after)
 
     async def delete(self, name: str) -> None:
         """Unlink a file."""
@@ -157,15 +157,16 @@ class ObjectDepot:
         except FileNotFoundError as error:
             raise NotFound("archived file", name) from error
 
-    async def list(self, prefix: str = "") -> Sequence[File]:
+    async def list(self, prefix: str = "", after: str = "") -> Sequence[File]:
         """List objects; storage itself lists by whole words between slashes."""
-        folder = prefix.rpartition("/")[0]
+        folder = prefix.rpartition("/")[0] or None
         files: list[File] = []
         async with self._asked():
-            async for chunk in obstore.list(self._store, prefix=folder or None, chunk_size=_CHUNK):
+            chunks = obstore.list(self._store, folder, offset=after or None, chunk_size=_CHUNK)
+            async for chunk in chunks:
                 files += [File(one["path"], one["size"]) for one in chunk]
                 _require_few(len(files), self._url)
-        return sorted(file for file in files if file.name.startswith(prefix))
+        return _chosen(files, prefix, after)
 
     async def delete(self, name: str) -> None:
         """Remove an object."""
@@ -194,6 +195,10 @@ class ObjectDepot:
                 " archive.location and the environment of this process",
                 5.0,
             ) from error
+
+
+def _chosen(files: Sequence[File], prefix: str, after: str) -> Sequence[File]:
+    return sorted(one for one in files if one.name.startswith(prefix) and one.name > after)
 
 
 def _checked(name: str) -> str:

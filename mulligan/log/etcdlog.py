@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 import msgspec
 
 from mulligan.errors import Corrupt
+from mulligan.log.archive import Archive
 from mulligan.log.etcd import Change, Compare, Etcd, Get, KeyValue, Put, Ranged
 from mulligan.log.identity import Identity, read_identity, require_whole
 from mulligan.log.keys import Keys
@@ -23,11 +24,13 @@ _head_decoder = msgspec.json.Decoder(HeadRecord)
 
 
 class EtcdStore:
-    """One region's log under ``/mulligan/<region>/``."""
+    """One region's log under ``/mulligan/<region>/``, and what of it went to the archive."""
 
-    def __init__(self, etcd: Etcd, region: RegionName) -> None:
+    def __init__(self, etcd: Etcd, region: RegionName, archive: Archive | None = None) -> None:
         self._etcd = etcd
         self._keys = Keys(region)
+        self._archive = archive
+        self._gone = Seq(0)
         self._identity_revision = 0
 
     async def identify(self) -> str:
@@ -91,7 +94,20 @@ class EtcdStore:
         return [Compare(self._keys.entry(before), "mod", slot.token)] if before > 0 else ()
 
     async def window(self, first: Seq, last: Seq) -> Sequence[Raw]:
-        """Return the entries stored in [first, last]."""
+        """Return the entries stored in [first, last]: what etcd holds, and before it the archive's.
+
+        Entries leave etcd the oldest first, so what is gone stays gone.
+        """
+        held = await self._held(first, last) if last > self._gone else ()
+        lowest = held[0].seq if held else last + 1
+        if self._archive is None or lowest <= first:
+            return held
+        older = await self._archive.window(first, Seq(lowest - 1))
+        if older and older[-1].seq == lowest - 1:
+            self._gone = Seq(max(self._gone, lowest - 1))
+        return [*older, *held]
+
+    async def _held(self, first: Seq, last: Seq) -> Sequence[Raw]:
         keys = self._keys
         found = await self._etcd.range(keys.entry(first), keys.entry(last + 1), bulk=True)
         return [Raw(keys.seq(kv.key), kv.value, kv.mod_revision) for kv in found.kvs]
@@ -139,13 +155,19 @@ class EtcdLog(RegionLog):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, etcd: Etcd, region: RegionName, settings: LogSettings | None = None
+        cls,
+        etcd: Etcd,
+        region: RegionName,
+        settings: LogSettings | None = None,
+        *,
+        archive: Archive | None = None,
     ) -> AsyncIterator["EtcdLog"]:
         """Open the region's log at its head, making it if there is none; close with the block.
 
-        Raise Unavailable when etcd cannot be reached, Corrupt when the log contradicts itself.
+        With an archive, what is not in etcd any more is read from there. Raise Unavailable when
+        etcd cannot be reached, Corrupt when the log contradicts itself.
         """
-        store = EtcdStore(etcd, region)
+        store = EtcdStore(etcd, region, archive)
         async with cls.run(region, store, settings or LogSettings(), rng=random.Random()) as log:
             yield log
 

@@ -146,7 +146,12 @@ async def load_recent(
     last, span, room = mark.seq, _FIRST_SPAN, max_bytes
     while last > 0 and len(found) < max_entries and room > 0:
         first = Seq(max(1, last - min(span, max_entries - len(found)) + 1))
-        batch = await store.window(first, last)
+        try:
+            batch = await store.window(first, last)
+        except (Unavailable, Corrupt):
+            if found:
+                break  # what is older may lie in the archive, which may be away
+            raise
         room -= sum(len(raw.value) for raw in batch)
         found = [*batch, *found]
         if len(batch) < last - first + 1:

@@ -19,6 +19,7 @@ from mulligan.commands.runner import Commands
 from mulligan.config import Config
 from mulligan.errors import Corrupt, MulliganError, Unavailable
 from mulligan.events.codec import Codec
+from mulligan.log.archive import Archive
 from mulligan.log.etcd import Etcd, EtcdSettings
 from mulligan.log.etcdlog import EtcdLog
 from mulligan.log.keys import Keys
@@ -51,6 +52,7 @@ class Parts:
         self,
         *,
         etcd: Etcd,
+        archive: Archive,
         log: EtcdLog,
         database: Database,
         commands: Commands,
@@ -59,6 +61,7 @@ class Parts:
         membership: Membership,
     ) -> None:
         self.etcd = etcd
+        self.archive = archive
         self.log = log
         self.database = database
         self.commands = commands
@@ -131,7 +134,9 @@ class Runtime:
         settings = etcd_settings(config)
         async with AsyncExitStack() as stack:
             etcd = await stack.enter_async_context(Etcd(settings))
-            event_log = await stack.enter_async_context(EtcdLog.open(etcd, self.region))
+            archive = Archive(etcd, self.region, str(config.archive.location))
+            opened = EtcdLog.open(etcd, self.region, archive=archive)
+            event_log = await stack.enter_async_context(opened)
             event_log.linger_while(self._linger)
             database = await stack.enter_async_context(Database(str(config.postgres.dsn)))
             models = ReadModels(database)
@@ -157,6 +162,7 @@ class Runtime:
             await stack.enter_async_context(registration.hold())
             yield Parts(
                 etcd=etcd,
+                archive=archive,
                 log=event_log,
                 database=database,
                 commands=commands,
