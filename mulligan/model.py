@@ -37,6 +37,9 @@ ResourceClass = NewType("ResourceClass", str)
 POSITION_HEADER = "mulligan-position"
 """Metadata of every call: the highest position its caller has seen, as ``region:seq``."""
 
+AT_HEADER = "mulligan-at"
+"""Metadata of a reading call: the entry, by number or time, whose present it is to be answered of."""
+
 MAX_AMOUNT = 2**63 - 1
 """Amounts are signed 64-bit integers in base units."""
 
@@ -89,8 +92,11 @@ def slug(name: str) -> str:
 
 def new_id() -> str:
     """Make a UUIDv7 (RFC 9562): ordered by time, random in its lower 74 bits."""
-    millis = time.time_ns() // 1_000_000
-    tail = secrets.randbits(74)
+    return id_of(time.time_ns() // 1_000_000, secrets.randbits(74))
+
+
+def id_of(millis: int, tail: int) -> str:
+    """Return the UUIDv7 of a time, in milliseconds since 1970, with these 74 lower bits."""
     value = (millis & (2**48 - 1)) << 80 | 0x7 << 76 | (tail >> 62) << 64
     text = f"{value | 0b10 << 62 | tail & (2**62 - 1):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

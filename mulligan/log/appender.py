@@ -99,8 +99,10 @@ class Appender:
         limits: AppendLimits,
         now: Callable[[], datetime],
         rng: random.Random,
+        ids: Callable[[], str] = new_id,
     ) -> None:
-        self.writer = new_id()
+        self._new_id = ids
+        self.writer = ids()
         self.lost_races = 0
         self.linger: Callable[[], float] = lambda: 0.0
         self.transactions = 0
@@ -248,7 +250,11 @@ class Appender:
             hash=entry_hash(value),
         )
         record = HeadRecord(
-            seq=seq, hash=stored.hash, log_id=head.log_id, writer=self.writer, batch_id=new_id()
+            seq=seq,
+            hash=stored.hash,
+            log_id=head.log_id,
+            writer=self.writer,
+            batch_id=self._new_id(),
         )
         fences = {p.fence: None for p in batch.taken if p.fence}
         return Slot(stored=stored, head=record, token=view.token, fences=tuple(fences))

@@ -18,7 +18,7 @@ from mulligan.log.protocol import Acked, Fence, Head, Listener, ReadSet, Stored,
 from mulligan.log.store import WINDOW, LogStore, Mark
 from mulligan.log.view import View
 from mulligan.log.window import Window
-from mulligan.model import CommitId, RegionName, Seq, StreamId, utc_now
+from mulligan.model import CommitId, RegionName, Seq, StreamId, new_id, utc_now
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +58,7 @@ class RegionLog:
         *,
         now: Callable[[], datetime] = utc_now,
         rng: random.Random,
+        ids: Callable[[], str] = new_id,
     ) -> AsyncIterator[Self]:
         """Open the log at its head and keep it there until the block ends.
 
@@ -65,7 +66,7 @@ class RegionLog:
         itself.
         """
         view = await _open_view(store, settings)
-        appender = Appender(store, view, limits=settings.append, now=now, rng=rng)
+        appender = Appender(store, view, limits=settings.append, now=now, rng=rng, ids=ids)
         follower = Follower(store, view, settings.pace, rng)
         raised: Exception | None = None  # by the block: it leaves as it is, in no group
         async with anyio.create_task_group() as tasks:

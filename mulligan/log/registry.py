@@ -45,8 +45,16 @@ class Registration:
     """
 
     def __init__(
-        self, etcd: Etcd, key: str, value: bytes, *, exclusive: bool = False, ttl: int = TTL
+        self,
+        etcd: Etcd,
+        key: str,
+        value: bytes,
+        *,
+        exclusive: bool = False,
+        ttl: int = TTL,
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng or random.Random()
         self.key = key
         self._etcd = etcd
         self._value = value
@@ -104,7 +112,7 @@ class Registration:
                     await self._keep_alive()
             except (Unavailable, Exhausted, NotFound):
                 pass
-            await anyio.sleep(_RETRY * random.uniform(0.5, 1.0))
+            await anyio.sleep(_RETRY * self._rng.uniform(0.5, 1.0))
 
     async def _register(self) -> bool:
         began = anyio.current_time()
@@ -170,8 +178,13 @@ class Membership:
     """The live members under a prefix, kept up to date while ``run`` runs."""
 
     def __init__(
-        self, etcd: Etcd, prefix: str, on_change: Callable[[Members], None] | None = None
+        self,
+        etcd: Etcd,
+        prefix: str,
+        on_change: Callable[[Members], None] | None = None,
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng or random.Random()
         self._etcd = etcd
         self._prefix = prefix
         self._on_change = on_change
@@ -191,7 +204,7 @@ class Membership:
             try:
                 await self._follow()
             except (Unavailable, Exhausted, WatchLost, Compacted):
-                await anyio.sleep(_RETRY * random.uniform(0.5, 1.0))
+                await anyio.sleep(_RETRY * self._rng.uniform(0.5, 1.0))
 
     async def _follow(self) -> None:
         found = await self._etcd.range_prefix(self._prefix)

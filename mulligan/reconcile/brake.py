@@ -17,7 +17,7 @@ from mulligan.events.envelope import Actor
 from mulligan.events.machine import OperationFailed, PowerObserved
 from mulligan.handlers.brake import ApplyBrake, Brake, brake_stream
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import CommitId, new_id
+from mulligan.model import CommitId
 from mulligan.queries.database import Database
 from mulligan.queries.domains import trouble_in, troubled_domains
 from mulligan.queries.freshness import wait_until
@@ -117,5 +117,5 @@ class BrakeWatch:
             total=found.total,
             window=self._threshold.window,
         )
-        request = Request(id=CommitId(new_id()), actor=ACTOR)
+        request = Request(id=CommitId(self._commands.new_id()), actor=ACTOR)
         await self._commands.execute(apply, request, fence=self._fence())

@@ -21,7 +21,7 @@ from mulligan.handlers.claim import LIVE, Claim
 from mulligan.handlers.claim_ends import EndClaim, StartClaim, WarnClaim
 from mulligan.handlers.decision import Command
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import ClaimId, CommitId, new_id, stream_id, stream_key
+from mulligan.model import ClaimId, CommitId, stream_id, stream_key
 from mulligan.queries.claims import DueClaims
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class ClaimTimers:
         heard = {claim for at, claim in self._soon if at <= now}
         timers = await self._timers({*due.claims, *heard}, now)
         for timer in timers:
-            request = Request(id=CommitId(new_id()), actor=ACTOR)
+            request = Request(id=CommitId(self._commands.new_id()), actor=ACTOR)
             await self._commands.execute(timer.command, request, fence=self._fence())
         if timers or due.claims:
             return _LOOK_AGAIN_S  # there may be more, and the read model needs a moment to know

@@ -13,7 +13,7 @@ from mulligan.handlers.decision import Command
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.upkeep import EnforcePower, UncordonMachine
 from mulligan.log.protocol import Fence, Stored
-from mulligan.model import ActionId, CommitId, MachineId, StreamId, new_id, stream_id
+from mulligan.model import ActionId, CommitId, MachineId, StreamId, stream_id
 from mulligan.reconcile import machine_plan as plans
 
 ACTOR = Actor(account="service:control")
@@ -82,7 +82,8 @@ class MachineReconciler:
                 return None
 
     async def _append(self, machine: Machine, todo: plans.Plan) -> None:
-        command = _command(machine, todo)
+        new_id = self._commands.new_id
+        command = _command(machine, todo, new_id)
         cause = machine.operation.id if machine.operation is not None else CommitId("")
         request = Request(id=CommitId(new_id()), actor=ACTOR, causation=cause, correlation=cause)
         await self._commands.execute(command, request, fence=self._fence())
@@ -100,7 +101,7 @@ async def why_braked(commands: Commands, machine: Machine) -> str:
     return brake.described(applied) if applied is not None else ""
 
 
-def _command(machine: Machine, todo: plans.Plan) -> Command:
+def _command(machine: Machine, todo: plans.Plan, new_id: Callable[[], str]) -> Command:
     match todo:
         case plans.Request(operation=operation, attempt=attempt):
             return RequestAction(

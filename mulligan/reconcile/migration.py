@@ -22,7 +22,7 @@ from mulligan.handlers.claim import Claim
 from mulligan.handlers.claim_changes import FlagStranded
 from mulligan.handlers.provider import Provider
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import CommitId, new_id, stream_id
+from mulligan.model import CommitId, stream_id
 from mulligan.queries.claims import Afflicted, find_afflicted
 from mulligan.queries.database import Database
 from mulligan.queries.freshness import wait_until
@@ -116,15 +116,14 @@ class ClaimMigration:
             claim,
             one.provider,
             reason=f"provider {name} failed",
-            request=_request(),
+            request=self._request(),
             fence=self._fence(),
         )
         if not reason:
             return
         flag = FlagStranded(claim=claim.id, provider=one.provider, reason=reason)
-        await self._commands.execute(flag, _request(), fence=self._fence())
+        await self._commands.execute(flag, self._request(), fence=self._fence())
         raise Exhausted(reason)
 
-
-def _request() -> Request:
-    return Request(id=CommitId(new_id()), actor=ACTOR)
+    def _request(self) -> Request:
+        return Request(id=CommitId(self._commands.new_id()), actor=ACTOR)

@@ -15,7 +15,7 @@ from mulligan.handlers.credential import Credential
 from mulligan.handlers.decision import Command
 from mulligan.handlers.rotation import FinishRotation, ForgetVersions, ProveBeside, RotateMachine
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import CommitId, CredentialId, new_id, stream_id
+from mulligan.model import CommitId, CredentialId, stream_id
 from mulligan.queries.database import Database
 from mulligan.queries.freshness import wait_until
 from mulligan.queries.rotations import Progress, list_rotating, progress
@@ -168,12 +168,12 @@ class Rotations:
                 machine=machine,
                 credential=state.id,
                 version=state.goal,
-                operation=CommitId(new_id()),
+                operation=CommitId(self._commands.new_id()),
             )
             room -= await self._do(command)
 
     async def _do(self, command: Command) -> bool:
         """Execute a command; tell whether it changed anything."""
-        request = Request(id=CommitId(new_id()), actor=ACTOR)
+        request = Request(id=CommitId(self._commands.new_id()), actor=ACTOR)
         outcome = await self._commands.execute(command, request, fence=self._fence())
         return outcome.commit is not None

@@ -1,5 +1,6 @@
 """One BMC as a machine's steps see it: read freely, write once, say when an outcome is open."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -35,8 +36,9 @@ class BmcClient:
     """The one client of one system's BMC: at most one write and two reads at a time.
 
     ``limiter`` bounds the threads of the whole process and is shared by all clients, ``breaker`` by
-    the clients of one account of one BMC; ``terms`` say how to log in. Cancelling a call returns at
-    once: the thread is woken, and a request not yet sent never is.
+    the clients of one account of one BMC; ``terms`` say how to log in; ``channel`` makes the way
+    there. Cancelling a call returns at once: the thread is woken, and a request not yet sent never
+    is.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class BmcClient:
         ca_file: str | None = None,
         breaker: Breaker | None = None,
         terms: LoginTerms = USUAL,
+        channel: Callable[..., Channel] = Channel,
     ) -> None:
         self.bmc = bmc
         self.timings = timings or Timings()
         self.ca_file = ca_file
-        self._channel = Channel(
+        self._channel = channel(
             bmc,
             login,
             limiter=limiter,

@@ -91,7 +91,7 @@ class Channel:
         self._limiter = limiter
         self._own = anyio.CapacityLimiter(4)
         self._opening = anyio.Lock(fast_acquire=True)
-        self._wire = Wire(self.origin, bmc, connect=timings.connect, ca_file=ca_file)
+        self._wire = self._wired(bmc, ca_file)
         self._auth = Authentication(
             self.origin,
             login,
@@ -103,6 +103,9 @@ class Channel:
             terms=terms,
         )
         self._root: dict[str, Any] | None = None
+
+    def _wired(self, bmc: Bmc, ca_file: str | None) -> Wire:
+        return Wire(self.origin, bmc, connect=self.timings.connect, ca_file=ca_file)
 
     async def root(self) -> dict[str, Any]:
         """Return the service root, read without credentials once and kept.

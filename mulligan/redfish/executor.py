@@ -20,7 +20,7 @@ from mulligan.handlers.actions import AttemptStep, ObserveStep, StartTask
 from mulligan.handlers.credential import Credential, logins_of
 from mulligan.handlers.machine import Action, Machine, Operation
 from mulligan.log.protocol import Fence, Fenced
-from mulligan.model import CommitId, new_id, stream_id, utc_now
+from mulligan.model import CommitId, stream_id
 from mulligan.redfish.auth import Login, LoginTerms, Spare, spelt
 from mulligan.redfish.bmc import BmcClient, Timings
 from mulligan.redfish.clients import Clients
@@ -47,7 +47,8 @@ class Executor:
     """Runs the actions of this instance's share of the machines.
 
     ``mine`` tells which machines are this instance's, ``alive`` which executors live, ``fence``
-    guards its appends. ``ca_file`` (PEM) vouches for BMCs, the host's own authorities without.
+    guards its appends. ``ca_file`` (PEM) vouches for BMCs, the host's own authorities without;
+    ``client`` makes the client of one.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Executor:
         limiter: anyio.CapacityLimiter,
         timings: Timings | None = None,
         ca_file: str | None = None,
+        client: Callable[..., BmcClient] = BmcClient,
     ) -> None:
+        self._client = client
         self._commands = commands
         self._instance = instance
         self._actor = Actor(account="service:executor", credential=instance)
@@ -140,7 +143,7 @@ class Executor:
 
     def _request(self, operation: Operation, action: Action) -> Request:
         return Request(
-            id=CommitId(new_id()),
+            id=CommitId(self._commands.new_id()),
             actor=self._actor,
             causation=action.id,
             correlation=operation.id,
@@ -197,7 +200,7 @@ class Executor:
         """Append the outcome; keep at it, for nobody else knows it."""
         fields = msgspec.structs.asdict(seen)
         password = fields.pop("password")
-        observed = StepObserved(action=action.id, at=utc_now(), **fields)
+        observed = StepObserved(action=action.id, at=self._commands.now(), **fields)
         command = ObserveStep(
             machine=machine.id, operation=operation.id, observed=observed, password=password
         )
@@ -267,7 +270,7 @@ class Executor:
 
     def _connected(self, bmc: Bmc, login: Login, terms: LoginTerms) -> BmcClient:
         """Return a client; refused logins count together with those of the account's others."""
-        return BmcClient(
+        return self._client(
             bmc,
             login,
             limiter=self._limiter,

@@ -7,7 +7,7 @@ from mulligan.errors import FailedPrecondition, NotFound
 from mulligan.events.envelope import Actor
 from mulligan.handlers.reports import PhoneHome, ReportWipe
 from mulligan.log.protocol import Fence
-from mulligan.model import CommitId, MachineId, new_id
+from mulligan.model import CommitId, MachineId
 from mulligan.redfish.reports import Report, ReportAnswer
 
 
@@ -24,7 +24,9 @@ class ReportRecorder:
 
         Raise Unavailable, Conflict or Fenced when it cannot be recorded now.
         """
-        request = Request(id=CommitId(new_id()), actor=self._actor, correlation=report.operation)
+        request = Request(
+            id=CommitId(self._commands.new_id()), actor=self._actor, correlation=report.operation
+        )
         try:
             await self._commands.execute(_command(report), request, fence=self._fence())
         except (FailedPrecondition, NotFound):

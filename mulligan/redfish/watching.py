@@ -19,7 +19,7 @@ from mulligan.handlers.decision import Command
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.observations import ObserveHealth, ObservePower, SeeHardwareEvent
 from mulligan.log.protocol import Fence, Fenced, Stored
-from mulligan.model import CommitId, MachineId, new_id, stream_id, stream_key
+from mulligan.model import CommitId, MachineId, stream_id, stream_key
 from mulligan.redfish.bmc import BmcClient
 from mulligan.redfish.faults import BmcFault
 from mulligan.redfish.hardware_events import Allowance, HardwareEvent, told
@@ -294,7 +294,7 @@ class Watcher:
             log.info("a hardware event waits", extra={"key": watch.key, "reason": str(error)})
 
     async def _execute(self, command: Command) -> None:
-        request = Request(id=CommitId(new_id()), actor=self._actor)
+        request = Request(id=CommitId(self._commands.new_id()), actor=self._actor)
         await self._commands.execute(command, request, fence=self._fence())
 
     # -- what streams tell -------------------------------------------------------------------
