@@ -14,7 +14,7 @@ from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit, EventRecord
 from mulligan.handlers.decision import Change, Command
 from mulligan.log.protocol import EventLog, Fence, ReadSet
-from mulligan.model import CommitId, Position, Seq, StreamId, new_id, stream_key
+from mulligan.model import CommitId, Position, Seq, StreamId, stream_key
 
 ATTEMPTS = 12
 """A command that somebody keeps overtaking is given up, with Conflict, after this many tries."""
@@ -81,10 +81,8 @@ class Commands:
         clock: Callable[[], datetime],
         codec: Codec | None = None,
         rng: random.Random | None = None,
-        ids: Callable[[], str] = new_id,
     ) -> None:
         self.log = log
-        self.new_id = ids
         self._codec = codec or Codec()
         self._states = StateCache(log, source, self._codec)
         self._index = index
