@@ -1,4 +1,4 @@
-"""What an archive holds, found out from its files alone: a chain of segments, and the copy after it."""
+"""What an archive holds, found out from its files alone: chained segments, and the copy after."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
