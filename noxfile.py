@@ -64,6 +64,13 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of mixed load on a region that archives all the time; nothing may grow."""
+    arguments = ("-q", "-s", "--timeout=0", "-m", "soak", "tests/soak", *session.posargs)
+    run(session, "python", "-m", "pytest", *arguments)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Send 100,000 malformed and random messages to a region, and raw bytes to its ports."""
     arguments = ("-q", "--timeout=0", "-m", "fuzz", "tests/fuzz", *session.posargs)
