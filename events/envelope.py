@@ -11,6 +11,8 @@ import msgspec
 
 from mulligan.model import CommitId, Seq, StreamId
 
+_NO_ARGS = msgspec.Raw(b"")
+
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who caused a commit: the account, the project its token was scoped to, the credential."""
@@ -39,7 +41,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
 
     ``id`` is the request id. ``digest`` is the sha256 (hex) of the command, to tell a repeated
     request from another one under the same id. ``causation`` is the id of the commit that made
-    this one necessary, ``correlation`` the id of the request that began the chain.
+    this one necessary, ``correlation`` the id of the request that began the chain. ``args`` is a
+    JSON object with what the events do not tell of the command, by ``handlers.arguments``; it is
+    empty in logs of releases that did not write it.
     """
 
     id: CommitId
@@ -51,6 +55,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     causation: str = ""
     correlation: str = ""
     traceparent: str = ""
+    args: msgspec.Raw = _NO_ARGS
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):

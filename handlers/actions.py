@@ -4,8 +4,9 @@ Each of these is decided on the machine's exact state, so of two workers that ra
 other's decision comes out empty. How operations end is in ``completion``.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mulligan.events import machine as ev
 from mulligan.handlers import brake, plans
@@ -79,6 +80,24 @@ class RequestAction(Command, frozen=True, kw_only=True):
             params=_params(states, state, operation),
         )
         return [Change(stream_id("machine", self.machine), event)]
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell how many steps were done by the operation."""
+        state: Machine | None = states.get(changes[0].stream) if changes else None
+        if state is None or state.operation is None:
+            return {}
+        return {"done": state.operation.done}
+
+
+def in_hand(changes: Sequence[Change], states: States) -> Mapping[str, Any]:
+    """Tell the operation of the machine that was changed: a step's events do not name it."""
+    state: Machine | None = states.get(changes[0].stream) if changes else None
+    if state is None or state.operation is None:
+        return {}
+    return {"operation": state.operation.id}
 
 
 def acts(operation: Operation) -> bool:
@@ -177,6 +196,16 @@ class AttemptStep(Command, frozen=True, kw_only=True):
         )
         return [Change(stream_id("machine", self.machine), event)]
 
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell the operation, and who had attempted the step."""
+        state: Machine | None = states.get(changes[0].stream) if changes else None
+        if state is None or state.operation is None or state.operation.action is None:
+            return {}
+        return {"operation": state.operation.id, "instead_of": state.operation.action.owner}
+
 
 class StartTask(Command, frozen=True, kw_only=True):
     """Record where a BMC tells of the task that a step became, for whoever resumes it."""
@@ -199,6 +228,13 @@ class StartTask(Command, frozen=True, kw_only=True):
             return []
         event = ev.TaskStarted(action=self.action, monitor=self.monitor)
         return [Change(stream_id("machine", self.machine), event)]
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell the operation."""
+        return in_hand(changes, states)
 
 
 class ObserveStep(Command, frozen=True, kw_only=True):
@@ -229,3 +265,16 @@ class ObserveStep(Command, frozen=True, kw_only=True):
             )
             changes.append(Change(stream, proven))
         return changes
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell the operation, what was observed, and the login that was seen to work."""
+        told = dict(in_hand(changes, states))
+        for _, event in changes:
+            if isinstance(event, ev.StepObserved):
+                told["observed"] = event
+            if isinstance(event, ev.BmcPasswordProven):
+                told["password"] = event.version
+        return told

@@ -1,7 +1,8 @@
 """Stream ``checkpoint/log``: the newest signed statement of what the log was."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -56,3 +57,10 @@ class NoteCheckpoint(Command, frozen=True, kw_only=True):
         if key is None or key.use != "log" or key.honoured_until is not None:
             raise FailedPrecondition(f"key {self.signed.kid} signs no checkpoints; sign again")
         return [Change(STREAM, self.signed)]
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell the statement, which is the event."""
+        return {"signed": changes[0].event} if changes else {}

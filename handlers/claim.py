@@ -4,9 +4,9 @@ A claim and the capacity it takes are one commit, as are a claim's end and the r
 machines it held.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal, assert_never
+from typing import Any, ClassVar, Literal, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -305,6 +305,22 @@ class MakeClaim(Command, frozen=True, kw_only=True):
                     allocation.provider,
                     f"provider {state.name} no longer has the capabilities asked for",
                 )
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell what was asked from what was made of it."""
+        made = next((event for _, event in changes if isinstance(event, ev.ClaimMade)), None)
+        if made is None:
+            return {}
+        allocations = tuple(replace(one, turnaround=0) for one in made.allocations)
+        return {
+            "claim": made.claim,
+            "allocations": allocations,
+            "start": None if made.start == now else made.start,
+            "consumer": "" if made.consumer == made.claim else made.consumer,
+        }
 
 
 def take(

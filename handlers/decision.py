@@ -1,6 +1,6 @@
 """The shape of a command: what it reads, and what it decides."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -36,6 +36,16 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Return the changes, none when the wish is already true; raise when it may not be."""
         raise NotImplementedError
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Return arguments that can be told from what was decided, on what and when.
+
+        Only what no event has under the same name need be told: see ``handlers.arguments``.
+        """
+        return {}
 
 
 S = TypeVar("S")

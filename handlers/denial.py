@@ -1,7 +1,8 @@
 """Streams ``denial/…``: attempts that were denied, by the account that made them."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -39,6 +40,13 @@ class RecordDenials(Command, frozen=True, kw_only=True):
     def decide(self, states: States, now: datetime) -> list[Change]:
         """Note them all; whether there were such attempts is not for the log to judge."""
         return [Change(_stream(attempt), attempt) for attempt in self.attempts]
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell the attempts, each of which is an event."""
+        return {"attempts": tuple(event for _, event in changes)}
 
 
 def _stream(attempt: AttemptsDenied) -> StreamId:

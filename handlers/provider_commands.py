@@ -1,7 +1,8 @@
 """What operators do to providers: create, change, move in the tree, cordon, delete."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events import provider as ev
@@ -77,6 +78,19 @@ class CreateProvider(Command, frozen=True, kw_only=True):
             turnaround=self.turnaround,
         )
         return changes + given.changes(states, evolve(None, event, now))
+
+    @classmethod
+    def recalled(
+        cls, changes: Sequence[Change], states: States, now: datetime
+    ) -> Mapping[str, Any]:
+        """Tell what events call otherwise."""
+        told: dict[str, Any] = {}
+        for _, event in changes:
+            if isinstance(event, ev.SharesSet):
+                told["shares"] = event.groups
+            if isinstance(event, ev.TurnaroundSet):
+                told["turnaround"] = event.seconds
+        return told
 
 
 class UpdateProvider(Command, frozen=True, kw_only=True):

@@ -12,9 +12,10 @@ from mulligan.commands.states import ABSENT, Known, Loaded, StateCache, StateSou
 from mulligan.errors import AlreadyExists, Conflict, MulliganError
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit, EventRecord
+from mulligan.handlers.arguments import arguments
 from mulligan.handlers.decision import Change, Command
 from mulligan.log.protocol import EventLog, Fence, ReadSet
-from mulligan.model import CommitId, Position, Seq, StreamId, stream_key
+from mulligan.model import CommitId, Position, Seq, StreamId, new_id, stream_key
 
 ATTEMPTS = 12
 """A command that somebody keeps overtaking is given up, with Conflict, after this many tries."""
@@ -81,8 +82,10 @@ class Commands:
         clock: Callable[[], datetime],
         codec: Codec | None = None,
         rng: random.Random | None = None,
+        ids: Callable[[], str] = new_id,
     ) -> None:
         self.log = log
+        self.new_id = ids
         self._codec = codec or Codec()
         self._states = StateCache(log, source, self._codec)
         self._index = index
@@ -236,6 +239,7 @@ class Commands:
             causation=request.causation,
             correlation=request.correlation or request.id,
             traceparent=request.traceparent,
+            args=arguments(command, changes, view, now),
         )
         read = ReadSet(at=self.log.head.seq, streams=frozenset(states), assumes=assumes)
         self._states.push(commit, made)

@@ -2,7 +2,8 @@
 
 import types
 import typing
-from datetime import UTC
+from collections.abc import Mapping
+from datetime import UTC, timedelta
 from typing import Any
 
 import msgspec
@@ -30,7 +31,9 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(args)
     if origin is tuple:
         return st.lists(of_type(args[0]), max_size=2).map(tuple)
-    if origin is dict:
+    if origin is frozenset:
+        return st.frozensets(of_type(args[0]), max_size=3)
+    if origin in (dict, Mapping):
         return st.dictionaries(of_type(args[0]), of_type(args[1]), max_size=2)
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return of_struct(hint)
@@ -44,6 +47,7 @@ def _plain(hint: Any) -> st.SearchStrategy[Any]:
         float: st.floats(allow_nan=False, allow_infinity=False),
         bool: st.booleans(),
         type(None): st.none(),
+        timedelta: st.timedeltas(timedelta(days=-9), timedelta(days=9)),
     }
     if hint is Any:
         return _JSON
