@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +17,7 @@ from mulligan.errors import Exhausted, Unavailable
 from mulligan.log.protocol import Fence
 from mulligan.log.regionlog import LogSettings, RegionLog
 from mulligan.log.store import (
+    Compacted,
     HeadRecord,
     Lost,
     Mark,
@@ -25,7 +27,7 @@ from mulligan.log.store import (
     WatchLost,
     Won,
 )
-from mulligan.model import RegionName, Seq, utc_now
+from mulligan.model import RegionName, Seq, new_id, utc_now
 
 _REGION = RegionName("memory")
 
@@ -50,10 +52,24 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     broken_watch: float = 0.0
 
 
+class Road(Protocol):
+    """The way between one process and the disk."""
+
+    async def there(self) -> None:
+        """Bring a request to the disk; raise Unavailable when it gets lost."""
+
+    async def back(self) -> None:
+        """Bring an answer back; raise Unavailable when it gets lost."""
+
+    async def hears(self) -> bool:
+        """Bring a doorbell's ring to the process; False when it gets lost."""
+
+
 class MemoryDisk:
     """What would lie in etcd: entries, head, leases; shared by every log opened on it.
 
-    ``down`` and ``full`` make every call fail as a dead etcd and one without space do.
+    ``down`` and ``full`` make every call fail as a dead etcd and one without space do. ``sealed``
+    is what an archive would hold: entries that were pruned and can be read all the same.
     """
 
     def __init__(self, faults: Faults | None = None, log_id: str = "memory") -> None:
@@ -61,6 +77,8 @@ class MemoryDisk:
         self.rng = random.Random(self.faults.seed)
         self.log_id = log_id
         self.entries: dict[int, Raw] = {}
+        self.sealed: dict[int, Raw] = {}
+        self.compacted = 0
         self.record: HeadRecord | None = None
         self.token = 0
         self.revision = 1
@@ -89,6 +107,15 @@ class MemoryDisk:
         """Drop the entries before ``before``, as the archiver does once they are sealed."""
         for seq in [seq for seq in self.entries if seq < before]:
             del self.entries[seq]
+
+    def seal(self, before: Seq) -> None:
+        """Prune the entries before ``before`` and keep them where readers find them."""
+        self.sealed |= {seq: raw for seq, raw in self.entries.items() if seq < before}
+        self.archive(before)
+
+    def compact(self) -> None:
+        """Forget every revision but the present one: older ones cannot be watched from."""
+        self.compacted = self.revision
 
     def swap(self, slot: Slot) -> Won | Lost:
         """The transaction itself."""
@@ -142,11 +169,29 @@ class MemoryDisk:
                 bell.put_nowait([raw, raw] if self.chance(self.faults.twice) else [raw])
 
 
-class MemoryStore:
-    """One process's connection to a ``MemoryDisk``."""
+class _Turns:
+    """A road that takes some turns of the scheduler, and on which nothing gets lost."""
 
     def __init__(self, disk: MemoryDisk) -> None:
         self._disk = disk
+
+    async def there(self) -> None:
+        await self.back()
+
+    async def back(self) -> None:
+        for _ in range(1 + self._disk.rng.randint(0, self._disk.faults.delay)):
+            await asyncio.sleep(0)
+
+    async def hears(self) -> bool:
+        return True
+
+
+class MemoryStore:
+    """One process's connection to a ``MemoryDisk``."""
+
+    def __init__(self, disk: MemoryDisk, road: Road | None = None) -> None:
+        self._disk = disk
+        self._road = road or _Turns(disk)
 
     async def identify(self) -> str:
         """Return the disk's log id."""
@@ -156,7 +201,9 @@ class MemoryStore:
     async def mark(self) -> Mark:
         """Return the head."""
         await self._travel()
-        return self._disk.mark()
+        mark = self._disk.mark()
+        await self._road.back()
+        return mark
 
     async def put(self, slot: Slot, within: float) -> Won | Lost:
         """Try to take the slot, or suffer a fault."""
@@ -173,14 +220,20 @@ class MemoryStore:
         answer = disk.swap(slot)
         if disk.chance(faults.lost_ack):
             raise OutcomeUnknown("an answer was lost on its way")
-        await self._travel_back()
+        try:
+            await self._road.back()
+        except Unavailable as error:
+            raise OutcomeUnknown(error.message) from error
         return answer
 
     async def window(self, first: Seq, last: Seq) -> Sequence[Raw]:
         """Return the entries in [first, last]."""
         await self._travel()
-        entries = self._disk.entries
-        return [entries[seq] for seq in range(first, last + 1) if seq in entries]
+        entries, sealed = self._disk.entries, self._disk.sealed
+        wanted = range(first, last + 1)
+        found = [raw for seq in wanted if (raw := entries.get(seq) or sealed.get(seq))]
+        await self._road.back()
+        return found
 
     async def lowest(self) -> Seq | None:
         """Return the first entry that is stored."""
@@ -191,23 +244,22 @@ class MemoryStore:
         """Yield entries as they are written."""
         await self._travel()
         disk = self._disk
+        if after + 1 < disk.compacted:
+            raise Compacted("the revision to watch from is compacted")
         bell = disk.subscribe()
         try:
             yield [raw for raw in disk.entries.values() if raw.token > after]
             while (batch := await bell.get()) is not None:
-                yield batch
+                if await self._road.hears():
+                    yield batch
             raise WatchLost("the watch was broken on purpose")
         finally:
             disk.unsubscribe(bell)
 
     async def _travel(self) -> None:
-        await self._travel_back()
+        await self._road.there()
         if self._disk.down or self._disk.chance(self._disk.faults.unavailable):
             raise Unavailable("the disk is away")
-
-    async def _travel_back(self) -> None:
-        for _ in range(1 + self._disk.rng.randint(0, self._disk.faults.delay)):
-            await asyncio.sleep(0)
 
 
 class MemoryLog(RegionLog):
@@ -221,10 +273,19 @@ class MemoryLog(RegionLog):
         disk: MemoryDisk | None = None,
         settings: LogSettings | None = None,
         now: Callable[[], datetime] = utc_now,
+        *,
+        road: Road | None = None,
+        rng: random.Random | None = None,
+        ids: Callable[[], str] = new_id,
     ) -> AsyncIterator["MemoryLog"]:
-        """Open a log on ``disk`` (a new one by default); entries are dated by ``now``."""
+        """Open a log on ``disk`` (a new one by default); entries are dated by ``now``.
+
+        ``rng`` and ``ids`` are for what the process draws; ``road`` is its way to the disk.
+        """
         disk = disk or MemoryDisk()
-        store = MemoryStore(disk)
-        rng = random.Random(disk.rng.random())
-        async with cls.run(region, store, settings or LogSettings(), now=now, rng=rng) as log:
+        store = MemoryStore(disk, road)
+        rng = rng or random.Random(disk.rng.random())
+        async with cls.run(
+            region, store, settings or LogSettings(), now=now, rng=rng, ids=ids
+        ) as log:
             yield log
