@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 from anyio import to_thread
@@ -83,7 +84,7 @@ def contiguous(manifests: Sequence[Manifest]) -> Sequence[Manifest]:
     beyond = [one for one in manifests if one.last >= seq]
     if beyond:
         raise BrokenChain(seq, f"is in no segment, while {beyond[0].name} goes beyond it")
-    for before, one in zip(chosen, chosen[1:], strict=False):
+    for before, one in pairwise(chosen):
         require_next(one, before)
     return chosen
 
