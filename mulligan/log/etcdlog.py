@@ -82,7 +82,13 @@ class EtcdStore:
             return Won(answer.revision)
         marks, missing, *fences = answer.gets
         mark = _mark({kv.key: kv for kv in marks.kvs}, keys, answer.revision)
-        return Lost(mark, self._missed(missing, mark), _fallen(slot.fences, fences))
+        fallen = _fallen(slot.fences, fences)
+        if mark.token == slot.token and mark.log_id == slot.head.log_id and not fallen:
+            raise Corrupt(
+                f"entry {seq - 1} is not the one that came with the head: this etcd was put back,"
+                " or the entry was written by hand"
+            )
+        return Lost(mark, self._missed(missing, mark), fallen)
 
     def _newest(self, slot: Slot) -> Sequence[Compare]:
         """Hold the newest entry to the head's revision too.
