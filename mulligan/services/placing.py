@@ -93,8 +93,9 @@ class Placing(ClaimViews):
             ending_notice=read_notice(message.ending_notice),
         )
         claims.check_ending(draft.on_end, draft.ending_notice)
-        wanted = await read_request(self._commands, message.request)
+        # Looked for first: by the time of a repeat, the window may have begun, or be over.
         if await self._commands.earlier(request) is None:
+            wanted = await read_request(self._commands, message.request)
             await self._place(draft, wanted, request)
         return await self._claim_response(request.id)
 

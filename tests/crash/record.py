@@ -22,6 +22,8 @@ from mulligan.errors import (
 
 REFUSALS = (AlreadyExists, Conflict, Exhausted, FailedPrecondition, NotFound)
 """What a service answers when it has decided; any other error of a load's call is a defect."""
+TOO_LATE = "lies in the past"
+"""Said of a window that was over before its reservation got through."""
 SILENCES = (Unavailable, DeadlineExceeded)
 """What leaves open whether the command was carried out."""
 
@@ -113,6 +115,6 @@ def outcome_of(error: MulliganError) -> Outcome:
     """Return what an error tells about its command; raise it where it should not occur at all."""
     if isinstance(error, SILENCES):
         return Outcome.UNKNOWN
-    if isinstance(error, REFUSALS):
+    if isinstance(error, REFUSALS) or TOO_LATE in error.message:
         return Outcome.REFUSED
     raise error

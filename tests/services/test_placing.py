@@ -10,7 +10,9 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpclib import GRPCError, Status
 
+from mulligan.model import new_id
 from mulligan.proto import v1
+from tests.e2e.region import until
 from tests.services.conftest import Tokens
 from tests.services.edge import Edge, refusal
 from tests.services.stock import HOUR, Caller, Stock, ask, at, holds, names, request, window
@@ -626,3 +628,22 @@ async def test_the_catalogue_has_the_standard_ones_and_those_in_use(
     assert to_tenants.keys() == used.keys()
     assert not any(one.providers for one in to_tenants.values())
     assert all(name.startswith("hw.nic.") for name in await listed(prefix="hw.nic."))
+
+
+async def test_a_repeat_is_answered_as_before_though_the_window_is_over_by_then(
+    stock: Stock, tenant: Caller
+) -> None:
+    [provider] = await stock.providers("brief", 1, {"memory": 4})
+    start = datetime.now(UTC) + timedelta(seconds=0.4)
+    span = v1.Span(start=start, end=start + timedelta(seconds=0.4))
+    group = v1.RequestGroup(resources={"memory": 1}, in_tree=provider)
+    asked = v1.MakeClaimRequest(
+        request_id=new_id(), request=v1.ResourceRequest(groups=[group], window=span)
+    )
+    made = (await tenant.call("make_claim", asked)).claim
+    await until(lambda: ended(tenant, made.uuid), "the claim ends by itself", 10)
+    assert (await tenant.call("make_claim", asked)).claim.uuid == made.uuid
+
+
+async def ended(caller: Caller, claim: str) -> bool:
+    return (await caller.claim(claim)).state is v1.ClaimState.ENDED
