@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, default=200_000, help="events in the log")
     parser.add_argument("--machines", type=int, default=2_000)
     parser.add_argument(
+        "--processes", type=int, default=None, help="that fold; none: what the rebuild chooses"
+    )
+    parser.add_argument(
         "--profile", action="store_true", help="print where the rebuild's time goes"
     )
 
@@ -62,7 +65,7 @@ async def _measure(args: argparse.Namespace, settings: Any, dsn: str) -> dict[st
         await _write(EtcdStore(etcd, _REGION), args)
         async with EtcdLog.open(etcd, _REGION) as log:
             live = await _live(log, dsn)
-            rebuild = await _rebuild(log, dsn, profile=args.profile)
+            rebuild = await _rebuild(log, dsn, args)
     return {"machines": args.machines, "live": live, **rebuild}
 
 
@@ -102,16 +105,16 @@ async def _live(log: EtcdLog, dsn: str) -> dict[str, Any]:
     return {"seconds": round(seconds, 2), "cpu_s": round(used, 2)}
 
 
-async def _rebuild(log: EtcdLog, dsn: str, *, profile: bool) -> dict[str, Any]:
+async def _rebuild(log: EtcdLog, dsn: str, args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild beside what the worker folded, and compare."""
     began, used = time.perf_counter(), time.process_time()
     folded = built = began
     events = 0
     outcomes: dict[str, str] = {}
     profiler = cProfile.Profile()
-    if profile:
+    if args.profile:
         profiler.enable()
-    async for step in Rebuilder(log, dsn).rebuild(verify=True):
+    async for step in Rebuilder(log, dsn, processes=args.processes).rebuild(verify=True):
         events = step.events
         outcomes[step.name] = step.phase
         if step.phase == "folding":
@@ -119,7 +122,7 @@ async def _rebuild(log: EtcdLog, dsn: str, *, profile: bool) -> dict[str, Any]:
         elif step.phase == "comparing" and built == began:
             built = time.perf_counter()
     ended, used = time.perf_counter(), time.process_time() - used
-    if profile:
+    if args.profile:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(35)
     return {

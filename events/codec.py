@@ -103,6 +103,11 @@ class Codec:
         self._types = types
         self._encode = msgspec.json.Encoder().encode
 
+    @property
+    def own(self) -> bool:
+        """Whether it reads the product's own events, as the codec of any process does."""
+        return self._types is EVENT_TYPES and self._upcasters is UPCASTERS
+
     def record(self, stream: StreamId, version: int, event: Event) -> EventRecord:
         """Encode ``event`` as the ``version``-th of ``stream``."""
         return EventRecord(

@@ -18,7 +18,7 @@ class Prepared:
         self,
         model: ReadModel,
         writes: Sequence[Write],
-        rows: Sequence[tuple[Journal, Sequence[str]]],
+        rows: Sequence[tuple[Journal, Sequence[bytes]]],
     ) -> None:
         self.model = model
         self.writes = writes

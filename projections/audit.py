@@ -1,7 +1,17 @@
 """Read model ``audit``: every event by stream, with who caused it and by which command."""
 
+import msgspec
+
 from mulligan.log.protocol import Stored
-from mulligan.projections.copying import field, json, label
+from mulligan.projections.copying import (
+    EMPTY,
+    bigint,
+    json,
+    label,
+    row_start,
+    text,
+    timestamp,
+)
 from mulligan.projections.schema import Journal, ReadModel, columns
 
 _COLUMNS = columns(
@@ -22,24 +32,31 @@ _COLUMNS = columns(
 )
 
 
-def _encode(stored: Stored) -> str:
+_START = row_start(len(_COLUMNS))
+
+
+def _encode(stored: Stored) -> bytes:
     """Give each event a row; a commit that began its chain correlates with itself."""
-    rows: list[str] = []
-    seq = stored.seq
+    pieces: list[bytes | msgspec.Raw] = []
+    start = _START + bigint(stored.seq)
     for commit in stored.entry.commits:
-        actor, commit_id = commit.actor, field(commit.id)
-        cause = (
-            f"{commit_id}\t{commit.at.isoformat()}\t{label(actor.account)}"
-            f"\t{label(actor.project)}\t{label(commit.command)}\t{field(commit.causation)}"
-            f"\t{field(commit.correlation) or commit_id}\n"
-        )
+        actor, commit_id = commit.actor, text(commit.id)
+        causation = text(commit.causation) if commit.causation else EMPTY
+        correlation = text(commit.correlation) if commit.correlation else commit_id
+        cause = b"".join(
+            (
+                commit_id, timestamp(commit.at), label(actor.account), label(actor.project),
+                label(commit.command), causation, correlation,
+            )
+        )  # fmt: skip
         for record in commit.events:
             kind, _, key = record.stream.partition("/")
-            rows.append(
-                f"{seq}\t{label(kind)}\t{field(key)}\t{record.version}\t{label(record.type)}"
-                f"\t{record.v}\t{json(bytes(record.data))}\t{cause}"
-            )
-    return "".join(rows)
+            length, data = json(record.data)
+            pieces += (
+                start, label(kind), text(key), bigint(record.version), label(record.type),
+                bigint(record.v), length, data, cause,
+            )  # fmt: skip
+    return b"".join(pieces)
 
 
 MODEL = ReadModel(

@@ -9,13 +9,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 
 import anyio
-import msgspec
 
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog, Stored
 from mulligan.model import Seq
-from mulligan.projections import checkpoint, writing
+from mulligan.projections import checkpoint, teams, writing
 from mulligan.projections.checkpoint import ORIGIN, Place, place_of
+from mulligan.projections.crew import Crew, Folding
 from mulligan.projections.fold import ModelFold, Occurrences, Poison, TableFold, occurrences
 from mulligan.projections.lane import entries
 from mulligan.projections.postgres import Connection, connected, ungrouped
@@ -23,14 +23,6 @@ from mulligan.projections.schema import ReadModel
 
 _SLOW = 3600.0
 """Seconds that indexing and analysing one table may take."""
-
-
-class Folding(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a build is."""
-
-    seq: Seq
-    events: int
-    phase: str
 
 
 class Draft:
@@ -43,7 +35,7 @@ class Draft:
         self.place = ORIGIN
         self._connection = connection
         self._fold = ModelFold(model)
-        self._rows: list[list[str]] = [[] for _ in model.journals]
+        self._rows: list[list[bytes]] = [[] for _ in model.journals]
         self._bytes = 0
 
     async def create(self) -> None:
@@ -65,12 +57,12 @@ class Draft:
         for journal, rows in zip(self.model.journals, self._rows, strict=True):
             rows += map(journal.encode, batch)
 
-    def take_rows(self) -> list[list[str]]:
+    def take_rows(self) -> list[list[bytes]]:
         """Return the journals' rows that were not sent yet, to be sent."""
         rows, self._rows = self._rows, [[] for _ in self.model.journals]
         return rows
 
-    async def send(self, rows: list[list[str]]) -> None:
+    async def send(self, rows: list[list[bytes]]) -> None:
         """Send rows of the journals."""
         for journal, encoded in zip(self.model.journals, rows, strict=True):
             await writing.copy_journal(self._connection, self.schema, journal, encoded)
@@ -83,8 +75,8 @@ class Draft:
             await _write(connection, self.schema, table)
         for statement in self.model.index(self.schema):
             await connection.execute(statement, timeout=_SLOW)
-        for name in self.model.table_names:
-            await connection.execute(f"ANALYZE {self.schema}.{name}", timeout=_SLOW)
+        for statement in self.model.analyze(self.schema):
+            await connection.execute(statement, timeout=_SLOW)
         await checkpoint.put(
             connection, self.model, self.schema, self.place, log_id, status="building"
         )
@@ -100,40 +92,38 @@ async def _write(connection: Connection, schema: str, fold: TableFold) -> None:
     held.clear()
 
 
-class Build:
-    """Builds the schemas ``rm_<name>_v<N>`` up to their targets, all in one pass over the log.
+class Drafts:
+    """Read models being built by this process, in one pass over parts of the log.
 
     Each is written over a connection and in a transaction of its own, so that Postgres copies and
     indexes one while the others go on. A read model that cannot fold an event is left out, and
-    named in ``poisoned`` once the build has run.
+    named in ``poisoned``.
     """
 
-    def __init__(
-        self, dsn: str, log: EventLog, targets: Mapping[ReadModel, Seq], codec: Codec
-    ) -> None:
+    def __init__(self, dsn: str, targets: Mapping[ReadModel, Seq], codec: Codec) -> None:
         self.poisoned: dict[ReadModel, Poison] = {}
         self._dsn = dsn
-        self._log = log
         self._targets = targets
         self._codec = codec
         self._drafts: list[Draft] = []
 
-    async def run(self) -> AsyncGenerator[Folding, None]:
+    async def run(
+        self, parts: AsyncGenerator[Sequence[Stored], None], log_id: str
+    ) -> AsyncGenerator[Folding, None]:
         """Build, telling of each step; what is not finished leaves nothing behind."""
         events = 0
         async with AsyncExitStack() as stack:
             stack.callback(gc.unfreeze)
             await self._open(stack)
-            parts = await stack.enter_async_context(aclosing(self._parts()))
             part = await anext(parts, None)
             while part is not None:
                 seq = part[-1].seq
-                events += sum(len(c.events) for stored in part for c in stored.entry.commits)
+                events += count(part)
                 part = await self._step(part, parts)
                 yield Folding(seq=seq, events=events, phase="folding")
             last = max((draft.target for draft in self._drafts), default=ORIGIN.seq)
             yield Folding(seq=last, events=events, phase="writing")
-            await self._finish()
+            await self._finish(log_id)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         for model, target in self._targets.items():
@@ -174,12 +164,66 @@ class Build:
                 self.poisoned[draft.model] = poison
         gc.freeze()  # what is folded stays: let the collector not walk it again
 
-    async def _finish(self) -> None:
+    async def _finish(self, log_id: str) -> None:
         """Write and index, the journals first, for theirs are the largest indices."""
         with ungrouped():
             async with anyio.create_task_group() as tasks:
                 for draft in sorted(self._drafts, key=lambda draft: not draft.model.journals):
-                    tasks.start_soon(draft.finish, self._log.head.log_id)
+                    tasks.start_soon(draft.finish, log_id)
+
+
+def count(part: Sequence[Stored]) -> int:
+    """Return how many events there are in entries."""
+    return sum(len(commit.events) for stored in part for commit in stored.entry.commits)
+
+
+class Build:
+    """Builds the schemas ``rm_<name>_v<N>`` up to their targets, all in one pass over the log.
+
+    A long log is folded by several processes, each with some of the read models; ``processes``
+    says how many, None to let the log's length and this process's processors decide. A read model
+    that cannot fold an event is left out, and named in ``poisoned`` once the build has run.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        log: EventLog,
+        targets: Mapping[ReadModel, Seq],
+        codec: Codec,
+        *,
+        processes: int | None = None,
+    ) -> None:
+        self.poisoned: dict[ReadModel, Poison] = {}
+        self._dsn = dsn
+        self._log = log
+        self._targets = targets
+        self._codec = codec
+        self._processes = processes
+
+    async def run(self) -> AsyncGenerator[Folding, None]:
+        """Build, telling of each step; what is not finished leaves nothing behind."""
+        divided = await self._teams()
+        drafts: Drafts | Crew = Drafts(self._dsn, self._targets, self._codec)
+        if len(divided) > 1:
+            drafts = Crew(self._dsn, [{m: self._targets[m] for m in team} for team in divided])
+        async with (
+            aclosing(self._parts()) as parts,
+            aclosing(drafts.run(parts, self._log.head.log_id)) as steps,
+        ):
+            async for step in steps:
+                yield step
+        self.poisoned = drafts.poisoned
+
+    async def _teams(self) -> Sequence[Sequence[ReadModel]]:
+        models = tuple(self._targets)
+        if not self._codec.own or not all(map(teams.known, models)):
+            return [models]  # another process could not be told of them
+        processes = self._processes
+        if processes is None:
+            last = max(self._targets.values(), default=ORIGIN.seq)
+            processes = teams.processes(await teams.events_before(self._log, last))
+        return teams.divided(models, processes)
 
     async def _parts(self) -> AsyncGenerator[Sequence[Stored], None]:
         """Yield the log in parts that no target lies within."""

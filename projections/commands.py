@@ -8,7 +8,15 @@ from mulligan.events.codec import Codec
 from mulligan.events.denial import AttemptsDenied
 from mulligan.events.envelope import Commit
 from mulligan.log.protocol import Stored
-from mulligan.projections.copying import field, label
+from mulligan.projections.copying import (
+    EMPTY,
+    bigint,
+    integer,
+    label,
+    row_start,
+    text,
+    timestamp,
+)
 from mulligan.projections.schema import Journal, ReadModel, columns
 
 MAX_OBJECTS = 32
@@ -38,13 +46,17 @@ _COLUMNS = columns(
 _codec = Codec()
 
 
-def _encode(stored: Stored) -> str:
+_START = row_start(len(_COLUMNS))
+_NOT_DENIED = EMPTY * 3 + bigint(0)
+
+
+def _encode(stored: Stored) -> bytes:
     """Give each commit a row, and each denial one; of a denial the ``count`` is not 0.
 
     ``n`` numbers the rows of an entry.
     """
-    rows: list[str] = []
-    seq = stored.seq
+    rows: list[bytes] = []
+    seq = bigint(stored.seq)
     for commit in stored.entry.commits:
         streams = [event.stream for event in commit.events]
         objects = streams[0] if len(streams) == 1 else SEPARATOR.join(dict.fromkeys(streams))
@@ -55,28 +67,30 @@ def _encode(stored: Stored) -> str:
                 continue
         if len(streams) > MAX_OBJECTS:
             objects = SEPARATOR.join(objects.split(SEPARATOR, MAX_OBJECTS)[:MAX_OBJECTS])
-        actor = commit.actor
-        rows.append(
-            f"{field(commit.id)}\t{seq}\t{len(rows)}\t{field(commit.digest)}"
-            f"\t{label(commit.command)}\t{commit.at.isoformat()}\t{label(actor.account)}"
-            f"\t{label(actor.project)}\t{label(actor.credential)}\t{field(objects)}"
-            f"\t{field(commit.traceparent)}\t\t\t\t0\n"
-        )
-    return "".join(rows)
+        actor, trace = commit.actor, commit.traceparent
+        row = (
+            _START, text(commit.id), seq, integer(len(rows)), text(commit.digest),
+            label(commit.command), timestamp(commit.at), label(actor.account),
+            label(actor.project), label(actor.credential), text(objects),
+            text(trace) if trace else EMPTY, _NOT_DENIED,
+        )  # fmt: skip
+        rows.append(b"".join(row))
+    return b"".join(rows)
 
 
-def _denied(seq: int, place: int, commit: Commit) -> list[str]:
+def _denied(seq: bytes, place: int, commit: Commit) -> list[bytes]:
     found = [record for record in commit.events if record.type == AttemptsDenied.TYPE]
-    rows: list[str] = []
+    rows: list[bytes] = []
     for n, record in enumerate(found, start=place):
         event = _codec.event(record)
         assert isinstance(event, AttemptsDenied), "the codec goes by the type"
-        rows.append(
-            f"{field(commit.id)}\t{seq}\t{n}\t{field(commit.digest)}\t{field(event.method)}"
-            f"\t{event.last_at.isoformat()}\t{field(event.account)}\t{field(event.project)}"
-            f"\t{field(event.credential)}\t\t\t{field(event.reason)}\t{field(event.permission)}"
-            f"\t{field(event.peer)}\t{event.count}\n"
-        )
+        row = (
+            _START, text(commit.id), seq, integer(n), text(commit.digest), text(event.method),
+            timestamp(event.last_at), text(event.account), text(event.project),
+            text(event.credential), EMPTY, EMPTY, text(event.reason), text(event.permission),
+            text(event.peer), bigint(event.count),
+        )  # fmt: skip
+        rows.append(b"".join(row))
     return rows
 
 

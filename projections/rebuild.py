@@ -54,7 +54,9 @@ class Rebuilder:
         *,
         models: Sequence[ReadModel] = READ_MODELS,
         codec: Codec | None = None,
+        processes: int | None = None,
     ) -> None:
+        self._processes = processes
         self._log = log
         self._dsn = dsn
         self._models = tuple(models)
@@ -74,7 +76,7 @@ class Rebuilder:
                 connection = await stack.enter_async_context(connected(self._dsn))
                 await checkpoint.prepare(connection)
                 await _take_turn(connection)
-                run = _Run(self._log, connection, self._dsn, self._codec, verify)
+                run = _Run(self._log, connection, self._dsn, self._codec, self._processes, verify)
                 async with aclosing(run.go(models)) as messages:
                     async for message in messages:
                         yield message
@@ -104,8 +106,15 @@ async def _take_turn(connection: Connection) -> None:
 
 class _Run:
     def __init__(
-        self, log: EventLog, connection: Connection, dsn: str, codec: Codec, verify: bool
+        self,
+        log: EventLog,
+        connection: Connection,
+        dsn: str,
+        codec: Codec,
+        processes: int | None,
+        verify: bool,
     ) -> None:
+        self._processes = processes
         self._log = log
         self._connection = connection
         self._dsn = dsn
@@ -119,7 +128,9 @@ class _Run:
         served = {m.name: await checkpoint.find(self._connection, m.schema) for m in models}
         targets = {m: self._target(m, served[m.name]) for m in models}
         while targets:
-            build = building.Build(self._dsn, self._log, targets, self._codec)
+            build = building.Build(
+                self._dsn, self._log, targets, self._codec, processes=self._processes
+            )
             async with aclosing(build.run()) as steps:
                 async for step in steps:
                     self._events = step.events

@@ -44,6 +44,10 @@ STATE_COLUMNS = columns(
 """What every state table begins with; ``state`` is the msgspec JSON of the folded state."""
 
 
+DOCUMENTS = frozenset({"state", "data", "brief"})
+"""Columns that hold JSON, in any table."""
+
+
 class ChildTable(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that one state gives, so that SQL can search what lies inside of it.
 
@@ -108,11 +112,11 @@ def stream_table(
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
-    """An insert-only table; ``encode`` gives an entry's rows in the text form of COPY."""
+    """An insert-only table; ``encode`` gives an entry's rows in the binary form of COPY."""
 
     name: str
     columns: tuple[Column, ...]
-    encode: Callable[[Stored], str]
+    encode: Callable[[Stored], bytes]
     indices: tuple[str, ...] = ()
 
 
@@ -177,6 +181,20 @@ class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
         for journal in self.journals:
             made += _indices(schema, journal.name, journal.indices)
         return made
+
+    def analyze(self, schema: str) -> list[str]:
+        """Return the statements that let the planner know filled tables.
+
+        Documents are left out: nothing is searched by what they are, and they are most of the work.
+        """
+        shapes = [(journal.name, journal.columns) for journal in self.journals]
+        for table in self.tables:
+            shapes.append((table.name, table.all_columns))
+            shapes += [(child.name, child.columns) for child in table.children]
+        return [
+            f"ANALYZE {schema}.{name} ({', '.join(c.name for c in of if c.name not in DOCUMENTS)})"
+            for name, of in shapes
+        ]
 
     @property
     def fingerprint(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mulligan.model import Seq
+from mulligan.projections.copying import whole
 from mulligan.projections.fold import Held, TableFold
 from mulligan.projections.postgres import Connection
 from mulligan.projections.schema import ChildTable, Column, Journal, Row, StateTable
@@ -112,7 +113,7 @@ async def copy_rows(
 
 
 async def copy_journal(
-    connection: Connection, schema: str, journal: Journal, rows: Sequence[str]
+    connection: Connection, schema: str, journal: Journal, rows: Sequence[bytes]
 ) -> None:
     """COPY rows that are encoded already."""
     if rows:
@@ -120,8 +121,8 @@ async def copy_journal(
             journal.name,
             schema_name=schema,
             columns=[c.name for c in journal.columns],
-            source=io.BytesIO("".join(rows).encode()),
-            format="text",
+            source=io.BytesIO(whole(rows)),
+            format="binary",
         )
 
 

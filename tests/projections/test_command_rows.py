@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from struct import unpack_from
+from typing import Any
 
 from mulligan.events.codec import Codec, Event, encode_commit, encode_entry
 from mulligan.events.denial import AttemptsDenied
@@ -17,7 +19,23 @@ DENIED = AttemptsDenied(
 )
 
 
-def rows(*commits: Sequence[tuple[str, Event]]) -> list[dict[str, str]]:
+def decoded(encoded: bytes) -> list[list[bytes]]:
+    """Take the binary form of COPY apart: rows of fields."""
+    found: list[list[bytes]] = []
+    place = 0
+    while place < len(encoded):
+        (count,) = unpack_from("!h", encoded, place)
+        place += 2
+        row = []
+        for _ in range(count):
+            (length,) = unpack_from("!i", encoded, place)
+            row.append(encoded[place + 4 : place + 4 + length])
+            place += 4 + length
+        found.append(row)
+    return found
+
+
+def rows(*commits: Sequence[tuple[str, Event]]) -> list[dict[str, Any]]:
     made = [
         Commit(
             id=CommitId(f"c{n}"),
@@ -30,9 +48,13 @@ def rows(*commits: Sequence[tuple[str, Event]]) -> list[dict[str, str]]:
     ]
     entry = encode_entry(Seq(1), "0" * 64, "2026-01-01T12:00:00Z", [*map(encode_commit, made)])
     (journal,) = MODEL.journals
-    lines = journal.encode(link(1, None, entry)).splitlines()
-    names = [column.name for column in journal.columns]
-    return [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    return [
+        {
+            column.name: value.decode() if column.type == "text" else int.from_bytes(value)
+            for column, value in zip(journal.columns, row, strict=True)
+        }
+        for row in decoded(journal.encode(link(1, None, entry)))
+    ]
 
 
 def test_a_commit_names_each_stream_once_and_no_more_than_there_is_room_for() -> None:
@@ -41,7 +63,7 @@ def test_a_commit_names_each_stream_once_and_no_more_than_there_is_room_for() ->
     one, other = rows(twice, many)
     assert one["objects"] == "project/a|project/b"
     assert len(other["objects"].split(SEPARATOR)) == MAX_OBJECTS
-    assert [one["n"], other["n"]] == ["0", "1"]
+    assert [one["n"], other["n"]] == [0, 1]
 
 
 def test_denials_are_rows_of_their_own_and_not_the_commit_that_holds_them() -> None:
@@ -50,10 +72,10 @@ def test_denials_are_rows_of_their_own_and_not_the_commit_that_holds_them() -> N
         [("project/a", ProjectEnabled()), ("denial/x", DENIED)],
     )
     assert [(row["n"], row["id"], row["command"], row["count"]) for row in found] == [
-        ("0", "c0", "Iam.Login", "3"),
-        ("1", "c0", "Iam.Login", "3"),
-        ("2", "c1", "Iam.Login", "3"),
-        ("3", "c1", "test.do", "0"),
+        (0, "c0", "Iam.Login", 3),
+        (1, "c0", "Iam.Login", 3),
+        (2, "c1", "Iam.Login", 3),
+        (3, "c1", "test.do", 0),
     ]
-    assert found[0]["peer"] == r"a\tb"
+    assert found[0]["peer"] == "a\tb"
     assert found[3]["objects"] == "project/a"
