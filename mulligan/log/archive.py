@@ -9,6 +9,7 @@ import msgspec
 from anyio import to_thread
 
 from mulligan.errors import Corrupt, NotFound, Unavailable
+from mulligan.log.archive_files import owner_of
 from mulligan.log.depot import Depot, open_depot
 from mulligan.log.etcd import Etcd, prefix_end
 from mulligan.log.keys import Keys
@@ -113,7 +114,12 @@ class Archive:
             segment = await self.find(first)
             if segment is None:
                 break
-            entries = await self._entries(segment)
+            try:
+                entries = await self._entries(segment)
+            except (Corrupt, Unavailable):
+                if found:
+                    break  # whoever goes on from there is told
+                raise
             end = min(last, segment.last)
             start = segment.first
             found += [Raw(Seq(n), entries[n - start], 0) for n in range(first, end + 1)]
@@ -122,13 +128,18 @@ class Archive:
 
     async def fetch(self, archived: Archived) -> bytes:
         """Return a segment's file as it lies there, not checked yet."""
-        manifest, missing = archived.manifest, None
+        manifest = archived.manifest
+        missing: NotFound | None = None
         away: Unavailable | None = None
         for location in dict.fromkeys((archived.location, self._location)):
             try:
                 return await self._depot(location).get(manifest.name)
             except NotFound as error:
                 missing = error
+                if await owner_of(self._depot(location)) is None:
+                    away = Unavailable(
+                        f"there is no archive at {location}: mount it, or move it back", 5.0
+                    )
             except Unavailable as error:
                 away = error
         if away is not None:

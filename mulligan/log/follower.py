@@ -30,16 +30,21 @@ async def windows(store: LogStore, first: Seq, last: Seq) -> AsyncGenerator[Sequ
     span = _FIRST_SPAN
     while first <= last:
         end = Seq(min(last, first + span - 1))
-        found = await store.window(first, end)
-        for expected, raw in zip(range(first, end + 1), found, strict=False):
-            if raw.seq != expected:
-                raise await _missing(store, expected)
-        if len(found) < end - first + 1:
-            raise await _missing(store, first + len(found))
+        found = _dense(await store.window(first, end), first)
+        if not found:
+            raise await _missing(store, first)
         yield found
-        first = Seq(end + 1)
+        first = Seq(found[-1].seq + 1)
         mean = sum(len(raw.value) for raw in found) / len(found)
         span = max(1, min(WINDOW, int(_WINDOW_BYTES / mean)))
+
+
+def _dense(found: Sequence[Raw], first: Seq) -> Sequence[Raw]:
+    """Return the entries that follow on ``first`` without a gap, it included."""
+    for place, raw in enumerate(found):
+        if raw.seq != first + place:
+            return found[:place]
+    return found
 
 
 async def _missing(store: LogStore, seq: int) -> Exception:

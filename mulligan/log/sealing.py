@@ -14,10 +14,10 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from mulligan.errors import Corrupt, NotFound
+from mulligan.errors import Corrupt, NotFound, Unavailable
 from mulligan.events.codec import GENESIS_HASH
 from mulligan.log.archive import Archive
-from mulligan.log.archive_files import claim, manifests_in, the_copy
+from mulligan.log.archive_files import claim, manifests_in, owner_of, the_copy
 from mulligan.log.depot import Depot
 from mulligan.log.etcd import Compare, Etcd, Get, Put
 from mulligan.log.export_file import Header
@@ -124,8 +124,12 @@ class Sealer:
         if self._claimed:
             return
         head = self._log.head
-        await claim(self._depot, Owner(region=self._log.region, log_id=head.log_id))
         before = await self._archive.newest()
+        if before is not None:
+            where = (await self._archive.archived(before.first)).location
+            if where == self._depot.location and await owner_of(self._depot) is None:
+                raise Unavailable(f"there is no archive at {where} any more: mount it", 5.0)
+        await claim(self._depot, Owner(region=self._log.region, log_id=head.log_id))
         await self._beyond(Seq(before.last + 1 if before else 1))
         copy = await the_copy(self._depot)
         if copy is not None:
