@@ -57,17 +57,25 @@ class Killer:
         elif roll < 0.86:
             for part in self._rng.sample(self._parts, self._rng.randint(2, 4)):
                 self._kill(part)
-        elif roll < 0.98:
+        elif roll < 0.96:
             await self._freeze(self._rng.choice(self._parts), self._rng.uniform(*FREEZE))
-        else:
+        elif roll < 0.98:
             await self._freeze(self._rng.choice(self._parts), self._rng.uniform(*LONG_FREEZE))
+        else:
+            await self.region.fell()
+            self.blows["kill all"] += 1
 
     def _kill(self, part: str) -> None:
-        if send(self.region.pid(part), signal.SIGKILL):
+        if send(self._pid(part), signal.SIGKILL):
             self.blows[f"kill {part}"] += 1
 
-    async def _freeze(self, part: str, seconds: float) -> None:
+    def _pid(self, part: str) -> int:
+        """Return the process id of a part that runs; a file of one that died may name anybody."""
         pid = self.region.pid(part)
+        return pid if pid in descendants(self.region.supervisor) else 0
+
+    async def _freeze(self, part: str, seconds: float) -> None:
+        pid = self._pid(part)
         pids = [pid, *descendants(pid)] if pid else []
         try:
             if [one for one in pids if send(one, signal.SIGSTOP)]:

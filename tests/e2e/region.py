@@ -152,6 +152,18 @@ class RunningRegion:
         except (FileNotFoundError, ValueError):
             return 0
 
+    @property
+    def supervisor(self) -> int:
+        """The process id of `mulligan up`; 0 while it does not run."""
+        return self._up.pid if self._up is not None else 0
+
+    async def fell(self) -> None:
+        """SIGKILL `mulligan up`, which ends all below it, and run it again as a user would."""
+        assert self._up is not None
+        self._up.kill()
+        await anyio.to_thread.run_sync(self._up.wait, 10)
+        await self.start()
+
     async def kill(self, name: str) -> None:
         """SIGKILL a part and return when its next incarnation serves."""
         old = self.pid(name)
