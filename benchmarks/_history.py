@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from benchmarks._fleet import CPUS, MEMORY_MIB, Ask, Fleet, Node
 from mulligan.events.claim import Allocation, ClaimMade
 from mulligan.events.codec import Codec, Event
@@ -18,6 +20,7 @@ from mulligan.events.request import (
     Span,
 )
 from mulligan.handlers import distance, group, provider_commands
+from mulligan.handlers.arguments import NOTHING, arguments
 from mulligan.handlers.decision import Command
 from mulligan.handlers.kinds import KINDS
 from mulligan.model import (
@@ -145,12 +148,18 @@ class History:
         while new := [s for s in command.reads(states) if s not in states]:
             states.update({s: self._states.get(s) for s in new})
         changes = command.decide(states, self._now)
+        args = arguments(command, changes, states, self._now)
         for stream, event in changes:
             evolve = KINDS[stream_kind(stream)].evolve
             self._states[stream] = evolve(self._states.get(stream), event, self._now)
-        return self._commit(command.NAME, changes)
+        return self._commit(command.NAME, changes, args)
 
-    def _commit(self, command: str, changes: Iterable[tuple[StreamId, Event]]) -> Commit:
+    def _commit(
+        self,
+        command: str,
+        changes: Iterable[tuple[StreamId, Event]],
+        args: msgspec.Raw = NOTHING,
+    ) -> Commit:
         records = []
         for stream, event in changes:
             version = self._versions[stream] = self._versions.get(stream, 0) + 1
@@ -162,4 +171,5 @@ class History:
             command=command,
             digest="0" * 64,
             events=tuple(records),
+            args=args,
         )

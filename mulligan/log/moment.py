@@ -22,7 +22,7 @@ async def find_moment(log: EventLog, text: str, field: str) -> Seq:
         if not 1 <= seq <= head:
             raise InvalidArgument(field, f"{seq} is not between 1 and the head, {head}")
         return seq
-    when = _time(text, field)
+    when = read_time(text, field)
     if not head:
         raise InvalidArgument(field, "there is nothing in the log yet")
     found = await last_before(log, when)
@@ -55,7 +55,8 @@ async def _entry(log: EventLog, seq: Seq) -> Stored:
         return batch[0]
 
 
-def _time(text: str, field: str) -> datetime:
+def read_time(text: str, field: str) -> datetime:
+    """Read a time as in RFC 3339; raise InvalidArgument naming the ``field`` for anything else."""
     try:
         when = datetime.fromisoformat(text[:MAX_TEXT])
     except ValueError:

@@ -28,6 +28,7 @@ from mulligan.handlers import (
 )
 from mulligan.handlers import project as project_commands
 from mulligan.handlers import provider as providers
+from mulligan.handlers.arguments import arguments
 from mulligan.handlers.claim_ends import EndClaim, ReleaseClaim, StartClaim
 from mulligan.handlers.credential import CreateCredential
 from mulligan.handlers.decision import Command
@@ -88,6 +89,7 @@ class World:
         changes = command.decide(states, self.now)
         if not changes:
             return None
+        args = arguments(command, changes, states, self.now)
         records = []
         for stream, event in changes:
             version = self.versions.get(stream, 0) + 1
@@ -103,6 +105,7 @@ class World:
             digest="d",
             correlation=correlation,
             events=tuple(records),
+            args=args,
         )
         self.pending.append(commit)
         return commit
