@@ -29,7 +29,7 @@ UUID = "01920000-0000-7000-8000-000000000001"
 NOTHING = encode_entry(Seq(1), GENESIS_HASH, "2027-01-01T00:00:00Z", [])
 """An entry of a log, and nothing in it."""
 
-LOCAL = ("run", "certificate")
+LOCAL = ("run", "certificate", "backup", "archive_restore")
 """What works on a region's folder, and is tried on one elsewhere."""
 
 COMMANDS = """
