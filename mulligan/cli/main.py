@@ -58,6 +58,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "backup": ("backup", "Save what the archive does not keep, on the region's host."),
     "certificate": ("certificate", "Renew and issue certificates of the region, on its host."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
+    "replay": ("replay", "Put a log through this version, to check it or to look back."),
     "version": ("version", "Print the version."),
 }
 """Each first word of a command: the module of ``mulligan.cli`` that has it, and its help.

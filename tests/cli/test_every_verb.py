@@ -209,6 +209,8 @@ audit --account a --project p --from -7d --to now --denied --command claim.make 
 audit --done --all
 audit --export -
 rebuild x --verify
+replay --check
+replay --check --from EXPORT --to 1 --since 1 --show 5
 version
 """
 
