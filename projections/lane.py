@@ -16,6 +16,8 @@ from mulligan.projections.checkpoint import Place, place_of
 from mulligan.projections.fold import Poison, occurrences
 from mulligan.projections.postgres import DROPPED, Connection, lost
 from mulligan.projections.schema import ReadModel
+from mulligan.projections.status import Batch
+from mulligan.projections.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Lane:
         codec: Codec,
         start: Place,
         on_leave: Callable[[ReadModel, Exception], None],
-        on_advance: Callable[[ReadModel, Place], None],
+        on_advance: Callable[[ReadModel, Place, Batch | None], None],
     ) -> None:
         self.place = start
         self._log = log
@@ -153,49 +155,56 @@ class Lane:
         async with aclosing(entries(self._log, place, self.place.seq)) as parts:
             async for part in parts:
                 place = await advance_one(connection, model, model.schema, place, part, self._codec)
-                self._on_advance(model, place)
+                self._on_advance(model, place, None)
         return place
 
     async def _fold(self, batch: Sequence[Stored]) -> None:
         before, after = self.place, place_of(batch[-1])
         kinds = frozenset(kind for model in self._models for kind in model.kinds)
+        watch = Stopwatch(batch)
         events = occurrences(batch, kinds, self._codec)
+        watch.folded()
         idle: list[ReadModel] = []
         for model in tuple(self._models):
             try:
+                watch.begin()
                 prepared = await applying.prepare(
                     self._connection, model, model.schema, batch, events
                 )
                 if prepared.empty:
                     idle.append(model)
                     continue
+                watch.folded()
                 await applying.commit(self._connection, prepared, model.schema, before, after)
-                self._on_advance(model, after)
+                self._on_advance(model, after, watch.written())
             except (Poison, checkpoint.Fenced, asyncpg.PostgresError) as error:
                 if lost(error):
                     raise
                 await self._alone(model, before, batch, error)
-        await self._advance_idle(idle, before, after)
+        await self._advance_idle(idle, before, after, watch)
         self.place = after
         self._moved.set()
         self._moved = anyio.Event()
 
-    async def _advance_idle(self, idle: Sequence[ReadModel], before: Place, after: Place) -> None:
+    async def _advance_idle(
+        self, idle: Sequence[ReadModel], before: Place, after: Place, watch: Stopwatch
+    ) -> None:
         if not idle:
             return
         try:
+            watch.begin()
             async with self._connection.transaction():
                 await checkpoint.advance(
                     self._connection, [model.schema for model in idle], before, after
                 )
             for model in idle:
-                self._on_advance(model, after)
+                self._on_advance(model, after, watch.written())
         except checkpoint.Fenced as error:
             if len(idle) == 1:
                 await self._leave(idle[0], error)
                 return
             for model in idle:
-                await self._advance_idle([model], before, after)
+                await self._advance_idle([model], before, after, watch)
 
     async def _alone(
         self, model: ReadModel, before: Place, batch: Sequence[Stored], error: Exception
@@ -208,7 +217,7 @@ class Lane:
             place = await advance_one(
                 self._connection, model, model.schema, before, batch, self._codec
             )
-            self._on_advance(model, place)
+            self._on_advance(model, place, None)
         except (Poison, Dropped, checkpoint.Fenced) as reason:
             await self._leave(model, reason)
 

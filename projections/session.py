@@ -1,7 +1,7 @@
 """One stretch of the worker's work, for as long as its connection and the log hold."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -17,7 +17,7 @@ from mulligan.projections.lane import Dropped, Lane
 from mulligan.projections.postgres import Connection, connected
 from mulligan.projections.rebuild import Rebuilder
 from mulligan.projections.schema import ReadModel
-from mulligan.projections.status import Seen
+from mulligan.projections.status import Batch, Building, Seen
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Session:
         codec: Codec,
         seen: Mapping[str, Seen],
         look_every: float,
+        on_batch: Callable[[str, Batch], None],
     ) -> None:
         self._log = log
         self._dsn = dsn
@@ -44,6 +45,7 @@ class Session:
         self._codec = codec
         self._seen = seen
         self._look_every = look_every
+        self._on_batch = on_batch
         self._left: dict[str, Exception] = {}
         self._leaving = {model.name: anyio.Event() for model in models}
         self._building = anyio.Lock()
@@ -86,9 +88,9 @@ class Session:
             try:
                 async with self._side, connected(self._dsn) as connection:
                     place = await self._ready(connection, model)
-                    self._on_advance(model, place)
+                    self._on_advance(model, place, None)
                     await lane.admit(connection, model, place)
-                seen.status, seen.problem = "live", ""
+                seen.settle("live")
                 await leaving.wait()
                 seen.status = "catching-up"
                 raise self._left.pop(model.name)
@@ -147,10 +149,17 @@ class Session:
         problems: dict[str, str] = {}
         rebuilder = Rebuilder(self._log, self._dsn, models=self._models, codec=self._codec)
         _log.info("read models are being built", extra={"models": list(names)})
-        async with aclosing(rebuilder.rebuild(names)) as messages:
-            async for message in messages:
-                if message.phase == "failed":
-                    problems[message.name] = message.detail
+        versions = {model.name: model.version for model in self._models}
+        try:
+            async with aclosing(rebuilder.rebuild(names)) as messages:
+                async for one in messages:
+                    if one.phase == "failed":
+                        problems[one.name] = one.detail
+                    at = Building(version=versions[one.name], seq=one.seq, target=one.target)
+                    self._seen[one.name].building = None if one.finished else at
+        finally:
+            for name in names:
+                self._seen[name].building = None
         return problems
 
     async def _look(self, lane: Lane) -> None:
@@ -183,11 +192,13 @@ class Session:
         async with connected(self._dsn) as connection:
             place = await checkpoint.halt(connection, model.schema, str(error))
         if place is not None:
-            self._on_advance(model, place)
-        seen.status, seen.problem = "halted", str(error)
+            self._on_advance(model, place, None)
+        seen.settle("halted", str(error))
 
-    def _on_advance(self, model: ReadModel, place: Place) -> None:
-        self._seen[model.name].place = place
+    def _on_advance(self, model: ReadModel, place: Place, batch: Batch | None) -> None:
+        self._seen[model.name].advance(place, batch)
+        if batch is not None:
+            self._on_batch(model.name, batch)
 
     def _on_leave(self, model: ReadModel, reason: Exception) -> None:
         self._left[model.name] = reason

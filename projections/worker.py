@@ -5,7 +5,7 @@ ends. A read model that meets an event it cannot fold halts with the event named
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 import asyncpg
@@ -14,17 +14,18 @@ import msgspec
 from mulligan.errors import Corrupt, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog, TailTooShort
-from mulligan.projections import checkpoint
+from mulligan.projections import checkpoint, standby
 from mulligan.projections.checkpoint import Fenced
 from mulligan.projections.models import READ_MODELS, named
 from mulligan.projections.postgres import CHANNEL, LOST, Connection, connected
 from mulligan.projections.schema import ReadModel
 from mulligan.projections.session import Session
-from mulligan.projections.status import ModelStatus, Seen, statuses
+from mulligan.projections.standby import RETRY, SWAPPED, WORKER_LOCK
+from mulligan.projections.status import Arrivals, Batch, ModelStatus, Seen, statuses
 
 _log = logging.getLogger(__name__)
 
-_WORKER_LOCK = 0x6D756C6C69676101
+_GLANCE = 0.02
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,8 @@ class Worker:
         models: Sequence[ReadModel] = READ_MODELS,
         codec: Codec | None = None,
         pace: Pace | None = None,
+        on_batch: Callable[[str, Batch], None] = lambda name, batch: None,
+        instance: str = "",
     ) -> None:
         self.working = False
         self.problem = ""
@@ -57,10 +60,20 @@ class Worker:
         self._models = tuple(models)
         self._codec = codec or Codec()
         self._pace = pace or Pace()
+        self._on_batch = on_batch
+        self._instance = instance
         self._seen = {model.name: Seen() for model in self._models}
+        self._arrivals = Arrivals()
 
     async def run(self) -> None:
         """Work until cancelled; a lost Postgres or a lost lock is waited out."""
+        stop = self._log.listen(self._arrivals.note)
+        try:
+            await self._work()
+        finally:
+            stop()
+
+    async def _work(self) -> None:
         while True:
             try:
                 await self._session()
@@ -81,12 +94,23 @@ class Worker:
 
     def status(self) -> Mapping[str, ModelStatus]:
         """Return how each read model fares, by name."""
-        return statuses(self._models, self._seen, self._log.head.seq, self.problem)
+        head = self._log.head.seq
+        return statuses(self._models, self._seen, head, self.problem, self._arrivals)
 
     def retry(self, name: str) -> None:
         """Try a halted read model again from where it stands; raise NotFound."""
         (model,) = named([name], self._models)
         self._seen[model.name].retry.set()
+
+    async def settled(self, name: str, tried: int, patience: float) -> None:
+        """Return once a read model was tried oftener than ``tried`` times, or after a while."""
+        with anyio.move_on_after(patience):
+            while self._seen[name].tried <= tried:
+                await anyio.sleep(_GLANCE)
+
+    def tried(self, name: str) -> int:
+        """Return how often a read model has come to live or to a halt."""
+        return self._seen[name].tried
 
     def _pause(self, why: str, errors: BaseExceptionGroup[BaseException]) -> None:
         self.problem = f"{why}: {_first(errors)}"
@@ -97,10 +121,17 @@ class Worker:
             await self._stand_by(connection)
             await checkpoint.prepare(connection)
             await connection.add_listener(CHANNEL, self._heard)
+            await standby.sign(connection, self._instance)
             self.working, self.problem = True, ""
             _log.info("projection worker works")
             session = Session(
-                self._log, self._dsn, self._models, self._codec, self._seen, self._pace.look
+                self._log,
+                self._dsn,
+                self._models,
+                self._codec,
+                self._seen,
+                self._pace.look,
+                self._on_batch,
             )
             await session.run(connection)
 
@@ -108,7 +139,7 @@ class Worker:
         await connection.execute(f"SET lock_timeout = '{int(self._pace.standby * 1000)}'")
         while True:
             try:
-                await connection.execute("SELECT pg_advisory_lock($1)", _WORKER_LOCK)
+                await connection.execute("SELECT pg_advisory_lock($1)", WORKER_LOCK)
             except asyncpg.LockNotAvailableError:
                 continue
             await connection.execute("RESET lock_timeout")
@@ -116,7 +147,7 @@ class Worker:
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         name, _, rest = str(payload).partition(" ")
-        if rest.endswith("swapped") and name in self._seen:
+        if rest.endswith((SWAPPED, RETRY)) and name in self._seen:
             self._seen[name].retry.set()
 
 
