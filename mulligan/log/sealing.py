@@ -36,13 +36,16 @@ from mulligan.log.segment import (
     cut,
     manifest_name,
     pack,
-    segment_name,
+    read_archived,
     signed,
 )
+from mulligan.log.store import HeadRecord
 from mulligan.log.vouching import LogKey
 from mulligan.model import Seq, utc_now
 
 log = logging.getLogger(__name__)
+
+_FOLLOW_S = 10.0
 
 
 class Rewound(Corrupt):
@@ -157,10 +160,15 @@ class Sealer:
             )
 
     async def _stored_head(self, wanted: Seq) -> Seq:
-        """Return the head once this process is there, or knows that the log ends before."""
-        with anyio.move_on_after(5):
-            await self._log.wait(wanted)
-        return self._log.head.seq
+        """Return the head as etcd has it, once this process is there if that is far enough."""
+        found = await self._etcd.get(self._keys.head)
+        seq = msgspec.json.decode(found.value, type=HeadRecord).seq if found else Seq(0)
+        if seq >= wanted:
+            with anyio.move_on_after(_FOLLOW_S):
+                await self._log.wait(wanted)
+                return seq
+            raise Unavailable("the archiver's own log lags behind etcd's head")
+        return seq
 
     async def _beyond(self, first: Seq) -> Sequence[Manifest]:
         """Return manifests in the depot that etcd knows nothing of, from ``first`` on.
@@ -208,6 +216,8 @@ class Sealer:
     async def _seal(self, last: Seq) -> int:
         before = await self._archive.newest()
         first = Seq(before.last + 1 if before else 1)
+        if last < first:
+            return 0  # another archiver was faster
         left = [one for one in await self._beyond(first) if one.first == first]
         if left:
             last = left[0].last
@@ -215,7 +225,7 @@ class Sealer:
         if left and await self._holds(left[0], entries):
             manifest = left[0]
         else:
-            packed = await self._packed(before, first, entries, segment_name(first, last))
+            packed = await self._packed(before, first, entries)
             manifest = packed.manifest
             await self._depot.put(manifest.name, packed.data)
             if not await self._holds(manifest, entries):
@@ -240,14 +250,14 @@ class Sealer:
             return 1
         if not answer.gets[0].kvs:
             raise Fenced("the archiver's lease is gone; another one goes on")
-        won = await self._archive.newest()
-        if won is None or won.name != manifest.name:  # another archiver set other bounds
+        won = read_archived(answer.gets[0].kvs[0].value, key).manifest
+        if won.name != manifest.name:  # another archiver set other bounds
             await self._depot.delete(manifest_name(manifest.name))
             await self._depot.delete(manifest.name)
         return 0
 
     async def _packed(
-        self, before: Manifest | None, first: Seq, entries: Sequence[bytes], name: str
+        self, before: Manifest | None, first: Seq, entries: Sequence[bytes], name: str = ""
     ) -> Packed:
         await self._signs.ready()
         header = Header(
@@ -259,7 +269,7 @@ class Sealer:
             keys=tuple(await self._known_keys()),
         )
         packed = await to_thread.run_sync(
-            pack, header, enumerate(entries, first), name, self._now()
+            pack, header, enumerate(entries, first), self._now(), name
         )
         return Packed(signed(packed.manifest, self._signs), packed.data)
 

@@ -37,7 +37,7 @@ OWNER = "archive.json"
 MAX_RAW = 2**28 + 2**20
 """Bytes of entries that a segment may hold: the most that one may be set to, and an entry more."""
 
-_NAME = re.compile(r"(segments/[0-9a-f]{16}-[0-9a-f]{16}|copy)\.mlog\.zst")
+_NAME = re.compile(r"(segments/[0-9a-f]{16}-[0-9a-f]{16}-[0-9a-f]{16}|copy)\.mlog\.zst")
 _LEVEL = 3
 
 
@@ -111,9 +111,13 @@ _archived_decoder = msgspec.json.Decoder(Archived)
 _owner_decoder = msgspec.json.Decoder(Owner)
 
 
-def segment_name(first: int, last: int) -> str:
-    """Return the name of the segment of entries [first, last] in its depot."""
-    return f"{FOLDER}{first:016x}-{last:016x}{SUFFIX}"
+def segment_name(first: int, last: int, sha256: str) -> str:
+    """Return the name of the segment of entries [first, last] in its depot.
+
+    It tells the file's digest too, so that an archiver that was thought dead and comes back late
+    never puts another file in the place of one that counts.
+    """
+    return f"{FOLDER}{first:016x}-{last:016x}-{sha256[:16]}{SUFFIX}"
 
 
 def manifest_name(name: str) -> str:
@@ -199,14 +203,16 @@ def require_sane(manifest: Manifest) -> None:
         raise Corrupt(f"a manifest names the file {name!r}, which no segment is called")
     if not 1 <= manifest.first <= manifest.last or manifest.raw_bytes > MAX_RAW:
         raise Corrupt(f"the manifest of {name} speaks of no possible segment")
-    if name != COPY and name != segment_name(manifest.first, manifest.last):
+    if name not in (COPY, segment_name(manifest.first, manifest.last, manifest.sha256)):
         raise Corrupt(f"the manifest of {manifest.first} to {manifest.last} names the file {name}")
 
 
 def pack(
-    header: Header, entries: Iterable[tuple[int, bytes]], name: str, sealed_at: datetime
+    header: Header, entries: Iterable[tuple[int, bytes]], sealed_at: datetime, name: str = ""
 ) -> Packed:
     """Compress entries, each checked to follow, and say what they are; for a thread.
+
+    The file is called ``name``, or as a segment is.
 
     Raise BrokenChain when one does not follow from the one before, Corrupt when one is missing.
     """
@@ -222,6 +228,7 @@ def pack(
         newest = writer.finish()
     assert first_at is not None and last_at is not None, "a segment holds at least one entry"
     data = raw.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
     manifest = Manifest(
         region=header.region,
         log_id=header.log_id,
@@ -234,8 +241,8 @@ def pack(
         hash=newest,
         raw_bytes=size,
         bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        name=name,
+        sha256=sha256,
+        name=name or segment_name(header.first, header.last, sha256),
         sealed_at=sealed_at,
     )
     return Packed(manifest, data)
@@ -280,7 +287,10 @@ def checked(manifest: Manifest, data: bytes) -> Iterator[Stored]:
 
 
 def require_next(manifest: Manifest, before: Manifest | None) -> None:
-    """Raise BrokenChain unless a segment follows from the one before, or is the first of a log."""
+    """Raise BrokenChain unless a segment follows from the one before, or is the first of a log.
+
+    It may be of another log than the one before, which goes on from that.
+    """
     expected = before.last + 1 if before is not None else 1
     if manifest.first != expected:
         raise BrokenChain(expected, f"is missing: the next segment is {manifest.name}")
