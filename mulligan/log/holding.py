@@ -7,23 +7,12 @@ from functools import partial
 import msgspec
 from anyio import to_thread
 
-from mulligan.errors import Corrupt, FailedPrecondition, NotFound
+from mulligan.errors import Corrupt, FailedPrecondition
 from mulligan.events.codec import GENESIS_HASH
+from mulligan.log.archive_files import manifests_in, owner_of, the_copy
 from mulligan.log.depot import Depot
 from mulligan.log.protocol import Stored
-from mulligan.log.segment import (
-    COPY,
-    FOLDER,
-    MANIFEST_SUFFIX,
-    OWNER,
-    Manifest,
-    Owner,
-    checked,
-    manifest_name,
-    read_manifest,
-    read_owner,
-    signed_with,
-)
+from mulligan.log.segment import COPY, OWNER, Manifest, Owner, Packed, checked, signed_with
 from mulligan.log.view import BrokenChain
 from mulligan.log.vouching import LogKey, Vouched, Vouching
 from mulligan.model import Seq
@@ -38,12 +27,12 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     location: str
     owner: Owner
     segments: tuple[Manifest, ...]
-    copy: Manifest | None
+    copy: Packed | None
 
     @property
     def pieces(self) -> Sequence[Manifest]:
         """Every file, in the order of its entries."""
-        return (*self.segments, self.copy) if self.copy is not None else self.segments
+        return (*self.segments, self.copy.manifest) if self.copy is not None else self.segments
 
     @property
     def last(self) -> Seq:
@@ -77,31 +66,21 @@ async def survey(depot: Depot) -> Holding:
 
     Raise FailedPrecondition where there is no archive, Corrupt for one that has lost a segment.
     """
-    try:
-        owner = read_owner(await depot.get(OWNER), depot.location)
-    except NotFound as error:
+    owner = await owner_of(depot)
+    if owner is None:
         raise FailedPrecondition(
             f"there is no archive of a log at {depot.location}: {OWNER} is missing"
-        ) from error
-    listed = await depot.list(FOLDER)
-    names = [file.name for file in listed if file.name.endswith(MANIFEST_SUFFIX)]
-    manifests = [read_manifest(await depot.get(name), name) for name in names]
+        )
+    manifests = await manifests_in(depot)
     chain = longest_chain(manifests)
     _require_all(manifests, chain)
-    copy = await _copy(depot)
+    copy = await the_copy(depot)
     reached = chain[-1].last if chain else 0
-    if copy is not None and copy.first > reached + 1:
+    if copy is not None and copy.manifest.first > reached + 1:
         raise BrokenChain(reached + 1, f"is missing: the next one at {depot.location} is in {COPY}")
-    if copy is not None and copy.last <= reached:
+    if copy is not None and copy.manifest.last <= reached:
         copy = None
     return Holding(location=depot.location, owner=owner, segments=tuple(chain), copy=copy)
-
-
-async def _copy(depot: Depot) -> Manifest | None:
-    try:
-        return read_manifest(await depot.get(manifest_name(COPY)), manifest_name(COPY))
-    except NotFound:
-        return None
 
 
 def longest_chain(manifests: Iterable[Manifest]) -> list[Manifest]:
@@ -157,7 +136,7 @@ async def prove(
     if isinstance(to, int) and not 1 <= to <= holding.last:
         raise FailedPrecondition(f"the archive holds entries 1 to {holding.last}, not {to}")
     for piece in holding.pieces:
-        data = await depot.get(piece.name)
+        data = await _data(depot, holding, piece)
         await to_thread.run_sync(partial(walked.take_all, piece, data))
     vouching.finish()
     for piece in holding.pieces:
@@ -183,10 +162,17 @@ async def entries(
     for piece in holding.pieces:
         if piece.last < at or at > last:
             continue
-        data = await depot.get(piece.name)
+        data = await _data(depot, holding, piece)
         found = await to_thread.run_sync(partial(_raws, piece, data, at, last))
         at = found[-1][0] + 1
         yield found
+
+
+async def _data(depot: Depot, holding: Holding, piece: Manifest) -> bytes:
+    """Return a file; the copy as it was found, for it may have been replaced since."""
+    if holding.copy is not None and piece is holding.copy.manifest:
+        return holding.copy.data
+    return await depot.get(piece.name)
 
 
 def _raws(piece: Manifest, data: bytes, first: int, last: int) -> list[tuple[Seq, bytes]]:

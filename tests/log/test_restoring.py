@@ -24,7 +24,6 @@ from mulligan.log.segment import (
     Owner,
     manifest_name,
     pack,
-    segment_name,
     signed,
 )
 from mulligan.log.store import HeadRecord
@@ -62,8 +61,9 @@ async def put_piece(depot: Depot, entries: Sequence[bytes], first: int, last: in
     """Seal [first, last] of a log; up to its very end, as the copy."""
     prev = entry_hash(entries[first - 2]) if first > 1 else GENESIS_HASH
     header = Header(region=REGION, log_id=LOG_ID, first=Seq(first), last=Seq(last), prev=prev)
-    name = COPY if last == len(entries) else segment_name(first, last)
-    packed = pack(header, list(enumerate(entries[first - 1 : last], start=first)), name, BEGAN)
+    some = enumerate(entries[first - 1 : last], first)
+    packed = pack(header, some, BEGAN, COPY if last == len(entries) else "")
+    name = packed.manifest.name
     await depot.put(name, packed.data)
     manifest = signed(packed.manifest, Ready(KEY))
     await depot.put(manifest_name(name), msgspec.json.encode(manifest))
@@ -293,13 +293,14 @@ async def test_a_cut_makes_another_log_of_it(
 
 
 async def test_a_damaged_archive_restores_nothing(etcd: Etcd, depot: Depot, tmp_path: Path) -> None:
-    file = tmp_path / "archive" / segment_name(16, 30)
+    (_, second) = (await survey(depot)).segments
+    file = tmp_path / "archive" / second.name
     whole = file.read_bytes()
     file.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
     with pytest.raises(Corrupt, match="log entry 16"):
         await restored(etcd, depot)
     file.unlink()
-    (tmp_path / "archive" / manifest_name(segment_name(16, 30))).unlink()
+    (tmp_path / "archive" / manifest_name(second.name)).unlink()
     with pytest.raises(Corrupt, match="log entry 16 is missing"):
         await restored(etcd, depot)
     assert not (await etcd.range_prefix(Keys(RegionName(REGION)).prefix)).kvs
