@@ -37,6 +37,7 @@ from mulligan.model import (
     stream_id,
 )
 from mulligan.reconcile.machines import MachineReconciler
+from tests.commands.history import require_redecided
 from tests.commands.region import Process, process, provide, request, take, truth, used
 from tests.handlers.given import MACHINE, claim_of
 from tests.reconcile.executors import ScriptedExecutor, well
@@ -202,6 +203,7 @@ async def live(seed: int) -> None:
             await p.log.wait(disk.mark().seq)
         tasks.cancel_scope.cancel()
         assert (await verify(processes[0].log)).sound
+        require_redecided(disk)
         await require_sound(disk, processes)
 
 
