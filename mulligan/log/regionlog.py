@@ -16,7 +16,7 @@ from mulligan.log.appender import Appender, AppendLimits
 from mulligan.log.follower import Follower, Pace, linked, load_recent
 from mulligan.log.protocol import Acked, Fence, Head, Listener, ReadSet, Stored, Touch
 from mulligan.log.store import WINDOW, LogStore, Mark
-from mulligan.log.view import View
+from mulligan.log.view import CURE, View
 from mulligan.log.window import Window
 from mulligan.model import CommitId, RegionName, Seq, StreamId, new_id, utc_now
 
@@ -119,6 +119,10 @@ class RegionLog:
         """Return a commit of the recent past by its id."""
         return self._view.window.find(commit)
 
+    def halt(self, error: Exception) -> None:
+        """Halt for good, for what was found out elsewhere; the first reason stays."""
+        self._view.halt(error)
+
     def linger_while(self, seconds: Callable[[], float]) -> None:
         """Wait so long for company before each append, as ``seconds`` says then; 0 goes at once."""
         self._appender.linger = seconds
@@ -184,7 +188,7 @@ class RegionLog:
                 await anyio.sleep(0.25)
                 continue
             if mark.seq < seq:
-                raise Corrupt(f"the log's head {mark.seq} lies before the position {seq}")
+                raise Corrupt(f"the log's head {mark.seq} lies before the position {seq}. {CURE}")
             await self._view.wait(seq)
 
 

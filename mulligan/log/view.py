@@ -12,6 +12,14 @@ from mulligan.log.window import Window
 from mulligan.model import Seq
 
 
+CURE = (
+    "etcd was put back to an older state, and nothing is appended to it: stop the services, and"
+    " `mulligan archive restore` brings back what the archive has"
+    " (docs/how-to/back-up-and-restore.md)"
+)
+"""What has happened where a log ends before what was seen of it, and what to do."""
+
+
 class BrokenChain(Corrupt):
     """Entry ``seq`` is unreadable, missing, or does not follow from the one before it."""
 
@@ -87,7 +95,7 @@ class View:
         if mark.log_id != ours or (mark.record and mark.record.log_id != ours):
             raise Corrupt(f"this is another log: expected {ours}, found {mark.log_id or 'none'}")
         if mark.seq < seen:
-            raise Corrupt(f"the log's head went back from {seen} to {mark.seq}")
+            raise Corrupt(f"the log's head went back from {seen} to {mark.seq}. {CURE}")
         if mark.record and mark.seq == self.head.seq and mark.record.hash != self.head.hash:
             raise Corrupt(f"the log's head and entry {mark.seq} do not agree")
 

@@ -1,0 +1,27 @@
+"""How far a log has been folded at most: what Postgres can witness of it."""
+
+import msgspec
+
+from mulligan.model import Seq
+from mulligan.queries.database import Database
+
+_MADE = "SELECT to_regclass('mulligan.projection') IS NOT NULL AS made"
+_FOREMOST = """
+SELECT name, seq, chain FROM mulligan.projection
+WHERE log_id = $1 AND seq > 0 ORDER BY seq DESC LIMIT 1
+"""
+
+
+class Foremost(msgspec.Struct, frozen=True):
+    """The read model that is folded furthest, up to entry ``seq`` of that hash."""
+
+    name: str
+    seq: Seq
+    hash: str
+
+
+async def foremost(database: Database, log_id: str) -> Foremost | None:
+    """Return the foremost read model of a log, None where there is none yet; raise as fetch."""
+    made = await database.fetchrow(_MADE)
+    row = await database.fetchrow(_FOREMOST, log_id) if made and made["made"] else None
+    return Foremost(row["name"], Seq(row["seq"]), row["chain"]) if row is not None else None
