@@ -38,7 +38,7 @@ POSITION_HEADER = "mulligan-position"
 """Metadata of every call: the highest position its caller has seen, as ``region:seq``."""
 
 AT_HEADER = "mulligan-at"
-"""Metadata of a reading call: the entry, by number or time, whose present it is to be answered of."""
+"""Metadata of a reading call: the entry, by number or time, as of which it is to be answered."""
 
 MAX_AMOUNT = 2**63 - 1
 """Amounts are signed 64-bit integers in base units."""

@@ -1,8 +1,8 @@
 """The services' connections to Postgres: few, with deadlines, and back by themselves."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol, Self, cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Literal, Protocol, Self, cast
 
 import anyio
 import asyncpg
@@ -13,6 +13,7 @@ from mulligan.projections.postgres import DROPPED, Connection, lost
 from mulligan.queries.bell import Bell
 
 Record = asyncpg.Record
+Isolation = Literal["repeatable_read", "read_committed"]
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,17 +63,21 @@ class Database:
         rows = await self.fetch(query, *args)
         return rows[0] if rows else None
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator["Snapshot"]:
+    def snapshot(self) -> AbstractAsyncContextManager["Snapshot"]:
         """Hold one connection on which every read sees the same moment; raise as fetch does.
 
         What is written within, to temporary tables only, is gone with the block.
         """
+        return self.held("repeatable_read")
+
+    @asynccontextmanager
+    async def held(self, isolation: Isolation) -> AsyncIterator["Snapshot"]:
+        """Hold one connection in a transaction of this isolation."""
         with translated():
             pool = await self._opened()
             async with pool.acquire(timeout=self.settings.acquire) as held:
                 connection = cast(Connection, held)
-                transaction = connection.transaction(isolation="repeatable_read")
+                transaction = connection.transaction(isolation=isolation)
                 await transaction.start()
                 try:
                     await connection.execute("SET TRANSACTION READ WRITE")
@@ -125,6 +130,10 @@ class Snapshot:
         """
         rows: Sequence[Record] = await self.connection.fetch(query, *args, timeout=deadline)
         return rows
+
+    async def execute(self, statements: str) -> None:
+        """Run statements that write to temporary tables only."""
+        await self.connection.execute(statements)
 
 
 async def _keep(_connection: object) -> None:

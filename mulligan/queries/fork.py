@@ -52,7 +52,7 @@ async def laid(reads: Database | Snapshot, fork: Fork) -> AsyncIterator[tuple[Sn
         connection = snapshot.connection
         savepoint = connection.transaction()
         await savepoint.start()
-        await connection.execute(_DDL)
+        await snapshot.execute(_DDL)
         for name, columns, rows in _rows(fork.nodes):
             await copy_rows(connection, FORKED, f"forked_{name}", columns, rows)
         yield snapshot, FORKED

@@ -95,7 +95,7 @@ class Admission:
     def recall(self, token: str) -> Admitted | None:
         """Return whom the token admitted a moment ago, if nothing has changed since."""
         found = self._remembered.get(token)
-        if found is None or not self._holds(found, self._rt.parts.commands):
+        if found is None or not self._holds(found, self._rt.present.commands):
             return None
         return found
 
@@ -109,7 +109,7 @@ class Admission:
         if found is not None:
             return found
         self._remembered.pop(token, None)
-        admitted = await self._admit(token, claims, self._rt.parts.commands)
+        admitted = await self._admit(token, claims, self._rt.present.commands)
         self._remembered[token] = admitted
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)

@@ -30,6 +30,7 @@ from mulligan.services.admission import Admission, Admitted
 from mulligan.services.caller import Peer, set_caller, set_peer
 from mulligan.services.denials import Attempt, Denials
 from mulligan.services.limits import PUBLIC_BYTES, Limited
+from mulligan.services.moment import moment_asked
 from mulligan.services.runtime import Runtime
 from mulligan.services.status import to_grpc
 from mulligan.services.visibility import told
@@ -70,8 +71,8 @@ class Call:
     """One call, and what is known of its caller so far."""
 
     __slots__ = (
-        "account", "admitted", "began", "claims", "credential", "deadline_s", "login", "metadata",
-        "path", "peer", "permission", "project", "stack", "token",
+        "account", "admitted", "at", "began", "claims", "credential", "deadline_s", "login",
+        "metadata", "path", "peer", "permission", "project", "stack", "token",
     )  # fmt: skip
 
     def __init__(self, path: str, metadata: Mapping[str, Any], stream: Any) -> None:
@@ -84,6 +85,7 @@ class Call:
         self.deadline_s: float | None = getattr(incoming, "deadline_s", None)
         self.account = AccountId("")
         self.project = ProjectId("")
+        self.at = ""
         self.credential = ""
         self.login = ""
         self.token = ""
@@ -164,6 +166,7 @@ class Gate:
         try:
             if self._draining and call.permission is not _OPEN:
                 raise Unavailable("this instance is shutting down; another one answers", 0.2)
+            call.at = moment_asked(call.path, call.metadata)
             set_peer(call.peer)
             if call.permission in {"public", _OPEN}:
                 await self._public(call, method, stream)
@@ -209,6 +212,8 @@ class Gate:
             admitted.require(call.permission)
             traceparent = str(call.metadata.get("traceparent", ""))
             set_caller(admitted.making(call.permission, traceparent))
+            if call.at:
+                await self._rt.look_back(call.at)
             await self._bounded(call, method, stream)
 
     async def _verified(self, call: Call) -> Mapping[str, Any]:
@@ -241,7 +246,7 @@ class Gate:
             raise InvalidArgument(POSITION_HEADER, str(error)[:200]) from error
         if seen.region != self._rt.region:
             return
-        log = self._rt.parts.log
+        log = self._rt.present.log
         if log.head.seq >= seen.seq:
             return
         with anyio.move_on_after(CATCH_UP_S):

@@ -39,7 +39,7 @@ class ProofCalls:
         log = self._rt.parts.log
         first = Seq(message.first or 1)
         last = Seq(min(message.last or log.head.seq, log.head.seq))
-        keys = trusted(await log_keys(self._rt.parts.commands))
+        keys = trusted(await log_keys(self._rt.present.commands))
         identity = await identity_of(self._rt.parts.etcd, self._rt.region)
         seeded = identity.seeded if identity is not None else ()
         vouching = Vouching(self._rt.region, log.head.log_id, keys, seeded=seeded)

@@ -12,7 +12,7 @@ from mulligan.handlers import quota as quotas
 from mulligan.handlers import usage
 from mulligan.handlers.account import Project
 from mulligan.handlers.quota import Quota
-from mulligan.model import CommitId, ProjectId, ResourceClass, StreamId, is_uuid, stream_id, utc_now
+from mulligan.model import CommitId, ProjectId, ResourceClass, StreamId, is_uuid, stream_id
 from mulligan.proto import v1
 from mulligan.queries.freshness import wait_until
 from mulligan.queries.quotas import list_quotas
@@ -77,8 +77,9 @@ class Quotas(ClaimViews):
         projects = None if own is None else await project_tree(database, own)
         page = await list_quotas(database, page_of(self._rt, message.page), projects=projects)
         names = await self._project_names([row.state.project for row in page.items])
+        now = self._commands.now()
         return v1.ListQuotasResponse(
-            quotas=[_quota(row, names[row.state.project]) for row in page.items],
+            quotas=[_quota(row, now, names[row.state.project]) for row in page.items],
             next_page_token=page.next_token,
             position=position,
         )
@@ -91,7 +92,7 @@ class Quotas(ClaimViews):
         if not 0 <= message.limit <= MAX_ROWS:
             raise InvalidArgument("limit", f"{message.limit} is not between 0 and {MAX_ROWS}")
         position = await wait_for(self._rt, message.freshness, "claims", "providers", "iam")
-        start, end = _window(message.window)
+        start, end = _window(message.window, self._commands.now())
         limit = message.limit or MAX_ROWS
         rows = await summarize(
             self._rt.parts.database,
@@ -141,8 +142,9 @@ class Quotas(ClaimViews):
     async def _quota_response(self, project: ProjectId) -> v1.QuotaResponse:
         known = await self._commands.state(stream_id("quota", project))
         names = await self._project_names([project])
+        now = self._commands.now()
         return v1.QuotaResponse(
-            quota=_quota(known, names[project], project),
+            quota=_quota(known, now, names[project], project),
             position=render.position(self._commands.position()),
         )
 
@@ -165,9 +167,9 @@ def _second_id(request: CommitId) -> CommitId:
     return CommitId(str(uuid.uuid5(uuid.UUID(request), "quota.track")))
 
 
-def _window(message: v1.Window | None) -> tuple[datetime, datetime]:
+def _window(message: v1.Window | None, now: datetime) -> tuple[datetime, datetime]:
     start, end = parse.window(message)
-    end = end or utc_now()
+    end = end or now
     try:
         start = start or end - _LOOK_BACK
     except OverflowError:
@@ -177,11 +179,10 @@ def _window(message: v1.Window | None) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _quota(row: Known | render.Versioned, name: str, project: str = "") -> v1.Quota:
+def _quota(row: Known | render.Versioned, now: datetime, name: str, project: str = "") -> v1.Quota:
     state: Quota | None = row.state
     if state is None:
         return v1.Quota(project=project, project_name=name)
-    now = utc_now()
     max_lease = None if state.max_lease is None else timedelta(seconds=state.max_lease)
     return v1.Quota(
         project=state.project,

@@ -24,7 +24,7 @@ async def wait_for(runtime: Runtime, freshness: v1.Freshness | None, *models: st
     """Wait until the read models have what the caller has seen; return the position read at."""
     seq = Seq(0)
     stale = False
-    if freshness is not None:
+    if freshness is not None and runtime.past is None:  # what was is as fresh as it can be
         stale = freshness.allow_stale
         wanted = freshness.at_least
         if wanted is not None and wanted.region in {"", runtime.region}:

@@ -12,7 +12,7 @@ from mulligan.handlers.decision import Command
 from mulligan.handlers.distance import DistanceType
 from mulligan.handlers.group import Group
 from mulligan.handlers.usage import Use
-from mulligan.model import GroupId, ProviderId, ResourceClass, stream_id, utc_now
+from mulligan.model import GroupId, ProviderId, ResourceClass, stream_id
 from mulligan.proto import v1
 from mulligan.queries import providers as queries
 from mulligan.queries.capabilities import list_capabilities
@@ -80,7 +80,7 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
             raise InvalidArgument("type", f"{message.type!r} is not one of {known}")
         parent = await self._provider(message.parent, "parent") if message.parent else None
         group = await self._group(message.group) if message.group else None
-        now = utc_now()
+        now = self._commands.now()
         page = await queries.list_providers(
             self._rt.parts.database,
             page_of(self._rt, message.page),
@@ -334,7 +334,7 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
     ) -> v1.ProviderResponse:
         known = await fetch(self._commands, "provider", uuid)
         seen = visibility.provider_seen(known, await self._own_use(uuid))
-        provider = render.provider(seen, self._rt.region, groups, utc_now())
+        provider = render.provider(seen, self._rt.region, groups, self._commands.now())
         position = render.position(self._commands.position())
         return v1.ProviderResponse(provider=provider, position=position)
 

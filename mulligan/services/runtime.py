@@ -8,8 +8,10 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from anyio import to_thread
@@ -27,9 +29,11 @@ from mulligan.log.protocol import Stored
 from mulligan.log.registry import Member, Members, Membership, Registration, member_value
 from mulligan.model import RegionName, new_id, stream_key, utc_now
 from mulligan.queries.database import Database
+from mulligan.queries.moments import Moments
 from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
 from mulligan.services.keyring import KeyRing, every_key
 from mulligan.services.limits import Limits
+from mulligan.services.moment import Past, Pasts
 from mulligan.services.readmodels import ReadModels
 from mulligan.services.secretkv import EtcdSecretKv, Shredder
 from mulligan.services.tokens import kid_of
@@ -37,6 +41,7 @@ from mulligan.services.tokens import kid_of
 log = logging.getLogger(__name__)
 
 Body = Callable[["Parts"], Awaitable[None]]
+_past: ContextVar[Past | None] = ContextVar("past", default=None)
 
 _RETRY_S = 0.3
 _BUSY = 12
@@ -59,6 +64,7 @@ class Parts:
         secrets: SecretStore,
         registration: Registration,
         membership: Membership,
+        pasts: Pasts,
     ) -> None:
         self.etcd = etcd
         self.archive = archive
@@ -68,6 +74,15 @@ class Parts:
         self.secrets = secrets
         self.registration = registration
         self.membership = membership
+        self.pasts = pasts
+
+    def as_of(self, past: Past) -> "Parts":
+        """Return these parts with the log, the read models and the states of an earlier moment."""
+        then = copy(self)
+        then.log = cast(EtcdLog, past.log)
+        then.database = past.database
+        then.commands = past.commands
+        return then
 
 
 class Runtime:
@@ -90,6 +105,21 @@ class Runtime:
 
     @property
     def parts(self) -> Parts:
+        """The parts of the moment that the present call asks of; raises as ``present`` does."""
+        past = _past.get()
+        return self.present if past is None else self.present.as_of(past)
+
+    @property
+    def past(self) -> Past | None:
+        """The moment that the present call asks of, None for the present."""
+        return _past.get()
+
+    async def look_back(self, text: str) -> None:
+        """Let the present call read as of a moment; raise InvalidArgument when there is none."""
+        _past.set(await self.present.pasts.find(text))
+
+    @property
+    def present(self) -> Parts:
         """The open parts; raise Unavailable while there are none, Corrupt if the log halted."""
         if self._parts is None:
             raise Unavailable(f"{self.service} is starting: it waits for {self.waiting_for}", 1.0)
@@ -106,7 +136,7 @@ class Runtime:
     @property
     def members(self) -> Members:
         """The live instances of every service, by key."""
-        return self.parts.membership.members
+        return self.present.membership.members
 
     async def run(self, body: Body) -> None:
         """Open the parts, run ``body`` on them, and close them when it is cancelled."""
@@ -159,6 +189,8 @@ class Runtime:
             stack.callback(tasks.cancel_scope.cancel)
             tasks.start_soon(membership.run)
             tasks.start_soon(shredder.run)
+            moments = Moments(database, event_log.head.log_id)
+            tasks.start_soon(moments.run)
             await stack.enter_async_context(registration.hold())
             yield Parts(
                 etcd=etcd,
@@ -169,6 +201,7 @@ class Runtime:
                 secrets=secrets,
                 registration=registration,
                 membership=membership,
+                pasts=Pasts(event_log, moments),
             )
 
     def _linger(self) -> float:
@@ -209,7 +242,7 @@ class Runtime:
         async with self._learning:
             if self._learnt:
                 return
-            async for keys in every_key(self.parts.commands):
+            async for keys in every_key(self.present.commands):
                 for key in keys:
                     self.keyring.add(key, utc_now())
             self._learnt = True
