@@ -11,7 +11,6 @@ from mulligan.log.store import Mark, Raw
 from mulligan.log.window import Window
 from mulligan.model import Seq
 
-
 CURE = (
     "etcd was put back to an older state, and nothing is appended to it: stop the services, and"
     " `mulligan archive restore` brings back what the archive has"

@@ -21,6 +21,10 @@ from mulligan.model import Seq
 _FOLLOW_S = 10.0
 
 
+class PutBack(Corrupt):
+    """The log in etcd is an older state of itself, or went on from one."""
+
+
 class Witness(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody (``who``) has seen entry ``seq`` of the log ``log_id``, and its hash."""
 
@@ -51,22 +55,23 @@ def denies_hash(witness: Witness, found: str) -> str:
 
 
 async def hear(etcd: Etcd, log: EventLog, witness: Witness) -> None:
-    """Raise Corrupt when the log as it is stored now cannot be what the witness has seen.
+    """Raise PutBack when the log as it is stored now cannot be what the witness has seen.
 
-    The witness must have been asked before. Raise Unavailable when that cannot be told now.
+    The witness must have been asked before. Raise Unavailable when that cannot be told now, and
+    Corrupt when the entry cannot be read.
     """
     found = await look(etcd, log.region)
     stored = found.head.seq if found.head is not None else Seq(0)
     if witness.log_id != log.head.log_id or not witness.seq:
         return
     if problem := denies_length(witness, log.head.log_id, stored):
-        raise Corrupt(problem)
+        raise PutBack(problem)
     with anyio.move_on_after(_FOLLOW_S) as scope:
         await log.wait(witness.seq)
         async with aclosing(log.read(witness.seq, witness.seq)) as batches:
             async for batch in batches:
                 if problem := denies_hash(witness, batch[0].hash):
-                    raise Corrupt(problem)
+                    raise PutBack(problem)
     if scope.cancelled_caught:
         raise Unavailable(f"entry {witness.seq} cannot be read at present")
 

@@ -12,10 +12,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mulligan.errors import Corrupt, MulliganError
-from mulligan.log.depot import Depot
+from mulligan.log.depot import open_depot
 from mulligan.log.etcd import Etcd
 from mulligan.log.regionlog import RegionLog
-from mulligan.log.witness import Witness, archive_witness, hear
+from mulligan.log.witness import PutBack, Witness, archive_witness, hear
 from mulligan.queries.database import Database
 from mulligan.queries.foremost import foremost
 
@@ -31,11 +31,11 @@ Ask = Callable[[], Awaitable[Witness | None]]
 class Witnesses:
     """Those who know how far a log went: Postgres and the archive."""
 
-    def __init__(self, etcd: Etcd, event_log: RegionLog, database: Database, depot: Depot) -> None:
+    def __init__(self, etcd: Etcd, event_log: RegionLog, database: Database, archive: str) -> None:
         self._etcd = etcd
         self._log = event_log
         self._database = database
-        self._depot = depot
+        self._archive_location = archive
 
     async def heard(self, tasks: TaskGroup) -> None:
         """Return when all were heard, or a moment has passed; the rest is heard in ``tasks``."""
@@ -54,9 +54,12 @@ class Witnesses:
                 if witness is not None:
                     await hear(self._etcd, self._log, witness)
                 break
-            except Corrupt as error:
+            except PutBack as error:
                 log.error("the log was put back", extra={"problem": error.message})
                 self._log.halt(error)
+            except Corrupt as error:  # of the archive: its own checks say so
+                log.warning("a witness of the log is damaged", extra={"reason": error.message})
+                break
             except MulliganError as error:
                 if said != error.message:
                     said = error.message
@@ -73,4 +76,4 @@ class Witnesses:
         return Witness(who=who, log_id=log_id, seq=found.seq, hash=found.hash)
 
     async def _archive(self) -> Witness | None:
-        return await archive_witness(self._depot)
+        return await archive_witness(open_depot(self._archive_location))
