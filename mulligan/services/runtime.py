@@ -37,6 +37,7 @@ from mulligan.services.moment import Past, Pasts
 from mulligan.services.readmodels import ReadModels
 from mulligan.services.secretkv import EtcdSecretKv, Shredder
 from mulligan.services.tokens import kid_of
+from mulligan.services.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +190,8 @@ class Runtime:
             stack.callback(tasks.cancel_scope.cancel)
             tasks.start_soon(membership.run)
             tasks.start_soon(shredder.run)
+            where = str(config.archive.location)
+            await Witnesses(etcd, event_log, database, where).heard(tasks)
             moments = Moments(database, event_log.head.log_id)
             tasks.start_soon(moments.run)
             await stack.enter_async_context(registration.hold())
