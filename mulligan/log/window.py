@@ -1,11 +1,15 @@
 """The recent past of the log in memory, indexed by stream and by commit."""
 
+from bisect import bisect_right
 from collections.abc import Sequence, Set
 from datetime import datetime
 from itertools import islice
+from operator import attrgetter
 
 from mulligan.log.protocol import Acked, Stored, TailTooShort, Touch
 from mulligan.model import CommitId, Seq, StreamId
+
+_seq = attrgetter("seq")
 
 
 class Window:
@@ -17,7 +21,7 @@ class Window:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: dict[int, Stored] = {}
-        self._commits: dict[CommitId, Acked] = {}
+        self._commits: dict[CommitId, Seq] = {}
         self._streams: dict[StreamId, list[Touch]] = {}
         self.moved: dict[StreamId, Seq] = {}
 
@@ -28,7 +32,7 @@ class Window:
         self._bytes += len(stored.value)
         streams, moved, commits = self._streams, self.moved, self._commits
         for commit in stored.entry.commits:
-            commits[commit.id] = Acked(seq=seq, commit=commit, repeat=True)
+            commits[commit.id] = seq
             for event in commit.events:
                 touches = streams.get(event.stream)
                 if touches is None:
@@ -43,7 +47,15 @@ class Window:
 
     def find(self, commit: CommitId) -> Acked | None:
         """Return a commit kept here and where it stands."""
-        return self._commits.get(commit)
+        seq = self._commits.get(commit)
+        if seq is None:
+            return None
+        found = next(one for one in self._entries[seq].entry.commits if one.id == commit)
+        return Acked(seq=seq, commit=found, repeat=True)
+
+    def holds(self, commit: CommitId) -> bool:
+        """Tell whether a commit is kept here; cheaper than to find it."""
+        return commit in self._commits
 
     def covers(self, since: datetime) -> bool:
         """Tell whether every entry written at ``since`` or later is kept here."""
@@ -58,13 +70,17 @@ class Window:
             raise TailTooShort(f"entries up to {self.floor} are no longer kept in memory")
         if self.moved.get(stream, 0) <= after:
             return ()
-        return [touch for touch in self._streams[stream] if touch.seq > after]
+        return self._touches(stream, after)
 
     def moved_by_others(self, stream: StreamId, after: Seq, ours: Set[CommitId]) -> bool:
         """Tell whether a commit not in ``ours`` touched the stream after ``after``."""
         if self.moved.get(stream, 0) <= after:
             return False
-        return any(t.seq > after and t.commit.id not in ours for t in self._streams[stream])
+        return any(t.commit.id not in ours for t in self._touches(stream, after))
+
+    def _touches(self, stream: StreamId, after: Seq) -> Sequence[Touch]:
+        touches = self._streams[stream]
+        return touches[bisect_right(touches, after, key=_seq) :]
 
     def after(self, seq: Seq, limit: int) -> Sequence[Stored]:
         """Return up to ``limit`` entries after ``seq``, which must not lie before the floor."""
@@ -76,8 +92,7 @@ class Window:
         stored = self._entries.pop(self.floor)
         self._bytes -= len(stored.value)
         for commit in stored.entry.commits:
-            known = self._commits.get(commit.id)
-            if known is not None and known.seq == self.floor:
+            if self._commits.get(commit.id) == self.floor:
                 del self._commits[commit.id]
             for event in commit.events:
                 touches = self._streams[event.stream]
