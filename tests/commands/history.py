@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from mulligan.commands.redeciding import Redeciding
 from mulligan.events.codec import Codec, Event, decode_entry
 from mulligan.events.quota import QuotaTaken
 from mulligan.handlers import provider, usage
@@ -12,6 +13,7 @@ from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.provider import Provider
 from mulligan.handlers.quota import Quota
 from mulligan.log.memory import MemoryDisk
+from mulligan.log.view import link
 from mulligan.model import StreamId, stream_kind
 
 from .region import GPU
@@ -64,6 +66,16 @@ def require_counted(disk: MemoryDisk) -> None:
         if isinstance(state, Quota):
             expected = _held(claims, None, _tree(last.states, state.project))
             assert _from(state.use.get(GPU, ()), last.at) == _from(expected, last.at)
+
+
+def require_redecided(disk: MemoryDisk) -> None:
+    """Decided again from the log alone, every command comes out as it did."""
+    deciding = Redeciding()
+    for seq in sorted(disk.entries):
+        deciding.take([link(seq, None, disk.entries[seq].value)])
+    found = deciding.findings()
+    assert found.sound, [*found.differing, *found.unfolded]
+    assert found.same == found.commits
 
 
 def _held(claims: list[Claim], provider_id: str | None, projects: set[str] | None) -> usage.Use:

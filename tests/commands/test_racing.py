@@ -32,7 +32,7 @@ from mulligan.handlers.quota import OverQuota, SetQuota, TrackQuota
 from mulligan.log.memory import Faults, MemoryDisk
 from mulligan.model import ClaimId, ProjectId, ProviderId, Seq, utc_now
 
-from .history import require_counted, require_never_exceeded
+from .history import require_counted, require_never_exceeded, require_redecided
 from .region import (
     GPU,
     Process,
@@ -92,6 +92,7 @@ async def settle(disk: MemoryDisk, processes: list[Process]) -> None:
 
 async def require_exact(disk: MemoryDisk, processes: list[Process]) -> None:
     """What every process holds in memory is what the log folds to."""
+    require_redecided(disk)
     expected = truth(disk)
     for p in processes:
         found = await p.commands.states(list(expected))
