@@ -5,7 +5,9 @@ from contextlib import aclosing
 
 from mulligan.errors import InvalidArgument
 from mulligan.events.envelope import Commit
+from mulligan.log.keys import Keys
 from mulligan.log.protocol import Stored
+from mulligan.log.pruning import oldest_held
 from mulligan.model import Seq, is_uuid, stream_kind
 from mulligan.proto import v1
 from mulligan.services import render, visibility
@@ -96,12 +98,16 @@ class Log(AuditCalls, CheckpointCalls, DiffCalls, ProofCalls, v1.LogBase):
         parts = self._rt.parts
         head = parts.log.head
         store = await parts.etcd.status()
+        everything = visibility.sees_all()
         return v1.LogStatus(
             head=render.position(parts.commands.position()),
             head_hash=head.hash,
             log_id=head.log_id,
-            failure=str(parts.log.failure or "") if visibility.sees_all() else "",
-            store_bytes=store.db_size if visibility.sees_all() else 0,
+            failure=str(parts.log.failure or "") if everything else "",
+            store_bytes=store.db_size if everything else 0,
+            store_used_bytes=store.db_size_in_use if everything else 0,
+            store_quota_bytes=self._rt.config.etcd.quota_bytes if everything else 0,
+            first=await oldest_held(parts.etcd, Keys(self._rt.region), head.seq),
         )
 
     async def log_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:

@@ -96,6 +96,11 @@ def _log(runtime: Runtime) -> Made:
     return Made(service, service.work)
 
 
+def _archiver(runtime: Runtime) -> Made:
+    service = Archiver(runtime)
+    return Made(service, service.work)
+
+
 async def _nothing(parts: Parts, tasks: TaskGroup) -> None:
     """Do nothing besides answering."""
 
@@ -108,7 +113,7 @@ _MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
     "log": _log,
     "projector": _projector,
     "executor": lambda runtime: Made(Executor(runtime), partial(work.executor, runtime)),
-    "archiver": lambda runtime: Made(Archiver(runtime), _nothing),
+    "archiver": _archiver,
 }
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from mulligan.errors import Corrupt, FailedPrecondition, Unavailable
 from mulligan.events.codec import entry_hash
-from mulligan.log.archive_files import contiguous, manifests_in, the_copy
+from mulligan.log.archive_files import manifests_in, the_copy
 from mulligan.log.etcd import prefix_end
 from mulligan.log.etcdlog import EtcdLog
+from mulligan.log.holding import longest_chain
 from mulligan.log.protocol import Fenced, TailTooShort
 from mulligan.log.sealing import Rewound
 from mulligan.log.segment import COPY, OWNER, Owner, entries_of, read_archived, signed_with
@@ -55,7 +56,7 @@ async def test_full_segments_are_sealed_and_the_rest_is_copied(world: World) -> 
     made = await sealer.seal()
     assert made >= 3
     assert await sealer.copy()
-    manifests = contiguous(await manifests_in(world.depot))
+    manifests = longest_chain(await manifests_in(world.depot))
     assert len(manifests) == made
     sealed = [
         entry for one in manifests for entry in entries_of(one, await world.depot.get(one.name))
@@ -208,7 +209,7 @@ async def test_a_kill_at_any_call_of_the_depot_is_harmless(world: World) -> None
     async with beside(world) as other:
         assert (await verify(other)).sound
     assert await world.values() == before
-    manifests = contiguous(await manifests_in(world.depot))
+    manifests = longest_chain(await manifests_in(world.depot))
     assert manifests[-1].last == world.log.head.seq
 
 
@@ -237,7 +238,7 @@ async def test_two_archivers_at_once_seal_one_archive(world: World) -> None:
             tasks.start_soon(pruner.prune)
     async with beside(world) as log:
         assert (await verify(log)).sound
-    assert contiguous(await manifests_in(world.depot))[-1].last == 50
+    assert longest_chain(await manifests_in(world.depot))[-1].last == 50
 
 
 async def test_an_archiver_without_its_lease_writes_nothing_into_etcd(world: World) -> None:
