@@ -9,7 +9,10 @@ from mulligan.events import claim as claims
 from mulligan.events import project as projects
 from mulligan.events.codec import Codec, Event
 from mulligan.events.envelope import Entry
-from mulligan.events.provider import ProviderCreated
+from mulligan.events.provider import InventoriesSet
+
+CLASSES = frozenset({"gpu", "machine"})
+"""What clients claim; a provider has one of them."""
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -56,9 +59,10 @@ class Books:
 
     def _note(self, key: str, event: Event) -> None:
         match event:
-            case ProviderCreated():
-                for inventory in event.inventories.values():
-                    self.capacity[key] = inventory.total
+            case InventoriesSet():
+                for class_, inventory in event.inventories.items():
+                    if class_ in CLASSES:
+                        self.capacity[key] = inventory.total
             case claims.ClaimMade():
                 (allocation,) = event.allocations
                 (amount,) = allocation.amounts.values()

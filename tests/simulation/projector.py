@@ -13,7 +13,7 @@ from mulligan.log.memory import MemoryLog
 from mulligan.log.protocol import Stored
 from mulligan.projections import applying
 from mulligan.projections.checkpoint import Fenced, Place
-from mulligan.projections.fold import occurrences
+from mulligan.projections.fold import Poison, occurrences
 from mulligan.projections.postgres import Connection
 
 from .road import SimulatedRoad
@@ -67,9 +67,14 @@ class Projector:
             part = [stored for stored in batch if stored.seq > before.seq]
             if part:
                 events = occurrences(part, model.kinds, self._codec)
-                places[model.schema] = await applying.apply(
-                    self._connection, model, model.schema, before, part, events
-                )
+                try:
+                    places[model.schema] = await applying.apply(
+                        self._connection, model, model.schema, before, part, events
+                    )
+                except Poison:
+                    if self._tables.places[model.schema] == before:
+                        raise  # else the rows were another's, whom the fence would have shown
+                    raise Fenced(model.schema) from None
 
 
 async def folded(entries: Sequence[Stored], models: Tables, size: int) -> Tables:
