@@ -54,7 +54,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "Show who did what and who was denied what."),
     "log": ("log", "Read and verify the event log."),
     "diff": ("diff", "Show what differs between two moments."),
-    "archive": ("archive_restore", "See and check the log's archive, and restore from it."),
+    "archive": ("archive", "See and check the log's archive, and restore from it."),
     "backup": ("backup", "Save what the archive does not keep, on the region's host."),
     "certificate": ("certificate", "Renew and issue certificates of the region, on its host."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
