@@ -236,6 +236,9 @@ class ArchiveConfig(Section, frozen=True, kw_only=True):
         float, Meta(gt=0, le=3650, description="entries younger than that stay in etcd")
     ] = 7.0
     keep_bytes: Annotated[int, Meta(ge=2**20, description="but no more of them than this")] = 2**30
+    keep_entries: Annotated[
+        int, Meta(ge=100, le=1_000_000, description="but these, the newest, in any case")
+    ] = 5000
     segment_bytes: Annotated[
         int, Meta(ge=2**16, le=2**28, description="of entries, to a segment")
     ] = 16 * 2**20

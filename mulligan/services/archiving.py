@@ -41,6 +41,7 @@ def keeping_of(config: Config) -> Keeping:
         segment_bytes=archive.segment_bytes,
         keep=timedelta(days=archive.keep_days),
         keep_bytes=archive.keep_bytes,
+        leave=archive.keep_entries,
     )
 
 
