@@ -16,7 +16,7 @@ LOST: tuple[type[Exception], ...] = (
     asyncpg.InternalClientError,  # what a connection that breaks in mid-command may end in
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # a full disk, no memory, too many connections
     asyncpg.InvalidAuthorizationSpecificationError,  # it does not take us, or our certificate
     OSError,
     TimeoutError,

@@ -11,7 +11,10 @@ def descendants(pid: int) -> set[int]:
     waiting = [pid]
     while waiting:
         for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            found = {int(word) for word in children.read_text().split()} - below
+            try:
+                found = {int(word) for word in children.read_text().split()} - below
+            except (FileNotFoundError, ProcessLookupError):
+                continue
             below |= found
             waiting += found
     return below

@@ -126,6 +126,27 @@ async def test_a_halted_read_model_goes_on_when_it_is_retried(database: Dsn) -> 
         tasks.cancel_scope.cancel()
 
 
+FULL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON rm_images.image EXECUTE FUNCTION refuse()
+"""
+
+
+async def test_a_full_disk_is_waited_out_and_halts_no_read_model(database: Dsn) -> None:
+    world, disk = history(5, steps=60), MemoryDisk()
+    write(disk, world.entries)
+    good = len(world.entries)
+    async with folding(disk, database) as worker, connected(database) as connection:
+        await connection.execute(FULL)
+        add_image(world)
+        write(disk, world.entries[good:])
+        await until(lambda: "could not extend file" in worker.problem)
+        assert "halted" not in {one.status for one in worker.status().values()}
+        await connection.execute("DROP TRIGGER full_disk ON rm_images.image")
+        await until(folded(worker, good + 1))
+
+
 async def test_a_batch_with_a_bad_event_keeps_what_came_before_it(database: Dsn) -> None:
     world, disk = history(5, steps=60), MemoryDisk()
     good = len(world.entries)
