@@ -247,6 +247,14 @@ class ArchiveConfig(Section, frozen=True, kw_only=True):
     ] = 60.0
 
 
+class MetricsConfig(Section, frozen=True, kw_only=True):
+    """What the services tell Prometheus, by plain HTTP."""
+
+    port_offset: Annotated[
+        int, Meta(ge=0, le=32768, description="each listens for it so many ports above its own")
+    ] = 0
+
+
 class LimitsConfig(Section, frozen=True, kw_only=True):
     """What one request may ask for."""
 
@@ -297,6 +305,7 @@ class Config(Section, frozen=True, kw_only=True):
     secrets: SecretsConfig = SecretsConfig()
     archive: ArchiveConfig = ArchiveConfig()
     limits: LimitsConfig = LimitsConfig()
+    metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 
 

@@ -193,10 +193,15 @@ def problems_of(found: Status, now: datetime) -> list[str]:
     if found.log is not None and found.log.failure:
         problems.append(f"the log halted: {found.log.failure}; run `mulligan log verify`")
     for one in found.projections:
-        if one.status != "live":
+        if one.status == "building":
+            problems.append(
+                f"projection {one.name} is being built as version {one.building_version}, entry "
+                f"{one.building_seq} of {one.building_target}; its reads are stale until then"
+            )
+        elif one.status != "live":
             problems.append(
                 f"projection {one.name} is {one.status} at {one.seq}: {one.problem}; its reads are "
-                f"stale. Upgrade the projector, then `mulligan rebuild {one.name}`"
+                f"stale. See `mulligan projection show {one.name}`"
             )
         elif one.lag_seconds > LAGGING:
             problems.append(f"projection {one.name} lags by {format_span(one.lag_seconds)}")

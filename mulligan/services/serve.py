@@ -22,7 +22,6 @@ from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
 
 from mulligan.config import Config, insecure_links
-from mulligan.projections.worker import Worker
 from mulligan.proto.descriptors import descriptor_set
 from mulligan.services import work
 from mulligan.services.archiver import Archiver
@@ -37,6 +36,7 @@ from mulligan.services.executor import Executor
 from mulligan.services.http2 import EdgeServer
 from mulligan.services.iam import Iam
 from mulligan.services.meta import Meta
+from mulligan.services.metrics import Metrics, MetricsPage
 from mulligan.services.projector import Projector
 from mulligan.services.resource import Resource
 from mulligan.services.runtime import Parts, Runtime, master_keys
@@ -54,11 +54,15 @@ Job = Callable[[Parts, TaskGroup], Awaitable[work.Drain | None]]
 
 
 class Made(NamedTuple):
-    """A service as it is made: what answers, what it does besides, and whether it is healthy."""
+    """A service as it is made: what answers, what it does besides, and whether it is healthy.
+
+    ``measure`` adds its own metrics to those of the process.
+    """
 
     service: Any
     job: Job
     healthy: Callable[[], bool] = lambda: True
+    measure: Callable[[Metrics], None] = lambda metrics: None
 
 
 def _iam(runtime: Runtime) -> Made:
@@ -80,15 +84,14 @@ def _projector(runtime: Runtime) -> Made:
     service = Projector(runtime)
 
     async def job(parts: Parts, tasks: TaskGroup) -> None:
-        service.worker = Worker(parts.log, str(runtime.config.postgres.dsn))
-        tasks.start_soon(service.worker.run)
+        tasks.start_soon(service.work, parts)
 
     def healthy() -> bool:
         return service.worker is not None and all(
             status.status == "live" for status in service.worker.status().values()
         )
 
-    return Made(service, job, healthy)
+    return Made(service, job, healthy, service.measure)
 
 
 def _log(runtime: Runtime) -> Made:
@@ -138,8 +141,11 @@ async def serve(name: str, config: Config) -> None:
     listen(server, RecvMessage, gate.on_message)
     tls = _tls(config)
     await server.listen(address.host, address.port, tls.context if tls is not None else None)
+    page = await _metrics_page(name, config, made)
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
+        if page is not None:
+            tasks.start_soon(page.serve)
         tasks.start_soon(_on_signal, asked)
         if tls is not None:
             tasks.start_soon(tls.keep_current)
@@ -158,6 +164,18 @@ async def serve(name: str, config: Config) -> None:
             await server.wait_closed()
         tasks.cancel_scope.cancel()
     log.info("stopped", extra={"service": name})
+
+
+async def _metrics_page(name: str, config: Config, made: Made) -> MetricsPage | None:
+    """Open the page that Prometheus reads, if there is to be one."""
+    if not config.metrics.port_offset:
+        return None
+    metrics = Metrics(name)
+    made.measure(metrics)
+    address = getattr(config.listen, name)
+    page = MetricsPage(metrics, address.host, address.port + config.metrics.port_offset)
+    await page.open()
+    return page
 
 
 async def _run(
