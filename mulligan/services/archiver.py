@@ -13,7 +13,7 @@ from mulligan.log.depot import open_depot
 from mulligan.log.identity import identity_of
 from mulligan.log.keys import Keys
 from mulligan.log.proving import Proof
-from mulligan.log.segment import Archived, Manifest
+from mulligan.log.segment import Archived, Manifest, require_next
 from mulligan.log.view import BrokenChain
 from mulligan.log.vouching import Vouching
 from mulligan.model import Seq
@@ -198,7 +198,10 @@ class Archiver(v1.ArchiverBase):
             if found is None or entry_hash(found.value) != manifest.hash:
                 raise BrokenChain(one.last, f"is not in etcd what it is in {manifest.name}")
         newest = await archive.manifest(chosen[-1].first)
-        if parts.log.head.seq > newest.last:
+        following = await archive.find(Seq(newest.last + 1))
+        if following is not None:
+            require_next(await archive.manifest(following.first), newest)
+        elif parts.log.head.seq > newest.last:
             async for batch in parts.log.read(Seq(newest.last + 1), Seq(newest.last + 1)):
                 if batch[0].entry.prev != newest.hash:
                     raise BrokenChain(batch[0].seq, f"does not follow from {newest.name}")

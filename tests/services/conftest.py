@@ -13,6 +13,12 @@ from tests.services.edge import Edge
 from tests.services.yard import Yard
 
 SECRET = "a-secret-of-a-tenant"
+ARCHIVED_AT_ONCE = {
+    "MULLIGAN_ARCHIVE_SEGMENT_BYTES": "65536",
+    "MULLIGAN_ARCHIVE_KEEP_ENTRIES": "100",
+    "MULLIGAN_ARCHIVE_KEEP_DAYS": "0.00002",
+    "MULLIGAN_ARCHIVE_COPY_S": "1",
+}
 
 
 class Tokens(NamedTuple):
@@ -41,9 +47,13 @@ async def region(place: Path) -> AsyncIterator[RunningRegion]:
 
 @pytest.fixture(scope="package")
 async def keyed() -> AsyncIterator[RunningRegion]:
-    """A region of its own for tests that change keys, which ends sessions and compacts etcd."""
+    """A region of its own for tests that change keys, which ends sessions and compacts etcd.
+
+    Its log leaves etcd for the archive as soon as it may: whatever these tests read, they read
+    across that seam.
+    """
     with short_folder() as folder:
-        async with RunningRegion(folder, "keyed") as running:
+        async with RunningRegion(folder, "keyed", settings=ARCHIVED_AT_ONCE) as running:
             yield running
 
 
