@@ -65,7 +65,7 @@ async def create_account(
     session.out.made(answer.account, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_accounts(session: Session) -> None:
     """List accounts."""
     from mulligan.client.paging import every
@@ -78,7 +78,7 @@ async def list_accounts(session: Session) -> None:
     session.out.rows(found, COLUMNS, "no accounts")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_account(session: Session, account: NameArgument) -> None:
     """Show an account."""
     from mulligan.proto.v1 import GetAccountRequest

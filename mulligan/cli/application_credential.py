@@ -64,7 +64,7 @@ async def create_credential(
         print(f"secret: {secret}", file=session.out.err)  # even with -q: nobody sees it again
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_credentials(session: Session) -> None:
     """List those of your account."""
     from mulligan.client.paging import every

@@ -71,7 +71,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "audit")
+@verb(app, "audit", reads=True)
 async def audit(
     session: Session,
     which: Which,

@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_brakes(session: Session) -> None:
     """List the failure domains where actions are stopped."""
     from mulligan.client.paging import every

@@ -26,7 +26,7 @@ MOST = 10_000
 """Candidates in one answer, at most."""
 
 
-@verb(app, "candidates")
+@verb(app, "candidates", reads=True)
 async def list_candidates(
     session: Session,
     file: Annotated[str, typer.Option("--file", "-f", help="Request in YAML; - reads stdin.")],

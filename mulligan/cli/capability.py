@@ -17,7 +17,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_capabilities(
     session: Session,
     prefix: Annotated[

@@ -140,7 +140,7 @@ async def claim_exact(
     session.out.made(answer.claim, WHOLE)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_claims(
     session: Session,
     state: Annotated[
@@ -230,7 +230,7 @@ async def find_claims(session: Session, request: "ListClaimsRequest") -> "list[C
     return [claim async for claim in pages]
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_claim(session: Session, claim: ClaimArgument) -> None:
     """Show a claim."""
     from mulligan.proto.v1 import GetClaimRequest

@@ -57,7 +57,7 @@ async def create_credential(
     session.out.made(answer.credential, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_credentials(session: Session) -> None:
     """List BMC logins."""
     from mulligan.client.paging import every
@@ -71,7 +71,7 @@ async def list_credentials(session: Session) -> None:
     session.out.rows([credential async for credential in pages], COLUMNS, "no credentials")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_credential(
     session: Session,
     credential: Annotated[str, typer.Argument(metavar="CREDENTIAL", help="Name or UUID.")],

@@ -43,7 +43,7 @@ async def extend_distance_type(
     session.out.one(answer.distance_type, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_distance_types(session: Session) -> None:
     """List types of distance."""
     from mulligan.client.paging import every

@@ -89,7 +89,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "explain")
+@verb(app, "explain", reads=True)
 async def explain_claim(
     session: Session,
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="Name or UUID.")],

@@ -44,7 +44,7 @@ async def create_group(
     session.out.made(answer.group, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_groups(session: Session) -> None:
     """List groups."""
     from mulligan.client.paging import every
@@ -55,7 +55,7 @@ async def list_groups(session: Session) -> None:
     session.out.rows([group async for group in pages], COLUMNS, "no groups")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_group(session: Session, group: GroupArgument) -> None:
     """Show a group and its members."""
     from mulligan.proto.v1 import GetGroupRequest

@@ -47,7 +47,7 @@ async def create_image(
     session.out.made(answer.image, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_images(session: Session) -> None:
     """List images."""
     from mulligan.client.paging import every
@@ -58,7 +58,7 @@ async def list_images(session: Session) -> None:
     session.out.rows([image async for image in pages], COLUMNS, "no images")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_image(
     session: Session, image: Annotated[str, typer.Argument(help="Name or UUID.")]
 ) -> None:

@@ -34,7 +34,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_inventories(session: Session, provider: ProviderArgument) -> None:
     """List what a provider offers."""
     from mulligan.proto.v1 import GetProviderRequest

@@ -32,7 +32,7 @@ def record_shown(record: "LogRecord", *, data: bool = False) -> str:
     return "\n".join(lines)
 
 
-@verb(app, "tail")
+@verb(app, "tail", reads=True)
 async def tail(
     session: Session,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on for ever.")] = False,
@@ -59,7 +59,7 @@ async def tail(
             session.out.record(record, record_shown(record, data=data))
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show(
     session: Session,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="KIND/UUID or KIND/NAME.")],
@@ -107,7 +107,7 @@ STATUS = (
 )
 
 
-@verb(app, "stats")
+@verb(app, "stats", reads=True)
 async def stats(session: Session) -> None:
     """Show the head, the log's identity and size."""
     from mulligan.proto.v1 import GetLogStatusRequest

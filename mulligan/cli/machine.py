@@ -33,7 +33,7 @@ MachineArgument = Annotated[str, typer.Argument(metavar="MACHINE", help="Name or
 LimitOption = Annotated[int, typer.Option("--limit", help="At most so many; 0: all.")]
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_machines(session: Session, filters: Filters, limit: LimitOption = 0) -> None:
     """List machines."""
     found = await listed(session, filters.request(), limit)
@@ -41,7 +41,7 @@ async def list_machines(session: Session, filters: Filters, limit: LimitOption =
     session.out.rows(found, COLUMNS, "no machines")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_machine(session: Session, machine: MachineArgument) -> None:
     """Show a machine and its hardware.
 
@@ -55,7 +55,7 @@ async def show_machine(session: Session, machine: MachineArgument) -> None:
     session.out.one(answer.machine, columns)
 
 
-@verb(app, "why")
+@verb(app, "why", reads=True)
 async def why(session: Session, machine: MachineArgument) -> None:
     """Show why a machine is as it is, and what it waits for.
 
@@ -70,7 +70,7 @@ async def why(session: Session, machine: MachineArgument) -> None:
         session.out.one(answer, ())
 
 
-@verb(app, "history")
+@verb(app, "history", reads=True)
 async def history(session: Session, machine: MachineArgument, limit: LimitOption = 50) -> None:
     """List all that happened to a machine, newest first.
 
@@ -86,7 +86,7 @@ async def history(session: Session, machine: MachineArgument, limit: LimitOption
     session.out.rows([cause async for cause in pages], columns, f"{machine} has no history")
 
 
-@verb(app, "actions")
+@verb(app, "actions", reads=True)
 async def actions(session: Session, machine: MachineArgument, limit: LimitOption = 0) -> None:
     """List what was done to a machine, step by step."""
     from mulligan.client.paging import every

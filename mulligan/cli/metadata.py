@@ -51,7 +51,7 @@ WHOLE = (
 )
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_metadata(session: Session, kind: KindArgument, name: ObjectArgument) -> None:
     """Show what an object carries, as far as you may read it."""
     from mulligan.proto.v1 import GetMetadataRequest
@@ -86,7 +86,7 @@ async def remove_attributes(
     await update(session, UpdateMetadataRequest(kind=kind, object=name, remove_attributes=keys))
 
 
-@verb(app, "find")
+@verb(app, "find", reads=True)
 async def find_objects(
     session: Session,
     kind: Annotated[str, typer.Option("--kind", help="Kind of object; none: any.")] = "",

@@ -98,7 +98,7 @@ async def create_metadef(
     session.out.made((await _shown(session, [answer.metadef]))[0], WHOLE)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_metadefs(session: Session) -> None:
     """List definitions: of the region, and of your project."""
     from mulligan.client.paging import every
@@ -110,7 +110,7 @@ async def list_metadefs(session: Session) -> None:
     session.out.rows(found, COLUMNS, "no metadefs")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_metadef(session: Session, metadef: MetadefArgument) -> None:
     """Show a definition and its schema."""
     from mulligan.proto.v1 import GetMetadefRequest

@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "resolve")
+@verb(app, "resolve", reads=True)
 async def resolve(
     session: Session, kind: KindArgument, names: Annotated[list[str], typer.Argument()]
 ) -> None:
@@ -40,7 +40,7 @@ async def resolve(
         raise NotFound(kind, ", ".join(missing))
 
 
-@verb(app, "describe")
+@verb(app, "describe", reads=True)
 async def describe(session: Session, uuids: Annotated[list[str], typer.Argument()]) -> None:
     """Find the names of UUIDs."""
     from mulligan.proto.v1 import DescribeRequest
@@ -52,7 +52,7 @@ async def describe(session: Session, uuids: Annotated[list[str], typer.Argument(
         raise NotFound("object", ", ".join(missing))
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_names(session: Session, kind: KindArgument) -> None:
     """List the names of a kind."""
     from mulligan.client.paging import every

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 
-@verb(app, "plan")
+@verb(app, "plan", reads=True)
 async def plan_claims(
     session: Session,
     files: Annotated[

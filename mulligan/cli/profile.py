@@ -64,7 +64,7 @@ async def set_profile(
     session.out.one(answer.profile, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_profiles(session: Session) -> None:
     """List hardware profiles."""
     from mulligan.proto.v1 import ListProfilesRequest
@@ -73,7 +73,7 @@ async def list_profiles(session: Session) -> None:
     session.out.rows(answer.profiles, COLUMNS, "no hardware profiles")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_profile(session: Session, name: Annotated[str, typer.Argument()]) -> None:
     """Show a hardware profile."""
     from mulligan.proto.v1 import ListProfilesRequest

@@ -39,7 +39,7 @@ async def create_project(
     session.out.made(answer.project, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_projects(session: Session) -> None:
     """List projects."""
     from mulligan.client.paging import every
@@ -52,7 +52,7 @@ async def list_projects(session: Session) -> None:
     session.out.rows(found, COLUMNS, "no projects")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_project(session: Session, name: NameArgument) -> None:
     """Show a project."""
     from mulligan.proto.v1 import GetProjectRequest

@@ -131,7 +131,7 @@ async def create_provider(
     session.out.made(answer.provider, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_providers(
     session: Session,
     kind: Annotated[str, typer.Option("--type", help="Only of this type.")] = "",
@@ -151,7 +151,7 @@ async def list_providers(
     session.out.rows(found, COLUMNS, "no providers")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_provider(session: Session, provider: ProviderArgument) -> None:
     """Show a provider."""
     from mulligan.proto.v1 import GetProviderRequest

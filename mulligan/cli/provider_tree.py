@@ -19,7 +19,7 @@ Children = Mapping[str, "Sequence[Provider]"]
 """Providers by the UUID of what they stand under, in the order of their names."""
 
 
-@verb(app, "tree")
+@verb(app, "tree", reads=True)
 async def show_tree(
     session: Session,
     provider: Annotated[

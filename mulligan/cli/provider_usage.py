@@ -22,7 +22,7 @@ USAGE = (
 )
 
 
-@verb(app, "usage")
+@verb(app, "usage", reads=True)
 async def show_usage(
     session: Session,
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Name or UUID.")],

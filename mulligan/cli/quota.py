@@ -90,7 +90,7 @@ async def set_quota(
     session.out.one(answer.quota, WHOLE)
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_quota(
     session: Session,
     project: Annotated[
@@ -104,7 +104,7 @@ async def show_quota(
     session.out.one(answer.quota, WHOLE)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_quotas(session: Session) -> None:
     """List the projects that have limits of their own."""
     from mulligan.client.paging import every

@@ -95,7 +95,7 @@ def refuse_present(when: When, now: datetime) -> None:
         raise InvalidArgument("--for", "a reservation ends: give --for 4h or --end")
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_reservations(session: Session, provider: ProviderOption = "") -> None:
     """List what is reserved and has not begun."""
     from mulligan.proto.v1 import ClaimState, ListClaimsRequest
@@ -106,7 +106,7 @@ async def list_reservations(session: Session, provider: ProviderOption = "") -> 
     session.out.rows(found, COLUMNS, "no reservations")
 
 
-@verb(app, "show")
+@verb(app, "show", reads=True)
 async def show_reservation(session: Session, claim: ClaimArgument) -> None:
     """Show a reservation."""
     session.out.one(await find_claim(session, claim), WHOLE)

@@ -33,7 +33,7 @@ async def remove_tags(
     await update(session, UpdateMetadataRequest(kind=kind, object=name, remove_tags=tags))
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_tags(session: Session, kind: KindArgument, name: ObjectArgument) -> None:
     """List the tags of an object."""
     from mulligan.proto.v1 import GetMetadataRequest

@@ -35,7 +35,7 @@ COLUMNS = (
 )
 
 
-@verb(app, "usage")
+@verb(app, "usage", reads=True)
 async def summarize_usage(
     session: Session,
     begin: Annotated[str, typer.Option("--from", help="From when: -7d or ISO; 30 days.")] = "",

@@ -45,7 +45,7 @@ async def create_user_data(
     session.out.made(answer.user_data, COLUMNS)
 
 
-@verb(app, "list")
+@verb(app, "list", reads=True)
 async def list_user_data(session: Session) -> None:
     """List user data."""
     from mulligan.client.paging import every

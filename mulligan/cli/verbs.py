@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
 
 import typer
 
 from mulligan.cli.output import Format, Output
-from mulligan.errors import FailedPrecondition
+from mulligan.cli.quantities import parse_time
+from mulligan.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
     from mulligan.client.client import Client
@@ -36,6 +38,12 @@ FormatOption = Annotated[
 StaleOption = Annotated[
     bool, typer.Option("--stale", help="Accept answers older than what was just written.")
 ]
+AtOption = Annotated[
+    str,
+    typer.Option(
+        "--at", help="As of an entry or a time: 1234, -2h, 2027-01-31T08:00.", metavar="T"
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print the UUID only.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -45,6 +53,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "project": (ProjectOption, ""),
     "output": (FormatOption, None),
     "stale": (StaleOption, False),
+    "at": (AtOption, ""),
 }
 
 
@@ -57,6 +66,7 @@ class Common:
     project: str = ""
     output: Format | None = None
     stale: bool = False
+    at: str = ""
 
     def under(self, given: dict[str, Any]) -> "Common":
         """Return these options with those that were given after the verb over them."""
@@ -88,9 +98,18 @@ class Session:
                 secret=chosen.secret,
                 cache=self.cache,
                 allow_stale=self.common.stale,
-                patience=float(os.environ.get("MULLIGAN_PATIENCE", "15")),
+                patience=float(os.environ.get("MULLIGAN_PATIENCE", "60" if self.at else "15")),
+                at=self.at,
             )
         return self._client
+
+    @property
+    def at(self) -> str:
+        """The entry or time as of which is read, as the services take it; empty for the present."""
+        text = self.common.at.strip().removeprefix("#")
+        if not text or text.isdecimal():
+            return text
+        return parse_time(text, datetime.now(UTC), "--at").isoformat()
 
     @property
     def chosen(self) -> "Chosen":
@@ -122,6 +141,13 @@ class Session:
             shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
             self.confirm(f"{verb} {len(names)} objects ({shown})?", yes)
 
+    def note_moment(self) -> None:
+        """Say as of which entry it was answered, to people."""
+        shown = self._client.shown if self._client is not None else None
+        if shown is not None and self.out.for_people:
+            seq, at = shown
+            self.out.note(f"as of #{seq}, {at:%Y-%m-%d %H:%M:%S} UTC")
+
     def close(self) -> None:
         """Close the client, if there is one."""
         if self._client is not None:
@@ -129,7 +155,7 @@ class Session:
 
 
 def verb(
-    app: typer.Typer, name: str
+    app: typer.Typer, name: str, *, reads: bool = False
 ) -> Callable[
     [Callable[Concatenate[Session, P], Awaitable[None]]],
     Callable[Concatenate[Session, P], Awaitable[None]],
@@ -138,7 +164,8 @@ def verb(
 
     Its parameters after the session become the command's, a ``Bundle`` those of its fields,
     followed by the common options that it does not define itself. A parameter called ``quiet``
-    silences everything but UUIDs.
+    silences everything but UUIDs. With ``reads`` it only reads, of what has a past, and takes
+    ``--at``; any other refuses it before it does anything.
     """
 
     def register(
@@ -155,6 +182,8 @@ def verb(
             outer = context.find_root().obj
             outer = outer if isinstance(outer, Common) else Common()
             common = outer.under({key: given.pop(key) for key in added})
+            if common.at and not reads:
+                raise InvalidArgument("--at", f"`{name}` acts or tells of now; leave it out")
             out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))
             for key, kind in bundles.items():
                 given[key] = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
@@ -172,6 +201,7 @@ def verb(
         )
         signature = inspect.Signature([context_parameter, *parameters])
         cast(Any, command).__signature__ = signature
+        cast(Any, command).reads = reads
         command.__annotations__ = {
             parameter.name: parameter.annotation for parameter in signature.parameters.values()
         }
@@ -210,6 +240,7 @@ def _run(function: Callable[..., Awaitable[None]], session: Session, given: dict
     async def run() -> None:
         try:
             await function(session, **given)
+            session.note_moment()
         finally:
             session.close()
 

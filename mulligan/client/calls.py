@@ -3,7 +3,8 @@
 import dataclasses
 import time
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import grpclib.const
@@ -16,9 +17,9 @@ from mulligan.client.identity import Identity
 from mulligan.client.positions import Positions
 from mulligan.client.resume import resumption
 from mulligan.client.status import BROKEN, Untrusted, retry_after, to_error, transport_error
-from mulligan.errors import DeadlineExceeded, MulliganError, Unavailable
-from mulligan.model import new_id
-from mulligan.proto.v1 import PERMISSIONS
+from mulligan.errors import DeadlineExceeded, InvalidArgument, MulliganError, Unavailable
+from mulligan.model import AT_HEADER, new_id
+from mulligan.proto.v1 import PERMISSIONS, READS
 
 PATIENCE = 15.0
 """Seconds for which a call waits out restarts before it gives up."""
@@ -30,6 +31,13 @@ RENEW_S = 60.0
 """A token that is refused so soon after it was made is not worth another; a watch outlives many."""
 
 Reply = TypeVar("Reply")
+
+
+class Shown(NamedTuple):
+    """The entry as of which a call was answered, and when that was."""
+
+    seq: int
+    at: datetime
 
 
 class Calls:
@@ -47,7 +55,10 @@ class Calls:
         *,
         identity: Identity | None = None,
         patience: float = PATIENCE,
+        at: str = "",
     ) -> None:
+        self.shown: Shown | None = None
+        self._at = at
         self._directory = directory
         self._channels = channels
         self._positions = positions
@@ -62,6 +73,7 @@ class Calls:
         Raise one of ``mulligan.errors`` when it is refused, or when ``timeout`` (default: the
         client's patience) is over.
         """
+        self._require_reading(route)
         pursuit = Pursuit(self, route, timeout or self._patience)
         request = with_request_id(request)
         while True:
@@ -77,6 +89,7 @@ class Calls:
         self, route: str, request: Any, reply: type[Reply], timeout: float | None = None
     ) -> AsyncIterator[Reply]:
         """Yield a stream's messages; go on after the last one where the stream can be resumed."""
+        self._require_reading(route)
         pursuit = Pursuit(self, route, timeout or self._patience)
         resume = resumption(with_request_id(request))
         while True:
@@ -100,7 +113,7 @@ class Calls:
         left = max(0.01, pursuit.backoff.left)
         with anyio.fail_after(left):
             metadata = await pursuit.prepare()
-        metadata = {**metadata, **self._positions.header(self._directory.region)}
+        metadata = {**metadata, **self._header()}
         request = self._positions.into(request, self._directory.region)
         async with self._channels.to(pursuit.address).request(
             route,
@@ -112,6 +125,7 @@ class Calls:
         ) as stream:
             await stream.send_message(request, end=True)
             answer: Reply | None = await stream.recv_message()
+            self._note_moment(stream.initial_metadata)
         if answer is None:
             raise Unavailable(f"{pursuit.address} closed {route} without an answer")
         return answer
@@ -120,7 +134,7 @@ class Calls:
         self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
     ) -> AsyncIterator[Reply]:
         metadata = await pursuit.prepare()
-        metadata = {**metadata, **self._positions.header(self._directory.region)}
+        metadata = {**metadata, **self._header()}
         channel = self._channels.to(pursuit.address)
         with anyio.fail_after(CONNECT):
             await channel.__connect__()
@@ -133,7 +147,23 @@ class Calls:
         ) as stream:
             await stream.send_message(request, end=True)
             async for message in stream:
+                self._note_moment(stream.initial_metadata)
                 yield message
+
+    def _header(self) -> dict[str, str]:
+        """Return what goes with a call: what was seen, and the moment that is asked of."""
+        seen = self._positions.header(self._directory.region)
+        return {**seen, AT_HEADER: self._at} if self._at else seen
+
+    def _require_reading(self, route: str) -> None:
+        """Refuse, before anything is sent, what cannot be asked of the past."""
+        if self._at and route not in READS:
+            raise InvalidArgument(AT_HEADER, f"{shown(route)} acts or tells of now; leave it out")
+
+    def _note_moment(self, metadata: Any) -> None:
+        seq, _, at = str((metadata or {}).get(AT_HEADER, "")).partition(" ")
+        if at and seq.isdecimal():
+            self.shown = Shown(int(seq), datetime.fromisoformat(at))
 
     def _give_up(self, error: Exception, route: str, address: str) -> MulliganError:
         match error:

@@ -1,12 +1,13 @@
 """The client itself: a context in, the services' methods out."""
 
 import time
+from copy import copy
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from mulligan.client.calls import PATIENCE, Calls
+from mulligan.client.calls import PATIENCE, Calls, Shown
 from mulligan.client.channels import Channels
 from mulligan.client.context import Context
 from mulligan.client.directory import Directory
@@ -37,7 +38,8 @@ class Client:
     Nothing is sent before the first call. ``patience`` is how many seconds a call waits out
     restarts; ``cache`` keeps tokens and positions between processes (default: it does not);
     ``allow_stale`` lets reads answer from a lagging read model. An address that begins with
-    ``http://`` does without TLS, for all of them.
+    ``http://`` does without TLS, for all of them. With ``at`` everything is read as of an earlier
+    entry (its number) or time (as in RFC 3339), and what does not only read is refused.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class Client:
         cache: TokenCache | None = None,
         patience: float = PATIENCE,
         allow_stale: bool = False,
+        at: str = "",
     ) -> None:
         self.context = context
+        self._patience = patience
+        self._owner = True
         self._cache = cache or TokenCache.none()
         plaintext = any(address.startswith(PLAINTEXT) for address in context.address)
         seeds = [address.removeprefix(PLAINTEXT) for address in context.address]
@@ -67,12 +72,17 @@ class Client:
             cache=self._cache,
             certificate=context.cert,
         )
-        calls = MindfulCalls(
+        self._bind(at)
+
+    def _bind(self, at: str) -> None:
+        """Make the stubs, for the present or for a moment."""
+        self._calls = calls = MindfulCalls(
             self._directory,
             self._channels,
             self._positions,
             identity=self._identity,
-            patience=patience,
+            patience=self._patience,
+            at=at,
         )
         self.iam = Iam(calls)
         self.meta = Meta(calls)
@@ -84,6 +94,22 @@ class Client:
         self.projector = Projector(calls)
         self.archiver = Archiver(calls)
         self.catalog = Catalog(calls)
+
+    def at(self, moment: str) -> "Client":
+        """Return a view of the same control plane as of an earlier entry or time, empty for now.
+
+        It shares connections and identity, and ends with this client. A view that is to be of one
+        entry throughout names it by its number: a time yet to come stands for whatever is newest.
+        """
+        view = copy(self)
+        view._owner = False
+        view._bind(moment)
+        return view
+
+    @property
+    def shown(self) -> Shown | None:
+        """The entry as of which the latest call was answered; None for the present."""
+        return self._calls.shown
 
     @classmethod
     async def connect(cls, context: Context, *, secret: str = "") -> Self:
@@ -129,7 +155,9 @@ class Client:
             self._identity.forget()
 
     def close(self) -> None:
-        """Close the connections and keep what later processes should know."""
+        """Close the connections and keep what later processes should know; a view does nothing."""
+        if not self._owner:
+            return
         self._channels.close()
         if self.positions != self._remembered():
             cached = msgspec.structs.replace(

@@ -24,7 +24,7 @@ from mulligan.errors import (
     Unauthenticated,
     Unavailable,
 )
-from mulligan.model import POSITION_HEADER, AccountId, Position, ProjectId
+from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, ProjectId
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
 from mulligan.services.caller import Peer, set_caller, set_peer
@@ -213,7 +213,8 @@ class Gate:
             traceparent = str(call.metadata.get("traceparent", ""))
             set_caller(admitted.making(call.permission, traceparent))
             if call.at:
-                await self._rt.look_back(call.at)
+                shown = await self._rt.look_back(call.at)
+                await stream.send_initial_metadata(metadata={AT_HEADER: shown})
             await self._bounded(call, method, stream)
 
     async def _verified(self, call: Call) -> Mapping[str, Any]:

@@ -115,9 +115,14 @@ class Runtime:
         """The moment that the present call asks of, None for the present."""
         return _past.get()
 
-    async def look_back(self, text: str) -> None:
-        """Let the present call read as of a moment; raise InvalidArgument when there is none."""
-        _past.set(await self.present.pasts.find(text))
+    async def look_back(self, text: str) -> str:
+        """Let the present call read as of a moment; raise InvalidArgument when there is none.
+
+        Return it as its caller is told of it: the number of the entry, and the time.
+        """
+        past = await self.present.pasts.find(text)
+        _past.set(past)
+        return f"{past.log.head.seq} {past.commands.now().isoformat()}"
 
     @property
     def present(self) -> Parts:

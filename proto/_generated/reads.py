@@ -20,6 +20,7 @@ READS: frozenset[str] = frozenset(
         "/mulligan.v1.Iam/ListApplicationCredentials",
         "/mulligan.v1.Iam/ListProjects",
         "/mulligan.v1.Log/ExportLog",
+        "/mulligan.v1.Log/GetLogStatus",
         "/mulligan.v1.Log/ListAudit",
         "/mulligan.v1.Log/ListCheckpoints",
         "/mulligan.v1.Log/ReadLog",

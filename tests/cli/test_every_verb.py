@@ -1,6 +1,7 @@
 """Every verb once, in every form, against services that answer anything with something."""
 
 import json
+import re
 import sys
 import types
 import typing
@@ -19,7 +20,7 @@ from grpclib.server import Server, Stream
 
 from mulligan.cli.main import NOUNS, load, main
 from mulligan.events.codec import GENESIS_HASH, encode_entry
-from mulligan.model import Seq
+from mulligan.model import AT_HEADER, Seq
 from mulligan.proto import v1
 from mulligan.tls import TlsFiles, server_context
 from tests.client.fakes import listen_locally
@@ -214,6 +215,9 @@ archive status
 archive seal
 archive verify
 archive verify --from 1 --to 2
+projection list
+projection show x
+projection retry x
 rebuild x --verify
 replay --check
 replay --check --from EXPORT --to 1 --since 1 --show 5
@@ -244,19 +248,25 @@ def test_no_verb_is_left_out_here() -> None:
 class Anything:
     """Answers every method of a service with its reply type, all fields filled."""
 
-    def __init__(self, service: object) -> None:
+    def __init__(self, service: object, called: list[str]) -> None:
         self._methods = service.__mapping__()  # type: ignore[attr-defined]
+        self._called = called
 
     def __mapping__(self) -> dict[str, Handler]:
         return {
-            route: Handler(self._answer(handler), *handler[1:])
+            route: Handler(self._answer(route, handler), *handler[1:])
             for route, handler in self._methods.items()
         }
 
-    def _answer(self, handler: Handler) -> Any:
+    def _answer(self, route: str, handler: Handler) -> Any:
         async def answer(stream: Stream[Any, Any]) -> None:
             request = await stream.recv_message()
             assert request is not None
+            self._called.append(route)
+            assert stream.metadata is not None
+            if AT_HEADER in stream.metadata:
+                moment = f"{stream.metadata[AT_HEADER]} 2027-01-31T08:00:00+00:00"
+                await stream.send_initial_metadata(metadata={AT_HEADER: moment})
             await stream.send_message(filled(handler.reply_type))
 
         assert handler.cardinality in (Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM)
@@ -309,7 +319,13 @@ def settled(message: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-async def address(tls: TlsFiles) -> AsyncIterator[str]:
+def called() -> list[str]:
+    """The methods that were called so far."""
+    return []
+
+
+@pytest.fixture(scope="module")
+async def address(tls: TlsFiles, called: list[str]) -> AsyncIterator[str]:
     listener = listen_locally()
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     bases = [v1.IamBase, v1.MetaBase, v1.ResourceBase, v1.ControlBase, v1.ExecutorBase]
@@ -335,7 +351,7 @@ async def address(tls: TlsFiles) -> AsyncIterator[str]:
             ]
             return v1.ListEndpointsResponse(region="here", endpoints=endpoints)
 
-    server = Server([Catalog(), *(Anything(base()) for base in bases)])
+    server = Server([Catalog(), *(Anything(base(), called) for base in bases)])
     await server.start(sock=listener, ssl=server_context(tls))
     yield address
     server.close()
@@ -366,13 +382,8 @@ def region_of_anything(
     return tmp_path
 
 
-@pytest.mark.parametrize("line", lines())
-async def test_a_verb_prints_a_table_and_json(
-    line: str,
-    region_of_anything: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def words(line: str, folder: Path) -> list[str]:
+    """Return the words of a line, with the files that it names."""
     for word in (
         "CERTIFICATE",
         "FLEET",
@@ -384,8 +395,18 @@ async def test_a_verb_prints_a_table_and_json(
         "SCHEMA",
         "EXPORT",
     ):
-        line = line.replace(word, str(region_of_anything / f"{word.lower()}.yaml"))
-    arguments = line.split()
+        line = line.replace(word, str(folder / f"{word.lower()}.yaml"))
+    return line.split()
+
+
+@pytest.mark.parametrize("line", lines())
+async def test_a_verb_prints_a_table_and_json(
+    line: str,
+    region_of_anything: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = words(line, region_of_anything)
     for form in ("wide", "json", "yaml", "name"):
         monkeypatch.setattr("sys.stdin", StandardInput())
         more = [] if line == "version" else ["-o", form]
@@ -396,6 +417,53 @@ async def test_a_verb_prints_a_table_and_json(
             assert json.loads(printed.out) is not None
         if form == "yaml" and line != "version":
             list(yaml.safe_load_all(printed.out))
+
+
+NOT_OF_THE_PAST = re.compile(r"version$|log tail .*-f|log verify --file|replay --check --from")
+
+
+@pytest.mark.parametrize("line", [line for line in lines() if not NOT_OF_THE_PAST.match(line)])
+async def test_a_verb_reads_as_of_then_or_refuses_before_it_calls_anybody(
+    line: str,
+    region_of_anything: Path,
+    called: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", StandardInput())
+    before = len(called)
+    arguments = [*words(line, region_of_anything), "--at", "#1234"]
+    code = await anyio.to_thread.run_sync(main, arguments)
+    printed = capsys.readouterr()
+    asked = {one for one in called[before:] if one not in LOGINS}
+    if code == 0:
+        assert asked <= v1.READS
+        assert asked
+        assert "as of #1234, 2027-01-31 08:00:00 UTC" in printed.err
+    else:
+        assert code == 2, printed.err
+        assert "--at" in printed.err
+        assert not asked
+
+
+READING = re.compile(
+    r"\S+( \S+)? (list|show|tree|usage|candidates|explain|plan|why|history|actions|find|resolve"
+    r"|describe|tail|stats) |(usage|audit) "
+)
+PRESENT = re.compile(r"(context|role|projection|archive|iam|backup) |user-data show")
+"""What looks like reading, and tells of now only."""
+
+
+def test_every_verb_that_reads_takes_a_moment() -> None:
+    for line in lines():
+        if READING.match(f"{line} ") and not PRESENT.match(line):
+            noun, verb = [*line.split(), ""][:2]
+            group = load(noun)
+            command = getattr(group, "commands", {}).get(verb, group)
+            assert getattr(command.callback, "reads", False), line
+
+
+LOGINS = ("/mulligan.v1.Iam/Login", "/mulligan.v1.Iam/Refresh")
 
 
 class StandardInput:
