@@ -17,6 +17,7 @@ from h2.exceptions import StreamClosedError
 
 from mulligan.errors import (
     DeadlineExceeded,
+    FailedPrecondition,
     InvalidArgument,
     MulliganError,
     NotFound,
@@ -24,6 +25,8 @@ from mulligan.errors import (
     Unauthenticated,
     Unavailable,
 )
+from mulligan.log.protocol import EventLog
+from mulligan.log.restoring import look
 from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, ProjectId
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
@@ -252,9 +255,23 @@ class Gate:
             return
         with anyio.move_on_after(CATCH_UP_S):
             await log.wait(seen.seq)
-        if log.head.seq < seen.seq:
-            raise Unavailable(
-                f"this instance is at {log.head.seq} and you have seen {seen.seq}; try again", 0.5
+        if log.head.seq >= seen.seq:
+            return
+        if log.failure is None:
+            await self._require_reachable(log, seen)
+        raise Unavailable(
+            f"this instance is at {log.head.seq} and you have seen {seen.seq}; try again", 0.5
+        )
+
+    async def _require_reachable(self, log: EventLog, seen: Position) -> None:
+        """Raise FailedPrecondition for a position that lies beyond the log as it is stored."""
+        found = await look(self._rt.present.etcd, log.region)
+        head = found.head.seq if found.head is not None else 0
+        if head < seen.seq:
+            raise FailedPrecondition(
+                f"you have seen entry {seen.seq} of {seen.region}, and its log ends at {head}: it"
+                " was put back to an older state, or the position is of another region. Tell an"
+                " operator (docs/how-to/back-up-and-restore.md), or forget what you have seen"
             )
 
     async def _bounded(self, call: Call, method: Method, stream: Any) -> None:
