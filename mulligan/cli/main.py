@@ -134,13 +134,16 @@ def common(
     stale: Annotated[
         bool, typer.Option("--stale", help="Accept answers older than what was just written.")
     ] = False,
+    at: Annotated[
+        str, typer.Option("--at", help="As of an entry or a time, for what only reads.")
+    ] = "",
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Keep the options that stand before the noun."""
-    context.obj = Common(name, address, project, output, stale)
+    context.obj = Common(name, address, project, output, stale, at)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
