@@ -258,7 +258,7 @@ async def checkpoint(session: Session) -> None:
     session.out.one(answer.checkpoint, CHECKPOINTS)
 
 
-@verb(app, "checkpoints")
+@verb(app, "checkpoints", reads=True)
 async def checkpoints(
     session: Session,
     limit: Annotated[int, typer.Option("--limit", help="At most so many; 0: all.", min=0)] = 20,
