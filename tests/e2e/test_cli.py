@@ -13,6 +13,7 @@ import anyio
 import pytest
 import yaml
 
+from mulligan.config import Dsn
 from mulligan.tls import fingerprint
 from tests.e2e.fleet import Fleet, write_image
 from tests.e2e.region import MULLIGAN, RunningRegion, short_folder, until
@@ -347,3 +348,24 @@ async def test_init_and_up_need_nothing_but_a_folder() -> None:
             with anyio.fail_after(30):
                 assert await up.wait() == 0
             await up.aclose()
+
+
+async def test_this_release_decides_all_of_it_again_as_it_was(world: World) -> None:
+    page = json.loads(await world.run("replay", "--check", "-o", "json"))
+    found = page["check"]
+    assert (found["differ"], found["cannot_fold"], found["without"]) == (0, 0, 0), found
+    assert found["same"] == found["commits"] > 50
+    assert {one["command"] for one in found["commands"]} > {"claim.make", "machine.observe_step"}
+
+
+async def test_the_past_is_folded_into_a_database_to_ask(world: World, database: Dsn) -> None:
+    exported = world.folder / "home.log"
+    await world.run("log", "export", str(exported))
+    said = await world.run(
+        "replay", "--check", "--into", database, "--from", str(exported), "--to", "9"
+    )
+    assert "entries 1 to 9 of home" in said
+    assert "machines" in said
+    assert "is not one that a replay made" in await world.run(
+        "replay", "--into", world.region.config.postgres.dsn, "--from", str(exported), code=6
+    )
