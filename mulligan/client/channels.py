@@ -1,14 +1,45 @@
 """Connections: one TLS channel an address, opened on first use and kept."""
 
+import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-from grpclib.client import Channel
+from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
 
 from mulligan.errors import InvalidArgument
 
 KEEPALIVE = 10.0
 """Seconds between the pings that find out that an instance is gone without a word."""
+
+
+class TidyChannel(Channel):
+    """A channel whose failed calls leave no cancellation behind.
+
+    grpclib wakes a call whose connection is lost by cancelling its task, and turns that into an
+    error without taking the request back. Any timeout around the call that comes later would then
+    take its own cancellation for somebody else's, and end the task instead of raising.
+    """
+
+    def request(self, *arguments: Any, **more: Any) -> Any:
+        """Return a call to open, as Channel does."""
+        return _tidied(super().request(*arguments, **more))
+
+
+@asynccontextmanager
+async def _tidied(call: Stream[Any, Any]) -> AsyncIterator[Stream[Any, Any]]:
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        async with call as opened:
+            yield opened
+    except Exception:
+        while task.cancelling() > before:
+            task.uncancel()
+        raise
 
 
 class Channels:
@@ -35,7 +66,8 @@ class Channels:
             host, port = split_address(address)
             # grpclib keeps these two settings underscored, and has no other door to them.
             config = Configuration(_keepalive_time=KEEPALIVE, _keepalive_timeout=5.0)
-            channel = self._open[address] = Channel(host, port, ssl=self._ssl, config=config)
+            channel = TidyChannel(host, port, ssl=self._ssl, config=config)
+            self._open[address] = channel
         return channel
 
     def close(self) -> None:

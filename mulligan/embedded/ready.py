@@ -3,11 +3,11 @@
 import ssl
 
 import anyio
-from grpclib.client import Channel
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from mulligan.client.channels import TidyChannel
 from mulligan.config import Address, Config
 from mulligan.services.serve import SERVICES
 from mulligan.tls import client_context
@@ -41,7 +41,7 @@ def _context(config: Config) -> ssl.SSLContext | None:
 async def _serving(address: Address, config: Config) -> None:
     context = _context(config)
     while True:
-        channel = Channel(address.host, address.port, ssl=context)
+        channel = TidyChannel(address.host, address.port, ssl=context)
         try:
             with anyio.move_on_after(2):
                 answer = await HealthStub(channel).Check(HealthCheckRequest())
