@@ -1,11 +1,12 @@
 """What the processes of a region hold open, and how much memory they take."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.embedded.processes import descendants
-
+MORE_FILES = 25
+MORE_BYTES = 150 * 2**20
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -32,6 +33,11 @@ def held_by_parts(run: Path, supervisor: int) -> dict[str, Held]:
     return {name: held(pid) for name, pid in parts.items()} | {"supervisor": held(supervisor)}
 
 
-def processes_below(supervisor: int) -> int:
-    """Return how many processes a supervisor has below it."""
-    return len(descendants(supervisor))
+def grown(first: Mapping[str, Held], last: Mapping[str, Held]) -> Iterator[str]:
+    """Name what holds many more files than it did under the same load, or much more memory."""
+    for name, now in last.items():
+        before = first.get(name, now)
+        if now.files > before.files + MORE_FILES:
+            yield f"{name} holds {now.files} files open, {before.files} before"
+        if now.bytes > before.bytes + MORE_BYTES:
+            yield f"{name} takes {now.bytes >> 20} MiB, {before.bytes >> 20} MiB before"
