@@ -16,7 +16,7 @@ from mulligan.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
     from mulligan.config import Config
-    from mulligan.log.restoring import Plan, Wish
+    from mulligan.log.restore_plan import Plan, Wish
     from mulligan.model import Seq
 
 app = typer.Typer(rich_markup_mode=None)
@@ -37,6 +37,10 @@ def restore(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only prove it, and say what.")
     ] = False,
+    accept: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="Bring nothing back: go on from where etcd stands."),
+    ] = False,
     yes: YesOption = False,
     state: StateOption = DEFAULT_STATE,
     config: ConfigOption = None,
@@ -48,10 +52,14 @@ def restore(
     import anyio
 
     from mulligan.cli.log_proof import read_keys
-    from mulligan.log.restoring import Wish
+    from mulligan.log.restore_plan import Wish
     from mulligan.model import RegionName
 
     configured = config_of(state, config)
+    if accept:
+        agree_to("give up what etcd has lost, and go on as a log of its own?", yes)
+        typer.echo(anyio.run(_accept, configured))
+        return 0
     wish = Wish(
         region=RegionName(configured.region),
         to=parse_to(to) if to else None,
@@ -62,15 +70,22 @@ def restore(
         typer.echo(described(plan, configured.region))
         if dry_run or plan.mode == "nothing":
             return False
-        if not yes and not sys.stdin.isatty():
-            raise FailedPrecondition("restore? Nobody is there to ask: add --yes")
-        if not yes and not typer.confirm("restore?", err=True):
-            raise FailedPrecondition("nothing was done")
+        agree_to("restore?", yes)
         return True
 
     done = anyio.run(_restore, configured, source, wish, secrets, agree, dry_run)
     typer.echo(done)
     return 0
+
+
+def agree_to(question: str, yes: bool) -> None:
+    """Return if the user agrees; raise FailedPrecondition if not, or if none can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise FailedPrecondition(f"{question} Nobody is there to ask: add --yes")
+    if not typer.confirm(question, err=True):
+        raise FailedPrecondition("nothing was done")
 
 
 def parse_to(text: str) -> "Seq | datetime":
@@ -117,7 +132,8 @@ async def _restore(
     from mulligan.embedded.offline import etcd_of, require_stopped
     from mulligan.log.depot import open_depot
     from mulligan.log.holding import survey
-    from mulligan.log.restoring import Restore, look, plan_restore
+    from mulligan.log.restore_plan import look, plan_restore
+    from mulligan.log.restoring import Restore
     from mulligan.services.secret_backup import bring_back, read_secrets, require_of
 
     target = open_depot(config.archive.location)
@@ -150,6 +166,22 @@ async def _restore(
     if saved is not None:
         said += f"; {brought} secrets came back"
     return f"{said}\nnext: start the services, then mulligan log verify and mulligan status"
+
+
+async def _accept(config: "Config") -> str:
+    from mulligan.embedded.offline import etcd_of, require_stopped
+    from mulligan.log.accepting import accept_loss
+    from mulligan.log.depot import open_depot
+    from mulligan.model import RegionName
+
+    region = RegionName(config.region)
+    async with etcd_of(config) as etcd:
+        await require_stopped(etcd, region)
+        identity = await accept_loss(etcd, region, open_depot(config.archive.location))
+    return (
+        f"{region} is the log {identity.log_id} from entry {identity.seeded[-1].seq} on\n"
+        "next: start the services, then mulligan rebuild: read models are folded anew"
+    )
 
 
 def _located(text: str) -> str:

@@ -13,7 +13,7 @@ from mulligan.errors import Corrupt, NotFound, Unavailable
 from mulligan.log.depot import Depot
 from mulligan.log.etcd import Etcd
 from mulligan.log.protocol import EventLog
-from mulligan.log.restoring import look
+from mulligan.log.restore_plan import look
 from mulligan.log.segment import COPY, manifest_name, read_manifest
 from mulligan.log.view import CURE
 from mulligan.model import Seq

@@ -10,6 +10,7 @@ import pytest
 
 from mulligan.errors import Corrupt, FailedPrecondition, MulliganError, Unavailable
 from mulligan.events.codec import GENESIS_HASH, entry_hash
+from mulligan.log.accepting import accept_loss
 from mulligan.log.depot import Depot, FolderDepot
 from mulligan.log.etcd import Delete, Etcd, Put
 from mulligan.log.etcdlog import EtcdLog
@@ -17,7 +18,8 @@ from mulligan.log.export_file import Header
 from mulligan.log.holding import longest_chain, survey
 from mulligan.log.identity import identity_of
 from mulligan.log.keys import Keys
-from mulligan.log.restoring import Found, Plan, Restore, Wish, look, plan_restore
+from mulligan.log.restore_plan import Found, Plan, Wish, look, plan_restore
+from mulligan.log.restoring import Restore
 from mulligan.log.segment import (
     COPY,
     OWNER,
@@ -140,7 +142,7 @@ async def test_the_archive_alone_brings_the_log_back_byte_for_byte_under_its_own
 async def test_old_entries_stay_in_the_archive_and_are_listed_in_etcd(
     etcd: Etcd, depot: Depot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mulligan.log.restoring.KEEP_ENTRIES", 5)
+    monkeypatch.setattr("mulligan.log.restore_plan.KEEP_ENTRIES", 5)
     _, plan = await restored(etcd, depot)
     assert plan.first == 31, "what is in no segment goes into etcd, however much that is"
     keys = Keys(RegionName(REGION))
@@ -334,3 +336,34 @@ async def test_of_segments_that_were_cut_twice_those_count_that_reach_furthest(
     holding = await survey(depot)
     assert [one.last for one in holding.segments] == [10, 20, 30]
     assert longest_chain(()) == []
+
+
+async def test_a_loss_is_accepted_by_going_on_as_another_log(
+    etcd: Etcd, depot: Depot, chain: Chain
+) -> None:
+    region = RegionName(REGION)
+    await restored(etcd, depot)
+    with pytest.raises(FailedPrecondition, match="bring them back"):
+        await rewind(etcd, chain, 20)
+        await accept_loss(etcd, region, depot)
+    await restored(etcd, depot)
+    identity = await accept_loss(etcd, region, depot)
+    assert identity.log_id != LOG_ID
+    assert [one.seq for one in identity.seeded] == [40]
+    holding = await survey(depot)
+    assert holding.owner.log_id == identity.log_id
+    async with EtcdLog.open(etcd, region) as log:
+        assert log.head.log_id == identity.log_id
+        await write(log, "machine/1")
+        vouching = Vouching(REGION, log.head.log_id, [KEY.public], seeded=identity.seeded)
+        assert (await verify(log, vouching=vouching)).sound
+
+
+async def test_a_loss_that_was_accepted_halfway_is_accepted_once(etcd: Etcd, depot: Depot) -> None:
+    region = RegionName(REGION)
+    await restored(etcd, depot)
+    before = await depot.get(OWNER)
+    first = await accept_loss(etcd, region, depot)
+    await depot.put(OWNER, before)
+    assert await accept_loss(etcd, region, depot) == first
+    assert (await survey(depot)).owner.log_id == first.log_id
