@@ -26,7 +26,7 @@ from mulligan.errors import (
     Unavailable,
 )
 from mulligan.log.protocol import EventLog
-from mulligan.log.restoring import look
+from mulligan.log.restore_plan import look
 from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, ProjectId
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
