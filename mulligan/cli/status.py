@@ -8,13 +8,21 @@ import typer
 
 from mulligan.cli.machine_view import operation_shown, state_shown
 from mulligan.cli.output import Column, Format, Output
-from mulligan.cli.quantities import format_span
+from mulligan.cli.quantities import format_bytes, format_span, format_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.cli.wait import failure_of
 from mulligan.errors import MulliganError, NotFound, PermissionDenied
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import Brake, Credential, Endpoint, LogStatus, Machine, Projection
+    from mulligan.proto.v1 import (
+        ArchiveStatus,
+        Brake,
+        Credential,
+        Endpoint,
+        LogStatus,
+        Machine,
+        Projection,
+    )
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -24,6 +32,8 @@ LONG_ROTATION = 3600.0
 """Seconds after which a rotation of a BMC password is worth a look."""
 LAGGING = 5.0
 """Seconds of lag that are worth a look."""
+FILLING = 0.6
+"""The part of etcd's quota in use from which on it is time to do something."""
 SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
 
 
@@ -34,6 +44,7 @@ class Status:
     region: str = ""
     services: "list[Endpoint]" = field(default_factory=list)
     log: "LogStatus | None" = None
+    archive: "ArchiveStatus | None" = None
     projections: "list[Projection]" = field(default_factory=list)
     machines: "list[Machine]" = field(default_factory=list)
     brakes: "list[Brake]" = field(default_factory=list)
@@ -80,6 +91,7 @@ async def status(session: Session) -> None:
 async def gather(session: Session) -> Status:
     """Ask each service for its part; what cannot be had becomes a problem."""
     from mulligan.proto.v1 import (
+        GetArchiveStatusRequest,
         GetLogStatusRequest,
         ListBrakesRequest,
         ListProjectionsRequest,
@@ -91,6 +103,10 @@ async def gather(session: Session) -> Status:
 
     async def log() -> None:
         found.log = await client.log.get_log_status(GetLogStatusRequest(), timeout=5)
+
+    async def archive() -> None:
+        request = GetArchiveStatusRequest()
+        found.archive = await client.archiver.get_archive_status(request, timeout=5)
 
     async def projections() -> None:
         request = ListProjectionsRequest()
@@ -108,6 +124,7 @@ async def gather(session: Session) -> Status:
 
     parts = (
         ("log", log),
+        ("archiver", archive),
         ("projector", projections),
         ("control", machines),
         ("control", brakes),
@@ -192,6 +209,7 @@ def problems_of(found: Status, now: datetime) -> list[str]:
     ]
     if found.log is not None and found.log.failure:
         problems.append(f"the log halted: {found.log.failure}; run `mulligan log verify`")
+    problems += store_problems(found)
     for one in found.projections:
         if one.status == "building":
             problems.append(
@@ -231,12 +249,42 @@ def problems_of(found: Status, now: datetime) -> list[str]:
     return problems
 
 
+def archive_shown(archive: "ArchiveStatus") -> str:
+    """Return how far the archive is, in one line."""
+    copied = f" at {format_time(archive.copied_at)}" if archive.copied_at else ""
+    return (
+        f"sealed up to {archive.sealed}, copied up to {archive.copied}{copied}; etcd uses"
+        f" {format_bytes(archive.store_used_bytes)} of {format_bytes(archive.store_quota_bytes)}"
+    )
+
+
+def store_problems(found: Status) -> list[str]:
+    """Return what is wrong with etcd's space and the archive."""
+    problems = []
+    log, archive = found.log, found.archive
+    if log is not None and log.store_quota_bytes:
+        share = log.store_used_bytes / log.store_quota_bytes
+        if share > FILLING:
+            problems.append(
+                f"etcd uses {format_bytes(log.store_used_bytes)} of its quota of"
+                f" {format_bytes(log.store_quota_bytes)}; at the quota it refuses to write. See"
+                " `mulligan archive status`, lower archive.keep_bytes, or raise etcd's quota"
+            )
+    if archive is not None and archive.problem:
+        problems.append(
+            f"the archiver does not get on: {archive.problem}; see `mulligan archive status`"
+        )
+    return problems
+
+
 def print_status(out: Output, found: Status) -> None:
     """Print the status for people."""
     out.rows(found.services, ENDPOINTS, "no services are registered")
     if found.log is not None:
         head = found.log.head.seq if found.log.head else 0
         out.line(f"\nlog: {found.region}:{head} {found.log.failure or 'intact'}")
+    if found.archive is not None:
+        out.line(f"archive: {archive_shown(found.archive)}")
     if found.projections:
         out.line("")
         out.rows(found.projections, PROJECTIONS)
