@@ -71,6 +71,12 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """Live through 5,000 seeds of a simulated region; after `--`: `--seed 4711` tells of one."""
+    run(session, "python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Send 100,000 malformed and random messages to a region, and raw bytes to its ports."""
     arguments = ("-q", "--timeout=0", "-m", "fuzz", "tests/fuzz", *session.posargs)

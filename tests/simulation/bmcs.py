@@ -1,6 +1,7 @@
 """BMCs that remember what was really done to them, and the executor's own client to reach them."""
 
 import asyncio
+import base64
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -44,9 +45,7 @@ class Done(NamedTuple):
 class SimulatedBmc:
     """One machine: power, a drive, a boot override, an account. ``trouble`` is the chance of it."""
 
-    def __init__(
-        self, serial: str, rng: random.Random, trouble: float, password: str
-    ) -> None:
+    def __init__(self, serial: str, rng: random.Random, trouble: float, password: str) -> None:
         self.serial = serial
         self.power = rng.choice(("On", "Off"))
         self.image: str | None = None
@@ -66,7 +65,7 @@ class SimulatedBmc:
         path = path.rstrip("/")
         if method == "POST" and path == SESSIONS:
             return self._log_in(body or {})
-        if path != "/redfish/v1" and token not in self._tokens:
+        if path != "/redfish/v1" and token not in {*self._tokens, self._basic()}:
             return _answer(401)
         if method == "GET":
             found = self._resources().get(path)
@@ -79,6 +78,10 @@ class SimulatedBmc:
     def restart(self) -> None:
         """Forget every session, as a BMC does that starts again."""
         self._tokens.clear()
+
+    def _basic(self) -> str:
+        """Return what a request without a session may show instead."""
+        return "Basic " + base64.b64encode(f"root:{self.password}".encode()).decode()
 
     def _log_in(self, body: dict[str, Any]) -> Answer:
         if body.get("Password") != self.password:
@@ -178,6 +181,9 @@ class _Sessions:
     def set_authorization_key(self, value: str | None) -> None:
         self._kept["authorization"] = value
 
+    def get_authorization_key(self) -> str | None:
+        return self._kept.get("authorization")
+
     def close_connections(self) -> None:
         """There are none."""
 
@@ -210,7 +216,8 @@ class SimulatedChannel(Channel):
         if fate < 0.3:
             bmc.restart()
         flight.sent = True
-        token = self._wire.get_session_key() or ""
+        sessions = cast("_Sessions", self._wire)
+        token = sessions.get_session_key() or sessions.get_authorization_key() or ""
         arrived = self._send(method, path, call.body, token, lost=0.3 <= fate < 0.45)
         if fate < 0.6:
             await anyio.sleep(0.2)

@@ -235,5 +235,3 @@ async def look_back(world: Any) -> None:
 def _state(books: Books, claim: str) -> str:
     held = books.claims.get(claim)
     return held.state if held is not None else ""
-
-

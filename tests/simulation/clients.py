@@ -56,7 +56,7 @@ class Client:
         self.world = world
         self.name = name
         self.rng = random.Random(f"{world.plan.seed}/{name}")
-        self.seen = Seq(0)
+        self.seen = Seq(len(world.disk.all))
         self.actor = Actor(account=AccountId(account), project=ProjectId(project))
         self._ids = Ids(self.rng, clock)
 

@@ -8,8 +8,6 @@ from .trace import Trace
 from .virtual import now
 
 
-
-
 class WatchedDisk(MemoryDisk):
     """Keeps every entry for the checks, whatever is pruned, and what its fences were worth."""
 

@@ -76,9 +76,7 @@ async def tenant(world: Any, client: Client, project: str) -> None:
     until = clock() + timedelta(hours=1)
     for _ in range(2):
         session = client.new_id()
-        await client.ask(
-            OpenSession(account=account, session=session, credential="", until=until)
-        )
+        await client.ask(OpenSession(account=account, session=session, credential="", until=until))
         await anyio.sleep(client.rng.uniform(0.0, 5.0))
         if client.rng.random() < 0.5:
             await client.ask(EndSession(account=account, session=session, until=until))

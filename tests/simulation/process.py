@@ -16,8 +16,8 @@ from mulligan.log.appender import AppendLimits
 from mulligan.log.etcd import Etcd
 from mulligan.log.follower import Pace
 from mulligan.log.memory import MemoryLog
-from mulligan.log.registry import Member, Membership, Registration, member_value
 from mulligan.log.regionlog import LogSettings
+from mulligan.log.registry import Member, Membership, Registration, member_value
 from mulligan.model import ClaimId, CredentialId, MachineId, RegionName
 from mulligan.queries.claims import DueClaims
 from mulligan.queries.rotations import LAST, Left, Progress
@@ -29,7 +29,7 @@ from mulligan.redfish.bmc import BmcClient
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.work import Share
 
-from .bmcs import TIMINGS, SimulatedChannel, SimulatedExecutor, SimulatedMedia
+from .bmcs import TIMINGS, SimulatedChannel, SimulatedMedia
 from .presence import SimulatedEtcd
 from .projector import Projector
 from .road import Clock, Ids, SimulatedRoad
@@ -196,9 +196,7 @@ class Process:
 
     def _client(self, *args: Any, **kw: Any) -> BmcClient:
         road = self.road
-        channel = partial(
-            SimulatedChannel, self.world.bmc_at, lambda: not (road.cut or road.dead)
-        )
+        channel = partial(SimulatedChannel, self.world.bmc_at, lambda: not (road.cut or road.dead))
         return BmcClient(*args, **kw, channel=channel)
 
 

@@ -1,7 +1,7 @@
 """A projector: folds the log into the tables in batches of any size; another may be as busy."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -11,10 +11,11 @@ from mulligan.errors import Unavailable
 from mulligan.events.codec import Codec
 from mulligan.log.memory import MemoryLog
 from mulligan.log.protocol import Stored
-from mulligan.projections import applying
-from mulligan.projections.checkpoint import Fenced, Place
+from mulligan.projections import applying, checkpoint
+from mulligan.projections.checkpoint import ORIGIN, Fenced, Place, place_of
 from mulligan.projections.fold import Poison, occurrences
 from mulligan.projections.postgres import Connection
+from mulligan.projections.schema import ReadModel
 
 from .road import SimulatedRoad
 from .tables import TableConnection, Tables
@@ -62,30 +63,49 @@ class Projector:
                 await anyio.sleep(self._rng.choice((0.03, 0.1, 0.5, 2.0)))
 
     async def _fold(self, places: dict[str, Place], batch: Sequence[Stored]) -> None:
-        for model in self._tables.models:
-            before = places[model.schema]
+        models = {model.schema: model for model in self._tables.models}
+        for before in dict.fromkeys(places.values()):
             part = [stored for stored in batch if stored.seq > before.seq]
-            if part:
-                events = occurrences(part, model.kinds, self._codec)
-                try:
-                    places[model.schema] = await applying.apply(
-                        self._connection, model, model.schema, before, part, events
-                    )
-                except Poison:
-                    if self._tables.places[model.schema] == before:
-                        raise  # else the rows were another's, whom the fence would have shown
-                    raise Fenced(model.schema) from None
+            if not part:
+                continue
+            here = [models[schema] for schema, place in places.items() if place == before]
+            try:
+                await fold_batch(self._connection, here, before, part, self._codec)
+            except Poison:
+                if all(self._tables.places[model.schema] == before for model in here):
+                    raise  # else the rows were another's, whom the fence would have shown
+                raise Fenced("overtaken") from None
+            places |= {model.schema: place_of(part[-1]) for model in here}
 
 
-async def folded(entries: Sequence[Stored], models: Tables, size: int) -> Tables:
+async def fold_batch(
+    connection: Connection,
+    models: Iterable[ReadModel],
+    before: Place,
+    batch: Sequence[Stored],
+    codec: Codec,
+) -> None:
+    """Fold a batch onto the read models that stand at one place, the idle ones all at once."""
+    wanted = list(models)
+    events = occurrences(batch, frozenset(k for model in wanted for k in model.kinds), codec)
+    idle: dict[str, ReadModel] = {}
+    for model in wanted:
+        if model.journals or any(events[kind] for kind in model.kinds):
+            await applying.apply(connection, model, model.schema, before, batch, events)
+        else:
+            idle[model.schema] = model
+    if idle:
+        async with connection.transaction():
+            await checkpoint.advance(connection, idle, before, place_of(batch[-1]))
+
+
+async def folded(entries: Sequence[Stored], live: Tables, size: int) -> Tables:
     """Fold everything into new tables, in batches of one size."""
-    tables = Tables(models.models)
+    tables = Tables(live.models)
     connection = cast("Connection", TableConnection(tables))
-    codec = Codec()
+    codec, before = Codec(), ORIGIN
     for first in range(0, len(entries), size):
         batch = entries[first : first + size]
-        for model in tables.models:
-            events = occurrences(batch, model.kinds, codec)
-            before = tables.places[model.schema]
-            await applying.apply(connection, model, model.schema, before, batch, events)
+        await fold_batch(connection, tables.models, before, batch, codec)
+        before = place_of(batch[-1])
     return tables

@@ -114,12 +114,15 @@ class TableConnection:
         moved = 0
         for schema in schemas:
             lock = self._tables.locks[schema]
-            await lock.acquire()
+            if lock.locked():
+                await lock.acquire()
+            else:
+                lock.acquire_nowait()
             self._locked.append(lock)
             if self._fenced and self._tables.places[schema].seq != before:
                 continue
             moved += 1
-            self._pending.append(lambda s=schema: self._move(s, Place(*after)))  # type: ignore[misc]
+            self._pending.append(lambda s=schema: self._move(s, Place(*after[:3])))  # type: ignore[misc]
         return moved
 
     def _move(self, schema: str, place: Place) -> None:
@@ -129,9 +132,7 @@ class TableConnection:
         """Upsert or delete rows."""
         if match := _UPSERT.match(statement):
             names, key = match[3].split(", "), len(match[4].split(", "))
-            self._pending.append(
-                lambda: self._upsert(f"{match[1]}.{match[2]}", names, key, arrays)
-            )
+            self._pending.append(lambda: self._upsert(f"{match[1]}.{match[2]}", names, key, arrays))
         else:
             gone = _DELETE.match(statement)
             assert gone is not None, statement
@@ -157,7 +158,7 @@ class TableConnection:
         schema_name: str,
         columns: Sequence[str],
         source: Any,
-        format: str,  # noqa: A002
+        format: str,
     ) -> None:
         """Add rows to a journal."""
         data: bytes = source.read()

@@ -1,0 +1,17 @@
+"""A few hundred small regions in which nearly everything goes wrong, each by its seed.
+
+`nox -s simulate` runs thousands; `nox -s simulate -- --seed 4711` runs one and tells what happened.
+"""
+
+import pytest
+
+from .run import simulate
+
+SEEDS = 200
+AT_ONCE = 10
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_whatever_befalls_a_region_nothing_is_lost_doubled_or_overbooked(first: int) -> None:
+    for seed in range(first, first + AT_ONCE):
+        simulate(seed)
