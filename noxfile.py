@@ -59,8 +59,14 @@ def properties(session: nox.Session) -> None:
 
 @nox.session
 def crash(session: nox.Session) -> None:
-    """The long runs in which processes are killed again and again."""
-    run(session, "python", "-m", "pytest", "-q", "-m", "crash", *session.posargs)
+    """Kill, freeze and starve every part under load; MULLIGAN_KILLS and MULLIGAN_SEED set it.
+
+    Debian's etcd is unpacked below build/ first; without it, the suite says on which it runs.
+    """
+    run(session, "python", "-m", "tests.crash.parts")
+    etcd = ROOT / "build" / "etcd" / "usr" / "bin"
+    path = os.pathsep.join((str(BIN), str(etcd), os.environ["PATH"]))
+    run(session, "python", "-m", "pytest", "-q", "-m", "crash", *session.posargs, PATH=path)
 
 
 @nox.session
