@@ -6,6 +6,7 @@ plain words, such as ``segments/0…1-0…9.mlog.zst``.
 
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -33,7 +34,9 @@ MAX_FILES = 1_000_000
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
 _CHUNK = 1000
+_STRAY_S = 3600.0
 
 
 class File(msgspec.Struct, frozen=True, order=True):
@@ -130,6 +133,8 @@ class ObjectDepot:
         limit = timedelta(seconds=deadline)
         retry: Any = {"max_retries": 3, "retry_timeout": limit}
         options: Any = {"timeout": limit, "connect_timeout": timedelta(seconds=5)}
+        if os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"true", "1", "yes", "on"}:
+            options["allow_http"] = True  # options of our own go before the whole environment
         try:
             self._store: Any = from_url(self._url, client_options=options, retry_config=retry)
         except (BaseError, ValueError) as error:
@@ -179,8 +184,14 @@ class ObjectDepot:
         try:
             with anyio.fail_after(self._deadline):
                 yield
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            if not _NO_BUCKET.search(str(error)):
+                raise
+            raise Unavailable(
+                f"there is no bucket for the archive at {self._url}: make it, or see to"
+                " archive.location",
+                5.0,
+            ) from error
         except TimeoutError as error:
             raise Unavailable(f"the archive at {self._url} does not answer", 5.0) from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
@@ -225,6 +236,7 @@ def _require_few(count: int, location: str) -> None:
 
 def _write(root: Path, path: Path, data: bytes) -> None:
     _make_folder(root, path.parent)
+    _clear_drafts(path.parent)
     draft = path.with_name(f".{path.name}.{token_hex(4)}.draft")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -235,6 +247,14 @@ def _write(root: Path, path: Path, data: bytes) -> None:
     finally:
         draft.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _clear_drafts(folder: Path) -> None:
+    """Remove what writers that were killed left behind."""
+    for draft in folder.glob(".*.draft"):
+        with suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - _STRAY_S:
+                draft.unlink()
 
 
 def _make_folder(root: Path, folder: Path) -> None:
