@@ -61,7 +61,7 @@ async def commit(
 ) -> None:
     """Write it and move the checkpoint on, in one transaction; raise Fenced."""
     async with connection.transaction():
-        await checkpoint.advance(connection, [schema], before, after)
+        await checkpoint.advance(connection, {schema: prepared.model}, before, after)
         for journal, rows in prepared.rows:
             await writing.copy_journal(connection, schema, journal, rows)
         for write in prepared.writes:

@@ -4,7 +4,7 @@ A row belongs to a schema. The worker moves it on in the transaction that writes
 the very position it folded from: that is exactly-once, and the fence against a second worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -38,11 +38,12 @@ CREATE TABLE IF NOT EXISTS mulligan.projection (
 _SETUP_LOCK = 0x6D756C6C69676100
 _ADVANCE = f"""
 WITH moved AS (
-    UPDATE mulligan.projection
+    UPDATE mulligan.projection p
     SET seq = $3, chain = $4, at = $5, problem = '',
         status = CASE status WHEN 'building' THEN status ELSE 'live' END
-    WHERE schema = ANY($1::text[]) AND seq = $2
-        AND EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = schema)
+    FROM unnest($1::text[], $6::text[]) AS mine (schema, fingerprint)
+    WHERE p.schema = mine.schema AND p.fingerprint = mine.fingerprint AND seq = $2
+        AND EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = p.schema)
     RETURNING name, status
 )
 SELECT count(*), count(pg_notify('{CHANNEL}', name || ' ' || $3::bigint::text))
@@ -51,7 +52,7 @@ SELECT count(*), count(pg_notify('{CHANNEL}', name || ' ' || $3::bigint::text))
 
 
 class Fenced(Exception):
-    """A checkpoint is not where this worker left it: another one has moved it."""
+    """A checkpoint is not where this worker left it, or not of its shape: another has moved it."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -156,20 +157,36 @@ async def put(
     )
 
 
+async def move(connection: Connection, schema: str, to: str, status: Status) -> None:
+    """Let a row be that of the schema's new name."""
+    await forget(connection, to)
+    await connection.execute(
+        "UPDATE mulligan.projection SET schema = $2, status = $3 WHERE schema = $1",
+        schema,
+        to,
+        status,
+    )
+
+
 async def forget(connection: Connection, schema: str) -> None:
     """Delete a schema's row."""
     await connection.execute("DELETE FROM mulligan.projection WHERE schema = $1", schema)
 
 
 async def advance(
-    connection: Connection, schemas: Sequence[str], before: Place, after: Place
+    connection: Connection, models: Mapping[str, ReadModel], before: Place, after: Place
 ) -> None:
-    """Move checkpoints on and wake the readers; raise Fenced unless every one was at ``before``."""
+    """Move the checkpoints of schemas on and wake the readers.
+
+    Raise Fenced unless every one was at ``before`` and is still of the shape of its read model:
+    another release may have swapped in what only it can fold.
+    """
+    shapes = [model.fingerprint for model in models.values()]
     moved = await connection.fetchval(
-        _ADVANCE, list(schemas), before.seq, after.seq, after.chain, after.at
+        _ADVANCE, list(models), before.seq, after.seq, after.chain, after.at, shapes
     )
-    if moved != len(schemas):
-        raise Fenced(f"{', '.join(schemas)}: not at {before.seq} any more")
+    if moved != len(models):
+        raise Fenced(f"{', '.join(models)}: not at {before.seq} any more, or of another release")
 
 
 async def halt(connection: Connection, schema: str, problem: str) -> Place | None:

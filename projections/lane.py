@@ -195,7 +195,7 @@ class Lane:
             watch.begin()
             async with self._connection.transaction():
                 await checkpoint.advance(
-                    self._connection, [model.schema for model in idle], before, after
+                    self._connection, {model.schema: model for model in idle}, before, after
                 )
             for model in idle:
                 self._on_advance(model, after, watch.written())

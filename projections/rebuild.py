@@ -127,6 +127,12 @@ class _Run:
         """Build all in one pass; then compare and swap them one after the other."""
         served = {m.name: await checkpoint.find(self._connection, m.schema) for m in models}
         targets = {m: self._target(m, served[m.name]) for m in models}
+        for model in [m for m in models if await self._kept(m, served[m.name])]:
+            target = targets.pop(model)
+            yield self._progress(model, target, target, "folding", "what was kept from before")
+            async with aclosing(self._settle(model, target, served[model.name])) as messages:
+                async for message in messages:
+                    yield message
         while targets:
             build = building.Build(
                 self._dsn, self._log, targets, self._codec, processes=self._processes
@@ -151,6 +157,13 @@ class _Run:
                 for model, poison in build.poisoned.items()
                 if served[model.name] is None and not self._verify
             }
+
+    async def _kept(self, model: ReadModel, served: Checkpoint | None) -> bool:
+        """Tell whether what served before the last swap is what this release wants."""
+        if served is None or self._alike(model, served) or self._verify:
+            return False
+        head = self._log.head
+        return await building.take_back(self._connection, model, head.log_id, head.seq)
 
     def _failed(self, model: ReadModel, poison: Poison, target: Seq) -> Progress:
         return self._progress(model, poison.seq, target, "failed", str(poison), finished=True)

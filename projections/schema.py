@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -199,9 +200,14 @@ class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """A digest of tables, indices and the shapes of the states."""
-        shapes = [msgspec.json.schema(table.state) for table in self.tables]
-        text = [*self.create("s"), *self.index("s"), msgspec.json.encode(shapes).decode()]
-        return hashlib.sha256("\n".join(text).encode()).hexdigest()
+        return _fingerprint(self)
+
+
+@cache
+def _fingerprint(model: ReadModel) -> str:
+    shapes = [msgspec.json.schema(table.state) for table in model.tables]
+    text = [*model.create("s"), *model.index("s"), msgspec.json.encode(shapes).decode()]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
 def _create(schema: str, table: str, columns: Sequence[Column]) -> str:

@@ -10,6 +10,7 @@ import asyncpg
 from mulligan.errors import Corrupt
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog
+from mulligan.model import Seq
 from mulligan.projections import building, checkpoint
 from mulligan.projections.checkpoint import ORIGIN, Checkpoint, Fenced, Place
 from mulligan.projections.fold import Poison
@@ -150,6 +151,9 @@ class Session:
         rebuilder = Rebuilder(self._log, self._dsn, models=self._models, codec=self._codec)
         _log.info("read models are being built", extra={"models": list(names)})
         versions = {model.name: model.version for model in self._models}
+        head = self._log.head.seq
+        for name in names:
+            self._seen[name].building = Building(version=versions[name], seq=Seq(0), target=head)
         try:
             async with aclosing(rebuilder.rebuild(names)) as messages:
                 async for one in messages:

@@ -100,7 +100,7 @@ async def test_a_killed_process_fails_the_build_and_leaves_nothing_to_trip_over(
 
 async def test_a_postgres_that_refuses_is_named(database: Dsn) -> None:
     async with MemoryLog.open(disk=disk_of(history(35, steps=40))) as log:
-        with pytest.raises(Unavailable, match="Postgres refused.*projection"):
+        with pytest.raises(Unavailable, match=r"Postgres refused.*projection"):
             async for _ in build(database, log, 2).run():  # nobody has made its checkpoints
                 await asyncio.sleep(0)
 
