@@ -184,28 +184,26 @@ class ObjectDepot:
         try:
             with anyio.fail_after(self._deadline):
                 yield
-        except FileNotFoundError as error:
-            if not _NO_BUCKET.search(str(error)):
-                raise
-            raise Unavailable(
-                f"there is no bucket for the archive at {self._url}: make it, or see to"
-                " archive.location",
-                5.0,
-            ) from error
         except TimeoutError as error:
             raise Unavailable(f"the archive at {self._url} does not answer", 5.0) from error
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise Unavailable(
-                f"the archive at {self._url} refuses us: {_brief(error)}; see to the credentials in"
-                " the environment of this process",
-                5.0,
-            ) from error
         except (BaseError, OSError) as error:
-            raise Unavailable(
-                f"the archive at {self._url} cannot be used: {_brief(error)}; see to"
-                " archive.location and the environment of this process",
-                5.0,
-            ) from error
+            cure = self._cure(error)
+            if cure is None:
+                raise  # there is no such object
+            raise Unavailable(f"the archive at {self._url} {cure}", 5.0) from error
+
+    def _cure(self, error: BaseException) -> str | None:
+        """Return what is wrong and what to see to; None if it is only that an object is missing."""
+        if _NO_BUCKET.search(str(error)):
+            return "has no bucket: make it, or see to archive.location"
+        match error:
+            case FileNotFoundError():
+                return None
+            case PermissionDeniedError() | UnauthenticatedError():
+                what = "refuses us", "the credentials in the environment of this process"
+            case _:
+                what = "cannot be used", "archive.location and the environment of this process"
+        return f"{what[0]}: {_brief(error)}; see to {what[1]}"
 
 
 def _chosen(files: Sequence[File], prefix: str, after: str) -> Sequence[File]:
