@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from mulligan.commands.redeciding import Redeciding
 from mulligan.errors import MulliganError
 from mulligan.events.codec import GENESIS_HASH, Codec, entry_hash
 from mulligan.events.envelope import Commit
@@ -64,6 +65,16 @@ class Checks:
             for commit in stored.entry.commits:
                 if commit.actor.account.startswith("service:") and not slot.fences:
                     yield f"entry {stored.seq}: {commit.command} was appended without a fence"
+
+    def decisions(self) -> Iterator[str]:
+        """Decided again from the log alone, every command comes out as it did."""
+        deciding = Redeciding()
+        deciding.take(self.entries)
+        found = deciding.findings()
+        for one in (*found.unfolded, *found.differing):
+            yield f"decided again: {one}"
+        if found.without or found.rest:
+            yield f"{found.without + found.rest} commits cannot be decided again"
 
     # -- answers -----------------------------------------------------------------------------
 
@@ -198,8 +209,8 @@ def problems(world: Any) -> list[str]:
     checks = Checks(world)
     found: list[str] = []
     for check in (
-        checks.chain, checks.versions, checks.fences, checks.answers, checks.reads,
-        checks.capacity, checks.steps, checks.passwords,
+        checks.chain, checks.versions, checks.decisions, checks.fences, checks.answers,
+        checks.reads, checks.capacity, checks.steps, checks.passwords,
     ):  # fmt: skip
         found += check()
     return found + rebuilt(world, checks.entries)
