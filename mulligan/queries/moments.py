@@ -55,7 +55,8 @@ class _Making:
 class Moments:
     """Makes what reads of the past need, in the background, and drops what nobody needs."""
 
-    def __init__(self, database: Database, log_id: str) -> None:
+    def __init__(self, database: Database, log_id: str, *, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self.database = database
         self.reads = Database(database.dsn, _READS)
         self._log_id = log_id
@@ -85,7 +86,7 @@ class Moments:
         if not wanted:
             return
         waits = [self._start(scene, name) for name in wanted]
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(self._patience):
             for one in waits:
                 await one.done.wait()
         for name, one in zip(wanted, waits, strict=True):
