@@ -52,6 +52,7 @@ class SimulatedBmc:
         self.boot = {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}
         self.password = password
         self.trouble = trouble
+        self.pace = 0.05
         self.done: Counter[Done] = Counter()
         self.refused_in_a_row = 0
         self.rng = rng
@@ -228,7 +229,7 @@ class SimulatedChannel(Channel):
         answer = await arrived
         if 0.7 <= fate < 0.8 and method != "GET":
             return _answer(500)
-        await anyio.sleep(rng.uniform(0.0, 0.05))
+        await anyio.sleep(rng.uniform(0.0, bmc.pace))
         return answer
 
     def _send(

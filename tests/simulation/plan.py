@@ -28,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     skew: float
     window: int
     bmc_trouble: float
+    bmc_pace: float
     horizon: float
 
     @property
@@ -68,6 +69,7 @@ def plan(seed: int) -> Plan:
         skew=rng.choice((0.0, 2.0, 20.0)),
         window=rng.choice((8, 40, 5000)),
         bmc_trouble=rng.choice((0.0, 0.05, 0.15)) if wild else 0.0,
+        bmc_pace=rng.choice((0.05, 0.05, 1.5)),
         horizon=rng.choice((20.0, 60.0)),
     )
 

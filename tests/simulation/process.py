@@ -83,6 +83,7 @@ class Process:
     def kill(self) -> None:
         """Lose everything at once: nothing that it does from now on reaches anybody."""
         self.road.dead = True
+        self.commands = self.log = None
         if self.scope is not None:
             self.scope.cancel()
 

@@ -33,7 +33,7 @@ from .process import Process, Secrets
 from .tables import Tables
 from .trace import Trace
 
-PATIENCE = 4 * 3600.0
+PATIENCE = 3600.0
 """Virtual seconds after which a region that does not come to rest has failed."""
 
 HOT = ProviderId("hot")
@@ -129,7 +129,7 @@ class World:
         """Have things go wrong from now on."""
         self.disk.faults = self.plan.faults
         for bmc in self.bmcs.values():
-            bmc.trouble = self.plan.bmc_trouble
+            bmc.trouble, bmc.pace = self.plan.bmc_trouble, self.plan.bmc_pace
         for name, mean in self.plan.befalls.items():
             tasks.start_soon(self._befall, name, mean, name=f"befalls: {name}")
 
