@@ -57,6 +57,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "archive": ("archive", "See and check the log's archive, and restore from it."),
     "backup": ("backup", "Save what the archive does not keep, on the region's host."),
     "certificate": ("certificate", "Renew and issue certificates of the region, on its host."),
+    "projection": ("projection", "See the read models, and try a halted one again."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
     "replay": ("replay", "Put a log through this version, to check it or to look back."),
     "version": ("version", "Print the version."),
