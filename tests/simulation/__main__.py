@@ -23,6 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _many(range(options.first, options.first + options.seeds))
 
 
+def tell(text: str) -> None:
+    """Write a line, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def _given(name: str) -> int | None:
     return int(os.environ[name]) if os.environ.get(name) else None
 
@@ -31,13 +37,13 @@ def _one(seed: int) -> int:
     try:
         world = simulate(seed)
     except Failed as failed:
-        print(described(failed.world))
-        print(f"\nseed {seed} failed:")
+        tell(described(failed.world))
+        tell(f"\nseed {seed} failed:")
         for problem in failed.problems:
-            print(f"  {problem}")
+            tell(f"  {problem}")
         return 1
-    print(described(world))
-    print(f"\nseed {seed} is well: {len(world.disk.all)} entries, {len(world.history)} requests")
+    tell(described(world))
+    tell(f"\nseed {seed} is well: {len(world.disk.all)} entries, {len(world.history)} requests")
     return 0
 
 
@@ -48,11 +54,11 @@ def _many(seeds: range) -> int:
             entries += len(simulate(seed).disk.all)
         except Failed as failed:
             failures += 1
-            print(f"{failed}\n  alone: nox -s simulate -- --seed {seed}", flush=True)
+            tell(f"{failed}\n  alone: nox -s simulate -- --seed {seed}")
         if count % 500 == 0:
-            print(f"{count} seeds, {failures} failed", file=sys.stderr, flush=True)
+            tell(f"{count} seeds, {failures} failed")
     took = time.perf_counter() - began
-    print(f"{len(seeds)} seeds, {entries} entries, {failures} failed, {took:.0f} s")
+    tell(f"{len(seeds)} seeds, {entries} entries, {failures} failed, {took:.0f} s")
     return 1 if failures else 0
 
 

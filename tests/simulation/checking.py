@@ -85,7 +85,8 @@ class Checks:
             what = f"{asked.who}: {asked.command.NAME} {asked.id}"
             if asked.result == "acked":
                 if found is None or found[0] != asked.seq:
-                    yield f"{what} was acknowledged at {asked.seq} and stands at {found and found[0]}"
+                    where = found[0] if found is not None else "no place"
+                    yield f"{what} was acknowledged at {asked.seq} and stands at {where}"
                 elif self.world.disk.written_at[asked.seq - 1] > asked.until:
                     yield f"{what} was acknowledged before it was written"
                 elif found[0] <= self._seen_before(asked):
@@ -221,12 +222,12 @@ def rebuilt(world: Any, entries: list[Stored]) -> list[str]:
     size = (1, 7, 5000)[world.plan.seed % 3]
     anew = asyncio.run(folded(entries, world.tables, size)).content()
     live = world.tables.content()
-    found = []
-    for part in ("rows", "journals"):
-        for table in sorted({*anew[part], *live[part]}):
-            if anew[part].get(table) != live[part].get(table):
-                found.append(f"{table} is not what a rebuild in batches of {size} makes of it")
-    return found
+    return [
+        f"{table} is not what a rebuild in batches of {size} makes of it"
+        for part in ("rows", "journals")
+        for table in sorted({*anew[part], *live[part]})
+        if anew[part].get(table) != live[part].get(table)
+    ]
 
 
 async def look_back(world: Any) -> None:

@@ -1,4 +1,4 @@
-"""Digests of seeds' logs, to compare between processes: ``python -m tests.simulation.digests 1 2``."""
+"""Digests of what seeds wrote: ``python -m tests.simulation.digests SEED…``."""
 
 import hashlib
 import sys
@@ -17,4 +17,4 @@ def digest(seed: int) -> str:
 
 if __name__ == "__main__":
     for one in sys.argv[1:]:
-        print(digest(int(one)))
+        sys.stdout.write(f"{digest(int(one))}\n")

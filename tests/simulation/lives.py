@@ -1,9 +1,11 @@
 """What the clients of a region want: lives of machines, claims on a hot provider, sessions."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from mulligan.events.claim import Allocation
 from mulligan.events.machine import Bmc
@@ -11,7 +13,6 @@ from mulligan.handlers import deployment
 from mulligan.handlers import operations as ops
 from mulligan.handlers.claim import MakeClaim
 from mulligan.handlers.claim_ends import ReleaseClaim
-from mulligan.handlers.decision import Command
 from mulligan.handlers.enrolment import EnrolMachine
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.project import SetProjectDisabled
@@ -51,23 +52,25 @@ async def crowd(world: Any, client: Client) -> None:
         end = (start or clock()) + length if ends else None
         amount, notice = rng.randint(1, min(3, world.plan.capacity)), rng.choice((0, 2))
 
-        def make(key: str, start: Any = start, end: Any = end, amount: int = amount) -> Command:
-            return MakeClaim(
-                claim=ClaimId(key),
-                project=client.actor.project,  # type: ignore[arg-type]
-                account=AccountId(client.actor.account),
-                allocations=(Allocation(provider=ProviderId("hot"), amounts={GPU: amount}),),
-                start=start,
-                end=end,
-                ending_notice=notice,
-            )
-
-        made = await client.ask(make)
+        wish = MakeClaim(
+            claim=ClaimId(""),
+            project=ProjectId(client.actor.project),
+            account=AccountId(client.actor.account),
+            allocations=(Allocation(provider=ProviderId("hot"), amounts={GPU: amount}),),
+            start=start,
+            end=end,
+            ending_notice=notice,
+        )
+        made = await client.ask(partial(_named, wish))
         await anyio.sleep(rng.uniform(0.0, 4.0))
         if made.result == "acked":
             await client.look(stream_id("claim", made.id))
             if rng.random() < 0.6:
                 await client.ask(ReleaseClaim(claim=ClaimId(made.id)))
+
+
+def _named(wish: MakeClaim, key: str) -> MakeClaim:
+    return replace(wish, claim=ClaimId(key))
 
 
 async def tenant(world: Any, client: Client, project: str) -> None:

@@ -1,6 +1,7 @@
 """What one seed is about: how large its world is, what goes on in it, and what befalls it."""
 
 import random
+from typing import Any
 
 import msgspec
 
@@ -75,7 +76,7 @@ def plan(seed: int) -> Plan:
 
 
 def _faults(rng: random.Random) -> Faults:
-    chances = {name: rng.choice((0.0, 0.03, 0.1)) for name in FAULTS}
+    chances: dict[str, Any] = {name: rng.choice((0.0, 0.03, 0.1)) for name in FAULTS}
     return Faults(seed=rng.getrandbits(32), **chances)
 
 

@@ -190,7 +190,12 @@ class Process:
             )
             changed.append(rotations.shares_changed)
             yield rotations.run
-        yield partial(share.watch, lambda: [one() for one in changed] and None)
+
+        def shares_changed() -> None:
+            for one in changed:
+                one()
+
+        yield partial(share.watch, shares_changed)
         if self.number < world.plan.projectors:
             projector = Projector(world.tables, log, self.rng, self.road, fenced=world.make.fenced)
             yield projector.run

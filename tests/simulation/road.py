@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from mulligan.errors import Unavailable
@@ -64,7 +65,7 @@ class Clock:
 class Ids:
     """UUIDv7s of a process, by its own clock and the seed's chance."""
 
-    def __init__(self, rng: random.Random, time: Clock) -> None:
+    def __init__(self, rng: random.Random, time: Callable[[], datetime]) -> None:
         self._rng = rng
         self._time = time
 

@@ -245,7 +245,7 @@ class TableReads:
         row = self._tables.rows.get(f"{model.schema}.{table.name}", {}).get((key,))
         if row is None:
             return Loaded(0, None, seq, None, None)
-        state = msgspec.json.decode(row["state"], type=table.state)
+        state: Any = msgspec.json.decode(row["state"], type=table.state)
         return Loaded(row["version"], state, seq, row["created_at"], row["updated_at"])
 
     async def find_commit(self, commit: CommitId) -> Earlier | None:
