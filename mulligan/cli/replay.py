@@ -16,7 +16,7 @@ from mulligan.cli.verbs import Session, verb
 from mulligan.errors import Corrupt, FailedPrecondition, InvalidArgument, MulliganError
 
 if TYPE_CHECKING:
-    from mulligan.commands.redeciding import Differing, Findings
+    from mulligan.commands.findings import Differing, Findings
     from mulligan.log.offline import OfflineLog
     from mulligan.model import Seq
     from mulligan.projections.rebuild import Progress as Step
@@ -87,6 +87,8 @@ async def replay(
     log = await opened(session, source or [])
     if to:
         await log.end_at(to, "--to")
+    if since > log.head.seq:
+        raise InvalidArgument("--since", f"lies beyond the last entry, {log.head.seq}")
     found = await checked(session, log, since, show) if check else None
     steps = await folded(session, log, into) if into else None
     tell(session, log, found, steps)

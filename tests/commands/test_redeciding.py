@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mulligan.commands.redeciding import Findings, Redeciding
+from mulligan.commands.findings import Findings
+from mulligan.commands.redeciding import Redeciding
 from mulligan.errors import FailedPrecondition
 from mulligan.events.claim import ClaimMade
 from mulligan.events.codec import EVENT_TYPES, Codec
