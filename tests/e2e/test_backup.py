@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 import anyio
 import pytest
+from grpclib import Status
 
 from mulligan.client import Client
 from mulligan.embedded.etcd import find_etcd
 from mulligan.errors import MulliganError, Unauthenticated
 from mulligan.log.depot import FolderDepot
 from mulligan.log.witness import archive_witness
+from mulligan.model import POSITION_HEADER
 from mulligan.proto import v1
+from tests.services.edge import Edge, Refusal, refusal
 
 from .region import RunningRegion, short_folder, until
 
@@ -132,7 +135,7 @@ async def test_a_log_that_was_put_back_halts_all_and_comes_back_and_so_does_a_lo
         assert "are brought back" in dry.stdout, dry.stderr
         assert "are brought back" in await restored(region)
         await region.start()
-        await well(region, kept)
+        await tenant_goes_on(region, kept)
         await archived(region, kept)
         await region.stop()
 
@@ -227,6 +230,19 @@ async def test_a_snapshot_of_etcd_brings_everything_back() -> None:
         await tenant_goes_on(region, kept)
 
 
+async def ahead_of(region: RunningRegion) -> Refusal:
+    """Return how a caller is refused that has seen more than the log has."""
+    edge = Edge(region)
+    try:
+        beyond = {POSITION_HEADER: f"{region.config.region}:{10**9}"}
+        listed = edge.call(
+            "iam.list_projects", v1.ListProjectsRequest(), await edge.admin(), metadata=beyond
+        )
+        return await refusal(listed)
+    finally:
+        edge.close()
+
+
 @pytest.mark.crash
 async def test_a_log_that_is_put_back_while_services_run_halts_them() -> None:
     async with region_of() as region:
@@ -236,6 +252,9 @@ async def test_a_log_that_is_put_back_while_services_run_halts_them() -> None:
         older = region.paths.state_dir.parent / "older"
         shutil.copytree(region.paths.etcd, older)
         await region.start()
+        refused = await ahead_of(region)
+        assert refused.status is Status.FAILED_PRECONDITION
+        assert "its log ends at" in refused.message
         kept = await taken(tenant_of(region))
         await archived(region, kept)
         client = region.client(patience=5)
