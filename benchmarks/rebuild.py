@@ -1,8 +1,15 @@
-"""Read models: folded live by the worker, then rebuilt from the log's first entry and compared."""
+"""Read models: folded live by the worker, then rebuilt from the log's first entry and compared.
+
+The baseline is Postgres alone: the rows of every table as they were rebuilt, copied once more by
+one COPY a table with the files already written, without indices.
+"""
 
 import argparse
 import cProfile
+import io
+import os
 import pstats
+import resource
 import sys
 import tempfile
 import time
@@ -39,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, default=200_000, help="events in the log")
     parser.add_argument("--machines", type=int, default=2_000)
     parser.add_argument(
+        "--no-live", action="store_true", help="build what it is compared with in bulk as well"
+    )
+    parser.add_argument(
         "--processes", type=int, default=None, help="that fold; none: what the rebuild chooses"
     )
     parser.add_argument(
@@ -64,9 +74,11 @@ async def _measure(args: argparse.Namespace, settings: Any, dsn: str) -> dict[st
     async with Etcd(settings) as etcd:
         await _write(EtcdStore(etcd, _REGION), args)
         async with EtcdLog.open(etcd, _REGION) as log:
-            live = await _live(log, dsn)
+            live = {} if args.no_live else {"live": await _live(log, dsn)}
             rebuild = await _rebuild(log, dsn, args)
-    return {"machines": args.machines, "live": live, **rebuild}
+    copy = await _copy(dsn)
+    ratio = round(copy["seconds"] / (rebuild["events"] / rebuild["events_per_s"]), 3)
+    return {"machines": args.machines, **live, **rebuild, "copy": copy, "ratio": ratio}
 
 
 async def _write(store: EtcdStore, args: argparse.Namespace) -> None:
@@ -105,9 +117,37 @@ async def _live(log: EtcdLog, dsn: str) -> dict[str, Any]:
     return {"seconds": round(seconds, 2), "cpu_s": round(used, 2)}
 
 
+async def _copy(dsn: str) -> dict[str, Any]:
+    """Copy every table's rows into a bare one like it, and return what that took."""
+    seconds, rows, size = 0.0, 0, 0
+    async with connected(dsn) as connection:
+        await connection.execute("CREATE SCHEMA bare")
+        for model in READ_MODELS:
+            for table in model.table_names:
+                source, name = f"{model.schema}.{table}", f"{model.name}_{table}"
+                encoded = io.BytesIO()
+                await connection.copy_from_query(
+                    f"SELECT * FROM {source}", output=encoded, format="binary"
+                )
+                size += encoded.tell()
+                encoded.seek(0)
+                began = time.perf_counter()
+                async with connection.transaction():  # made within it, so that no WAL is written
+                    await connection.execute(f"CREATE TABLE bare.{name} (LIKE {source})")
+                    copied = await connection.copy_to_table(
+                        name, schema_name="bare", source=encoded, format="binary"
+                    )
+                seconds += time.perf_counter() - began
+                rows += int(copied.rpartition(" ")[2])
+    return {"seconds": round(seconds, 2), "rows": rows, "mb": round(size / 1e6)}
+
+
 async def _rebuild(log: EtcdLog, dsn: str, args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild beside what the worker folded, and compare."""
-    began, used = time.perf_counter(), time.process_time()
+    if args.no_live:
+        async for _ in Rebuilder(log, dsn).rebuild():
+            pass
+    began, used = time.perf_counter(), _processor_s()
     folded = built = began
     events = 0
     outcomes: dict[str, str] = {}
@@ -121,7 +161,7 @@ async def _rebuild(log: EtcdLog, dsn: str, args: argparse.Namespace) -> dict[str
             folded = time.perf_counter()
         elif step.phase == "comparing" and built == began:
             built = time.perf_counter()
-    ended, used = time.perf_counter(), time.process_time() - used
+    ended, used = time.perf_counter(), _processor_s() - used
     if args.profile:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(35)
@@ -130,17 +170,26 @@ async def _rebuild(log: EtcdLog, dsn: str, args: argparse.Namespace) -> dict[str
         "events_per_s": round(events / (built - began)),
         "equal": bool(outcomes) and set(outcomes.values()) == {"equal"},
         "cpu_s": round(used, 2),
+        "load": round(os.getloadavg()[0], 1),
         "folding_s": round(folded - began, 2),
         "writing_s": round(built - folded, 2),
         "comparing_s": round(ended - built, 2),
     }
 
 
+def _processor_s() -> float:
+    """Return the processor time that this process and those it waited for have used."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def _print(figures: dict[str, Any]) -> None:
-    live = round(figures["events"] / figures["live"]["seconds"])
+    events, copy = figures["events"], figures["copy"]
+    live = f"live {round(events / figures['live']['seconds'])}/s, " if "live" in figures else ""
     print(
-        f"{figures['events']} events: live {live}/s, rebuilt {figures['events_per_s']}/s"
+        f"{events} events: {live}rebuilt {figures['events_per_s']}/s"
         f" (folding {figures['folding_s']} s, writing {figures['writing_s']} s,"
-        f" comparing {figures['comparing_s']} s), {'equal' if figures['equal'] else 'DIFFERENT'}",
+        f" comparing {figures['comparing_s']} s), {'equal' if figures['equal'] else 'DIFFERENT'};"
+        f" bare COPY of the same {copy['rows']} rows, {copy['mb']} MB: {copy['seconds']} s",
         file=sys.stderr,
     )
