@@ -141,7 +141,7 @@ async def serve(name: str, config: Config) -> None:
     listen(server, RecvMessage, gate.on_message)
     tls = _tls(config)
     await server.listen(address.host, address.port, tls.context if tls is not None else None)
-    page = await _metrics_page(name, config, made)
+    page = await open_metrics(name, config, made)
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
         if page is not None:
@@ -166,7 +166,7 @@ async def serve(name: str, config: Config) -> None:
     log.info("stopped", extra={"service": name})
 
 
-async def _metrics_page(name: str, config: Config, made: Made) -> MetricsPage | None:
+async def open_metrics(name: str, config: Config, made: Made) -> MetricsPage | None:
     """Open the page that Prometheus reads, if there is to be one."""
     if not config.metrics.port_offset:
         return None

@@ -1,15 +1,20 @@
 """What a process tells Prometheus: what the documentation says, over plain HTTP, and no more."""
 
 import re
+import socket
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
+from mulligan.config import Address, Config, ListenConfig, MetricsConfig
 from mulligan.model import Seq
 from mulligan.projections.status import Batch, Building, ModelStatus
 from mulligan.services.metrics import Metrics, MetricsPage
 from mulligan.services.projection_metrics import ProjectionMetrics
+from mulligan.services.runtime import Parts
+from mulligan.services.serve import Made, open_metrics
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]+) \|", re.MULTILINE)
@@ -97,3 +102,27 @@ async def test_a_port_that_is_taken_is_an_error_at_the_start(metrics: Metrics) -
         with pytest.raises(OSError, match="in use"):
             await MetricsPage(metrics, "127.0.0.1", port).open()
         tasks.cancel_scope.cancel()
+
+
+async def test_a_service_serves_its_metrics_so_many_ports_above_its_own() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listen = ListenConfig(projector=Address(f"127.0.0.1:{port - 5}"))
+    measured: list[Metrics] = []
+    made = Made(None, nothing_besides, measure=measured.append)
+    assert await open_metrics("projector", Config(listen=listen), made) is None
+    config = Config(listen=listen, metrics=MetricsConfig(port_offset=5))
+    page = await open_metrics("projector", config, made)
+    assert page is not None
+    assert len(measured) == 1
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(page.serve)
+        line, body = await ask(port, "GET /metrics HTTP/1.1\r\n\r\n")
+        assert line == "HTTP/1.1 200 OK"
+        assert 'mulligan_build_info{service="projector"' in body
+        tasks.cancel_scope.cancel()
+
+
+async def nothing_besides(parts: Parts, tasks: TaskGroup) -> None:
+    """Do nothing."""
