@@ -220,7 +220,7 @@ class Limits:
                 yield
             except Unauthenticated:
                 raise
-            except Exception:
+            except BaseException:  # whoever gave up waiting has learnt nothing of the secret
                 self._succeeded(keys)
                 raise
             self._succeeded(keys)

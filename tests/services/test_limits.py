@@ -1,5 +1,6 @@
 """How much one may ask for, pure and through a running region."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -142,6 +143,13 @@ def test_failed_logins_of_a_host_are_limited_whatever_it_tries(limits: Limits) -
         fail_login(limits, f"guess-{attempt}", "192.0.2.1")
     refused(lambda: login(limits, "ann", "192.0.2.1"))
     login(limits, "ann", "192.0.2.2")
+
+
+def test_a_login_that_nobody_waited_for_did_not_fail(limits: Limits) -> None:
+    for _ in range(2 * FAILED_LOGINS):
+        with pytest.raises(asyncio.CancelledError), limits.login("ann", "192.0.2.1"):
+            raise asyncio.CancelledError
+    login(limits, "ann", "192.0.2.1")
 
 
 def test_logins_that_succeed_or_break_cost_nothing(limits: Limits) -> None:
