@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import pytest
 
-from mulligan.errors import Corrupt, FailedPrecondition, Unavailable
+from mulligan.errors import Corrupt, Exhausted, FailedPrecondition, Unavailable
 from mulligan.events.codec import entry_hash
 from mulligan.log.archive_files import manifests_in, the_copy
 from mulligan.log.etcd import prefix_end
@@ -356,3 +356,30 @@ async def archiving_set_back(world: World, to: int) -> AsyncIterator[World]:
     await world.etcd.put(keys.head, msgspec.json.encode(head))
     async with EtcdLog.open(world.etcd, world.log.region) as log:
         yield World(world.etcd, log, world.archive, world.folder, world.now)
+
+
+async def test_an_etcd_without_space_is_pruned_and_compacted_and_waits_for_an_operator(
+    tmp_path: Path,
+) -> None:
+    server = EtcdServer(tmp_path, quota=16 * 2**20)
+    server.start()
+    try:
+        async with archiving(server, tmp_path / "archive") as world:
+            await world.grow(60)
+            await (await world.sealer()).seal()
+            pruner = await world.pruner(EVERYTHING)
+            with pytest.raises(Exhausted):
+                for number in range(64):
+                    await world.etcd.put(f"/junk/{number % 2}", bytes(2**19))
+            assert await pruner.prune() > 40
+            await pruner.compact()
+            await pruner.compact()
+            with pytest.raises(Exhausted):
+                await world.grow(1)
+            await world.etcd.defragment()
+            assert (await world.etcd.status()).db_size < 8 * 2**20
+            await world.etcd.disarm()
+            await world.grow(1)
+            assert (await verify(world.log)).entries == 61
+    finally:
+        server.kill()
