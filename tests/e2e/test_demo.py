@@ -81,7 +81,11 @@ async def interrupted_after(seconds: float) -> None:
         # As a terminal does it: the whole group gets the signal.
         os.killpg(started.process.pid, signal.SIGINT)
         asked = time.monotonic()
-        assert await started.ended(STOPPED_WITHIN_S) in {0, 130, -signal.SIGINT}, started.printed
+        expected = {0, 130, -signal.SIGINT}
+        code = await started.ended(STOPPED_WITHIN_S)
+        if "A region in" not in started.printed:
+            expected.add(1)  # Python's own, when it is interrupted before it has loaded anything
+        assert code in expected, started.printed
         assert time.monotonic() - asked < STOPPED_WITHIN_S
 
 
