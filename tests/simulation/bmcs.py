@@ -53,6 +53,7 @@ class SimulatedBmc:
         self.password = password
         self.trouble = trouble
         self.pace = 0.05
+        self.deadly = 0.0
         self.done: Counter[Done] = Counter()
         self.refused_in_a_row = 0
         self.rng = rng
@@ -193,9 +194,15 @@ class SimulatedChannel(Channel):
     """A channel whose exchanges pass over no network; ``bmcs`` finds a BMC by its origin."""
 
     def __init__(
-        self, bmcs: Callable[[str], SimulatedBmc], reach: Callable[[], bool], *args: Any, **kw: Any
+        self,
+        bmcs: Callable[[str], SimulatedBmc],
+        reach: Callable[[], bool],
+        die: Callable[[], None],
+        *args: Any,
+        **kw: Any,
     ) -> None:
         super().__init__(*args, **kw)
+        self._die = die
         self._bmc = bmcs(self.origin)
         self._reaches = reach
 
@@ -229,7 +236,7 @@ class SimulatedChannel(Channel):
         answer = await arrived
         if 0.7 <= fate < 0.8 and method != "GET":
             return _answer(500)
-        await anyio.sleep(rng.uniform(0.0, bmc.pace))
+        await anyio.sleep(rng.uniform(0.0, bmc.pace if "Actions" in path else 0.05))
         return answer
 
     def _send(
@@ -242,6 +249,8 @@ class SimulatedChannel(Channel):
 
         def arrive() -> None:
             answer = self._bmc.handle(method, path, body, token, action)
+            if "Actions" in path and self._bmc.rng.random() < self._bmc.deadly:
+                self._die()
             if not future.done():
                 future.set_result(answer)
 

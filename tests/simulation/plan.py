@@ -11,6 +11,7 @@ from mulligan.log.memory import Faults
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A world, small enough to be lived in milliseconds. Times are seconds.
 
+    ``deadly`` is the chance that an executor dies in the very moment in which a BMC acts for it;
     ``befalls`` are the means of what happens once in so long: crashes, cuts, jumps and the like.
     """
 
@@ -30,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     window: int
     bmc_trouble: float
     bmc_pace: float
+    deadly: float
     horizon: float
 
     @property
@@ -71,6 +73,7 @@ def plan(seed: int) -> Plan:
         window=rng.choice((8, 40, 5000)),
         bmc_trouble=rng.choice((0.0, 0.05, 0.15)) if wild else 0.0,
         bmc_pace=rng.choice((0.05, 0.05, 1.5)),
+        deadly=rng.choice((0.0, 0.0, 0.1)) if wild else 0.0,
         horizon=rng.choice((20.0, 60.0)),
     )
 

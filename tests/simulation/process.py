@@ -202,7 +202,9 @@ class Process:
 
     def _client(self, *args: Any, **kw: Any) -> BmcClient:
         road = self.road
-        channel = partial(SimulatedChannel, self.world.bmc_at, lambda: not (road.cut or road.dead))
+        channel = partial(
+            SimulatedChannel, self.world.bmc_at, lambda: not (road.cut or road.dead), self.kill
+        )
         return BmcClient(*args, **kw, channel=channel)
 
 

@@ -25,7 +25,7 @@ Draw = dict[str, Any]
 CLAIMS: Draw = {"machines": 0, "rotates": False, "tenants": False, "crowd": 4, "capacity": 2}
 MACHINES: Draw = {
     "machines": 2, "rotates": False, "tenants": False, "crowd": 0, "lives": "cycle",
-    "bmc_trouble": 0.0, "bmc_pace": 4.0, "befalls": {"crash": 4.0}, "horizon": 60.0,
+    "bmc_trouble": 0.0, "bmc_pace": 1.5, "befalls": {}, "deadly": 0.3, "horizon": 60.0,
 }  # fmt: skip
 LOSSES: Draw = {
     **CLAIMS, "faults": Faults(lost_ack=0.4), "befalls": {"cut": 3.0}, "latency": 0.02

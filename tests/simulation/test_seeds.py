@@ -7,7 +7,7 @@ import pytest
 
 from .run import simulate
 
-SEEDS = 200
+SEEDS = 120
 AT_ONCE = 10
 
 

@@ -118,6 +118,8 @@ class World:
             host = f"bmc-{n}"
             rng = random.Random(f"{self.plan.seed}/{host}")
             self.bmcs[host] = SimulatedBmc(f"S{n}", rng, self.plan.bmc_trouble, "first-password")
+            self.bmcs[host].pace = self.plan.bmc_pace
+            self.bmcs[host].deadly = self.plan.deadly
             client = Client(self, f"machine-{n}")
             tasks.start_soon(machine_life, self, client, n, name=client.name)
         for name, client in self.tenants.items():
@@ -128,8 +130,6 @@ class World:
     def start_trouble(self, tasks: TaskGroup) -> None:
         """Have things go wrong from now on."""
         self.disk.faults = self.plan.faults
-        for bmc in self.bmcs.values():
-            bmc.trouble, bmc.pace = self.plan.bmc_trouble, self.plan.bmc_pace
         for name, mean in self.plan.befalls.items():
             tasks.start_soon(self._befall, name, mean, name=f"befalls: {name}")
 
@@ -175,7 +175,7 @@ class World:
         for process in self.processes:
             process.road.cut = process.road.deaf = False
         for bmc in self.bmcs.values():
-            bmc.trouble = 0.0
+            bmc.trouble = bmc.deadly = 0.0
 
     def restless(self) -> str:
         """Say what has not come to rest yet; empty when everything has."""
