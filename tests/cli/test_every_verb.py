@@ -265,7 +265,7 @@ class Anything:
             self._called.append(route)
             assert stream.metadata is not None
             if AT_HEADER in stream.metadata:
-                moment = f"{stream.metadata[AT_HEADER]} 2027-01-31T08:00:00+00:00"
+                moment = f"{stream.metadata[AT_HEADER]!s} 2027-01-31T08:00:00+00:00"
                 await stream.send_initial_metadata(metadata={AT_HEADER: moment})
             await stream.send_message(filled(handler.reply_type))
 

@@ -18,7 +18,7 @@ async def stock(edge: Edge, tokens: Tokens) -> Stock:
     return Stock(edge, tokens.admin)
 
 
-def at(moment: object) -> dict[str, dict[str, str]]:
+def at(moment: object) -> dict[str, Any]:
     return {"metadata": {AT_HEADER: str(moment)}}
 
 
@@ -182,8 +182,8 @@ async def test_a_tenant_sees_of_the_past_what_was_its_own_and_nothing_else(stock
         refused = await refusal(caller.call("get_provider", message, **at(moment)))
         assert refused.status is Status.NOT_FOUND
     for caller, claim, moment in ((blue, reds, of_red), (red, blues, of_blue)):
-        message = v1.GetClaimRequest(claim=claim.uuid)
-        refused = await refusal(caller.call("get_claim", message, **at(moment)))
+        asked = v1.GetClaimRequest(claim=claim.uuid)
+        refused = await refusal(caller.call("get_claim", asked, **at(moment)))
         assert refused.status is Status.NOT_FOUND
         assert claim.uuid not in await lists(caller, **at(moment))
         seen = await stock.edge.call(
