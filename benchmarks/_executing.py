@@ -59,8 +59,8 @@ class _EmptyModels:
     async def load(self, streams: Iterable[StreamId]) -> Mapping[StreamId, _NoState]:
         return dict.fromkeys(streams, _NoState())
 
-    async def find_commit(self, commit: CommitId) -> EarlierCommit | None:
-        return None
+    async def find_commit(self, commit: CommitId) -> tuple[EarlierCommit | None, Seq]:
+        return None, Seq(0)
 
 
 class _BringIn(Command, frozen=True, kw_only=True):

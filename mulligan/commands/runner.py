@@ -9,12 +9,12 @@ import anyio
 import msgspec
 
 from mulligan.commands.states import ABSENT, Known, Loaded, StateCache, StateSource
-from mulligan.errors import AlreadyExists, Conflict, MulliganError
+from mulligan.errors import AlreadyExists, Conflict, MulliganError, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit, EventRecord
 from mulligan.handlers.arguments import arguments
 from mulligan.handlers.decision import Change, Command
-from mulligan.log.protocol import EventLog, Fence, ReadSet
+from mulligan.log.protocol import EventLog, Fence, ReadSet, TailTooShort
 from mulligan.model import CommitId, Position, Seq, StreamId, new_id, stream_key
 
 ATTEMPTS = 12
@@ -23,6 +23,7 @@ ATTEMPTS = 12
 AHEAD = timedelta(minutes=1)
 """A request id may be so far ahead of this process's clock."""
 
+_ANY = StreamId("")
 _READ_ROUNDS = 100
 """A cold tree is read level by level, in as many rounds as it is deep."""
 
@@ -61,8 +62,11 @@ class EarlierCommit(Protocol):
 class CommitIndex(Protocol):
     """Finds commits that are no longer in the log's memory."""
 
-    async def find_commit(self, commit: CommitId) -> EarlierCommit | None:
-        """Return the commit of that id; raise Unavailable when Postgres is away."""
+    async def find_commit(self, commit: CommitId) -> tuple[EarlierCommit | None, Seq]:
+        """Return the commit of that id, and up to which entry all commits are known.
+
+        Raise Unavailable when Postgres is away.
+        """
 
 
 class _Decision(msgspec.Struct, frozen=True):
@@ -181,11 +185,22 @@ class Commands:
             return found
         if self._is_new(request.id):
             return None
-        earlier = await self._index.find_commit(request.id)
+        earlier, known = await self._index.find_commit(request.id)
         if earlier is None:
+            self._require_no_gap(known)
             return None
         _require_same(request, earlier.digest)
         return Outcome(position=Position(self.log.region, earlier.seq), repeat=True)
+
+    def _require_no_gap(self, known: Seq) -> None:
+        """Raise Unavailable where neither the index nor the log's memory knows some entries."""
+        try:
+            self.log.since(_ANY, known)
+        except TailTooShort as error:
+            raise Unavailable(
+                "the read model of commands is too far behind to tell whether this was done before",
+                retry_after=2.0,
+            ) from error
 
     def _is_new(self, commit: CommitId) -> bool:
         """Whether an id that is not in the log's memory was never used.

@@ -114,6 +114,7 @@ class Authentication:
         self._ticket = 0
         self._open = False
         self._basic = False
+        self._gave = False
         self._again = again
         self._ask_again_at = 0.0
         self._proven = False
@@ -293,6 +294,14 @@ class Authentication:
             return True
         if answer.status in (401, 403) and not said & _FULL and await self._root():
             raise self.rejected()
+        if answer.status >= 500 and self._gave and not said & _FULL:
+            why = redact(complaint(answer), self.secrets)
+            raise BmcFault(
+                "server-error",
+                f"{self._origin} gives no session at present ({answer.status} {why}); it is tried"
+                " again",
+                status=answer.status,
+            )
         if answer.status not in (*_NO_SESSIONS, 401, 403) and not self._basic:
             why = redact(complaint(answer), self.secrets)
             note(f"the BMC gave no session ({answer.status} {why})".replace(" )", ")"))
@@ -300,6 +309,7 @@ class Authentication:
 
     def _keep_session(self, path: str, token: str, answer: Answer) -> None:
         self._token = token
+        self._gave = True
         self._wire.set_session_key(token)
         where = answer.headers.get("location", "")
         try:

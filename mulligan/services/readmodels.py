@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from mulligan.commands.runner import EarlierCommit
 from mulligan.commands.states import Loaded
-from mulligan.model import CommitId, StreamId
+from mulligan.model import CommitId, Seq, StreamId
 from mulligan.queries import commands as queries
 from mulligan.queries import states
 from mulligan.queries.database import Database
@@ -20,6 +20,6 @@ class ReadModels:
         """Return the state of every stream at its read model's checkpoint."""
         return await states.load(self._database, streams)
 
-    async def find_commit(self, commit: CommitId) -> EarlierCommit | None:
-        """Return a commit that the read model of commands has."""
+    async def find_commit(self, commit: CommitId) -> tuple[EarlierCommit | None, Seq]:
+        """Return a commit that the read model of commands has, and how far that is folded."""
         return await queries.find_commit(self._database, commit)

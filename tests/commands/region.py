@@ -84,12 +84,12 @@ class ReadModel:
         self.fold()
         return {stream: self._loaded(stream) for stream in wanted}
 
-    async def find_commit(self, commit: CommitId) -> Earlier | None:
-        """Return a commit below the checkpoint."""
+    async def find_commit(self, commit: CommitId) -> tuple[Earlier | None, Seq]:
+        """Return a commit below the checkpoint, and the checkpoint."""
         self._require_here()
         self.lookups.append(commit)
         self.fold()
-        return self._commits.get(commit)
+        return self._commits.get(commit), Seq(self._seq)
 
     def fold(self) -> dict[StreamId, Known]:
         """Bring it to its checkpoint and return every state."""

@@ -120,6 +120,22 @@ async def test_a_repeat_beyond_the_logs_memory_is_found_by_the_read_model(
             await p.commands.execute(provide("p", 9), request(old.id, digest="other"))
 
 
+async def test_a_repeat_that_neither_memory_nor_read_model_can_tell_of_is_not_decided_again(
+    disk: MemoryDisk,
+) -> None:
+    async with process(disk, settings=LogSettings(window_entries=2)) as p:
+        old = request("00000000-0000-7000-8000-000000000001")
+        first = await p.commands.execute(provide("p", 9), old)
+        for n in range(4):
+            await p.commands.execute(take(f"c{n}", "p"), request())
+    async with process(disk, checkpoint=0, settings=LogSettings(window_entries=2)) as late:
+        with pytest.raises(Unavailable, match="too far behind to tell"):
+            await late.commands.execute(provide("p", 9), old)
+        late.model.checkpoint = disk.mark().seq
+        again = await late.commands.execute(provide("p", 9), old)
+        assert (again.position, again.repeat) == (first.position, True)
+
+
 async def test_a_recent_request_spares_the_read_model(disk: MemoryDisk) -> None:
     settings = LogSettings(window_entries=2)
     async with process(disk, settings=settings, clock=lambda: utc_now() - timedelta(hours=1)) as p:

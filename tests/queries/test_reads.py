@@ -264,11 +264,12 @@ async def test_the_audit_has_every_event_with_its_cause(database: Dsn) -> None:
             c.id for c in commits if chained.correlation in {c.correlation, c.id}
         }
         one = commits[len(commits) // 2]
-        found = await commands.find_commit(reads, one.id)
+        found, folded = await commands.find_commit(reads, one.id)
         assert found is not None
         assert (found.digest, found.command, found.at) == (one.digest, one.command, one.at)
         assert one in world.entries[found.seq - 1].entry.commits
-        assert await commands.find_commit(reads, CommitId("none")) is None
+        assert folded == len(world.entries)
+        assert await commands.find_commit(reads, CommitId("none")) == (None, folded)
 
 
 async def test_actions_are_listed_newest_first_with_their_exchanges(database: Dsn) -> None:

@@ -99,6 +99,21 @@ async def test_a_session_is_asked_for_again_after_a_while(
     assert not bmc.tokens
 
 
+async def test_a_bmc_that_gave_sessions_and_has_none_at_present_is_not_asked_by_basic(
+    bmc: ScriptedBmc, proxy: FaultProxy, faulty: Faulty
+) -> None:
+    client = faulty()
+    await client.system()
+    bmc.tokens.clear()
+    proxy.use(Refuse(method="POST", path=SESSIONS, times=1))
+    with recording() as record:
+        assert (await client.system()).status == 200
+    assert len(proxy.injected("refuse")) == 1
+    assert len(bmc.tokens) == 1
+    assert not [n for n in record.notes if "basic" in n]
+    await client.close()
+
+
 async def test_a_bmc_without_a_session_service_is_not_asked_for_one_again(
     bmc: ScriptedBmc, faulty: Faulty
 ) -> None:

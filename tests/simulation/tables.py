@@ -248,12 +248,13 @@ class TableReads:
         state: Any = msgspec.json.decode(row["state"], type=table.state)
         return Loaded(row["version"], state, seq, row["created_at"], row["updated_at"])
 
-    async def find_commit(self, commit: CommitId) -> Earlier | None:
-        """Return a commit from the journal of commands."""
+    async def find_commit(self, commit: CommitId) -> tuple[Earlier | None, Seq]:
+        """Return a commit from the journal of commands, and how far that is folded."""
         await self.look()
         found = self._tables.commits.get(commit)
+        folded = self._tables.places["rm_commands"].seq
         await self._road.back()
-        return found
+        return found, folded
 
     async def look(self) -> None:
         """Reach Postgres; raise Unavailable when that fails."""

@@ -95,8 +95,8 @@ class Load:
 
         return {"groups and tags": keep, "operator reads": look, "logins": log_in}
 
-    def of_machine(self, client: Client, machine: str) -> dict[str, Work]:
-        """A machine's life: claimed, deployed, given back, cleaned."""
+    def of_machine(self, client: Client, machine: str, operator: Client) -> dict[str, Work]:
+        """A machine's life: claimed, deployed, given back, cleaned, which an operator sees."""
 
         async def live() -> None:
             name = f"{machine}-{new_id()[-12:]}"
@@ -105,6 +105,6 @@ class Load:
             await client.control.deploy_machine(v1.DeployMachineRequest(claim=name, image=IMAGE))
             await rests(client, machine, v1.MachineState.ACTIVE, 120)
             await client.resource.release_claim(v1.ReleaseClaimRequest(claim=name))
-            await rests(client, machine, v1.MachineState.AVAILABLE, 120)
+            await rests(operator, machine, v1.MachineState.AVAILABLE, 120)
 
         return {"machine lives": live}

@@ -66,7 +66,7 @@ async def test_nothing_grows_while_the_load_goes_on(region: RunningRegion, tmp_p
                 for _ in range(3):
                     works += load.of_tenant(tenant).items()
                 for machine in fleet.names[n::2]:
-                    works += load.of_machine(tenant, machine).items()
+                    works += load.of_machine(tenant, machine, admin).items()
             for name, work in works:
                 tasks.start_soon(load.go_on, name, work)
             tasks.start_soon(watch.run, EVERY)
