@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mulligan.log.export_file import Header
     from mulligan.log.verify import FileVerdict
     from mulligan.log.vouching import LogKey
-    from mulligan.proto.v1 import ExportedEntry, Key, VerifyLogProgress
+    from mulligan.proto.v1 import ExportedEntry, Key, LogAncestor, VerifyLogProgress
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -58,7 +58,8 @@ async def export(
     region = status.head.region if status.head else ""
     try:
         with written_whole(file) as opened:
-            header = Opening(region, status.log_id, first, last, [log_key(key) for key in keys])
+            known = [log_key(key) for key in keys]
+            header = Opening(region, status.log_id, first, last, known, status.ancestors)
             digest = await copy(session, opened, header, entries)
     except OSError as error:
         raise FailedPrecondition(f"{file} cannot be written: {error.strerror}") from error
@@ -74,11 +75,13 @@ class Opening:
     first: int
     last: int
     keys: "Sequence[LogKey]"
+    ancestors: "Sequence[LogAncestor]" = ()
 
     def header(self, entry: bytes) -> "Header":
         """Return the file's header, given its first entry."""
         from mulligan.events.codec import UnreadableEvent, decode_entry
         from mulligan.log.export_file import Header
+        from mulligan.log.identity import Ancestor
         from mulligan.model import Seq
 
         try:
@@ -92,6 +95,10 @@ class Opening:
             last=Seq(self.last),
             prev=prev,
             keys=tuple(self.keys),
+            seeded=tuple(
+                Ancestor(region=one.region, log_id=one.log_id, seq=Seq(one.seq), hash=one.hash)
+                for one in self.ancestors
+            ),
         )
 
 

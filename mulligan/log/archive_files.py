@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Sequence
-from itertools import pairwise
 
 import msgspec
 from anyio import to_thread
@@ -23,9 +22,7 @@ from mulligan.log.segment import (
     manifest_name,
     read_manifest,
     read_owner,
-    require_next,
 )
-from mulligan.log.view import BrokenChain
 from mulligan.model import Seq
 
 _AT_ONCE = 16
@@ -61,32 +58,6 @@ async def manifests_in(depot: Depot, after: str = "") -> Sequence[Manifest]:
         pages = await asyncio.gather(*(depot.get(name) for name in some))
         found += [read_manifest(page, name) for page, name in zip(pages, some, strict=True)]
     return found
-
-
-def contiguous(manifests: Sequence[Manifest]) -> Sequence[Manifest]:
-    """Return the segments that together reach furthest, without those that tell the same twice.
-
-    An archiver that was killed may have left a segment that another sealed with other bounds. Raise
-    BrokenChain where a segment is missing or does not follow.
-    """
-    if not manifests:
-        return ()
-    reach: dict[int, tuple[int, Manifest]] = {}
-    for one in sorted(manifests, key=lambda one: (-one.first, one.last)):
-        end = reach[one.last + 1][0] if one.last + 1 in reach else one.last
-        if one.first not in reach or end > reach[one.first][0]:
-            reach[one.first] = (end, one)
-    chosen: list[Manifest] = []
-    seq = min(reach)
-    while seq in reach:
-        chosen.append(reach[seq][1])
-        seq = chosen[-1].last + 1
-    beyond = [one for one in manifests if one.last >= seq]
-    if beyond:
-        raise BrokenChain(seq, f"is in no segment, while {beyond[0].name} goes beyond it")
-    for before, one in pairwise(chosen):
-        require_next(one, before)
-    return chosen
 
 
 async def the_copy(depot: Depot) -> Packed | None:

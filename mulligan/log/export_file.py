@@ -18,6 +18,7 @@ import zstandard
 
 from mulligan.errors import Corrupt, FailedPrecondition
 from mulligan.events.codec import GENESIS_HASH, entry_hash
+from mulligan.log.identity import Ancestor
 from mulligan.log.protocol import Stored
 from mulligan.log.view import link
 from mulligan.log.vouching import LogKey
@@ -35,7 +36,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What the file holds: entries [first, last] of a log; ``prev`` is the hash before the first.
 
     ``keys`` are the log keys that were known when it was written, for convenience: who does not
-    trust the file takes them from elsewhere.
+    trust the file takes them from elsewhere. ``seeded`` are the logs that this one goes on from.
     """
 
     format: str = FORMAT
@@ -46,6 +47,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     last: Seq
     prev: str
     keys: tuple[LogKey, ...] = ()
+    seeded: tuple[Ancestor, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

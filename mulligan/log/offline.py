@@ -15,9 +15,9 @@ from anyio import to_thread
 from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.events.codec import GENESIS_HASH
 from mulligan.events.envelope import Commit
-from mulligan.log import archive_files
 from mulligan.log.depot import Depot
 from mulligan.log.export_file import Reader, names_of
+from mulligan.log.holding import survey
 from mulligan.log.moment import read_time
 from mulligan.log.protocol import Acked, Fence, Head, Listener, ReadSet, Stored, Touch
 from mulligan.log.segment import Manifest, checked
@@ -220,16 +220,14 @@ async def archived_log(depot: Depot) -> PartedLog:
 
     Raise FailedPrecondition for a place without an archive, Corrupt for one with a gap.
     """
-    owner = await archive_files.owner_of(depot)
-    if owner is None:
-        raise FailedPrecondition(f"{depot.location} holds no archive; see mulligan archive list")
-    manifests = [*archive_files.contiguous(await archive_files.manifests_in(depot))]
-    parts = [Part(one.first, one.last, _segment(depot, one), one.first_at) for one in manifests]
-    copy = await archive_files.the_copy(depot)
-    reached = parts[-1].last if parts else 0
-    if copy is not None and copy.manifest.last > reached:
-        one = copy.manifest
-        parts.append(Part(one.first, one.last, _packed(one, copy.data), one.first_at))
+    holding = await survey(depot)
+    owner = holding.owner
+    parts = [
+        Part(one.first, one.last, _segment(depot, one), one.first_at) for one in holding.segments
+    ]
+    if holding.copy is not None:
+        one = holding.copy.manifest
+        parts.append(Part(one.first, one.last, _packed(one, holding.copy.data), one.first_at))
     if not parts:
         raise FailedPrecondition(f"{depot.location} holds an archive with nothing in it yet")
     return PartedLog(owner.region, owner.log_id, parts)

@@ -111,6 +111,7 @@ def verify_files(
             told,
             trust_log=keys is None,
             before=(Seq(headers[0].first - 1), headers[0].prev),
+            seeded=[one for header in headers for one in header.seeded],
         )
         seq, newest, commits, at = Seq(headers[0].first - 1), headers[0].prev, 0, None
         for reader in readers:

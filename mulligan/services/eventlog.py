@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from mulligan.errors import InvalidArgument
 from mulligan.events.envelope import Commit
+from mulligan.log.identity import identity_of
 from mulligan.log.keys import Keys
 from mulligan.log.protocol import Stored
 from mulligan.log.pruning import oldest_held
@@ -99,6 +100,7 @@ class Log(AuditCalls, CheckpointCalls, DiffCalls, ProofCalls, v1.LogBase):
         head = parts.log.head
         store = await parts.etcd.status()
         everything = visibility.sees_all()
+        identity = await identity_of(parts.etcd, self._rt.region)
         return v1.LogStatus(
             head=render.position(parts.commands.position()),
             head_hash=head.hash,
@@ -108,6 +110,10 @@ class Log(AuditCalls, CheckpointCalls, DiffCalls, ProofCalls, v1.LogBase):
             store_used_bytes=store.db_size_in_use if everything else 0,
             store_quota_bytes=self._rt.config.etcd.quota_bytes if everything else 0,
             first=await oldest_held(parts.etcd, Keys(self._rt.region), head.seq),
+            ancestors=[
+                v1.LogAncestor(region=one.region, log_id=one.log_id, seq=one.seq, hash=one.hash)
+                for one in (identity.seeded if identity is not None else ())
+            ],
         )
 
     async def log_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:

@@ -179,6 +179,7 @@ __all__ = (
     "ListUsageResponse",
     "ListUserDataRequest",
     "ListUserDataResponse",
+    "LogAncestor",
     "LogBase",
     "LogEvent",
     "LogFilter",
@@ -3273,6 +3274,24 @@ default_message_pool.register_message("mulligan.v1", "ListUserDataResponse", Lis
 
 
 @dataclass(eq=False, repr=False)
+class LogAncestor(betterproto2.Message):
+    """
+    Another log, of which entries up to `seq` were taken over; `hash` is that entry's.
+    """
+
+    region: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    log_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+
+    hash: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "LogAncestor", LogAncestor)
+
+
+@dataclass(eq=False, repr=False)
 class LogEvent(betterproto2.Message):
     stream: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -3432,6 +3451,11 @@ class LogStatus(betterproto2.Message):
     first: "int" = betterproto2.field(8, betterproto2.TYPE_UINT64)
     """
     the oldest entry in etcd; older ones are in the archive
+    """
+
+    ancestors: "list[LogAncestor]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    the logs that this one goes on from, the oldest first
     """
 
 
