@@ -283,3 +283,8 @@ async def test_another_region_is_seeded_from_the_archive_of_the_first() -> None:
             assert "becomes a log of its own" in await restored(staging, "--from", source)
             await staging.start()
             await well(staging, kept)
+            assert (await staging.cli("log", "checkpoint")).returncode == 0
+            exported = str(staging.paths.state_dir / "all.log")
+            assert (await staging.cli("log", "export", exported)).returncode == 0
+            proven = await staging.cli("log", "verify", "--file", exported)
+            assert proven.returncode == 0, proven.stderr

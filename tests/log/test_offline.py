@@ -168,7 +168,7 @@ async def test_a_segment_that_was_changed_or_lost_is_found(tmp_path: Path, chain
 
 
 async def test_a_folder_without_an_archive_says_so(tmp_path: Path) -> None:
-    with pytest.raises(FailedPrecondition, match="holds no archive"):
+    with pytest.raises(FailedPrecondition, match="no archive of a log"):
         await archived_log(FolderDepot(tmp_path))
 
 
