@@ -12,7 +12,7 @@ from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog, Stored
 from mulligan.model import Seq
 from mulligan.projections import applying, checkpoint, fold
-from mulligan.projections.checkpoint import Place, place_of
+from mulligan.projections.checkpoint import Fenced, Place, place_of
 from mulligan.projections.fold import Poison, occurrences
 from mulligan.projections.postgres import DROPPED, Connection, lost
 from mulligan.projections.schema import ReadModel
@@ -57,7 +57,8 @@ async def advance_one(
 ) -> Place:
     """Fold a batch onto one schema as far as it goes.
 
-    Raise Poison with everything before the bad entry written, Dropped when the schema is gone.
+    Raise Poison with everything before the bad entry written, Dropped when the schema is gone,
+    Fenced when another worker has moved it on.
     """
     events = occurrences(batch, model.kinds, codec)
     try:
@@ -65,6 +66,7 @@ async def advance_one(
     except DROPPED as error:
         raise Dropped(schema) from error
     except Poison as poison:
+        await _require_unmoved(connection, schema, before)
         sound = [stored for stored in batch if stored.seq < poison.seq]
         if sound:
             kept = fold.before(events, poison.seq)
@@ -78,6 +80,13 @@ async def advance_one(
     for stored in batch:
         before = await advance_one(connection, model, schema, before, [stored], codec)
     return before
+
+
+async def _require_unmoved(connection: Connection, schema: str, before: Place) -> None:
+    """Raise Fenced where another worker has folded on: its rows look like poison to this one."""
+    row = await checkpoint.find(connection, schema)
+    if row is not None and row.place.seq != before.seq:
+        raise Fenced(f"{schema}: not at {before.seq} any more")
 
 
 async def entries(log: EventLog, after: Place, last: Seq) -> AsyncGenerator[Sequence[Stored], None]:

@@ -162,15 +162,15 @@ async def test_a_batch_with_a_bad_event_keeps_what_came_before_it(database: Dsn)
 
 async def test_a_worker_whose_checkpoint_moved_is_fenced(database: Dsn) -> None:
     world = history(6, steps=40)
-    model = READ_MODELS[0]
     async with connected(database) as first, connected(database) as second:
         await checkpoint.prepare(first)
-        start = await building.create_empty(first, model, "memory")
-        await advance_one(first, model, model.schema, start, world.entries[:3], Codec())
-        before = await hashes.table_hashes(first, model, model.schema)
-        with pytest.raises(Fenced):
-            await advance_one(second, model, model.schema, start, world.entries[:3], Codec())
-        assert await hashes.table_hashes(first, model, model.schema) == before
+        for model in READ_MODELS:
+            start = await building.create_empty(first, model, "memory")
+            await advance_one(first, model, model.schema, start, world.entries[:20], Codec())
+            before = await hashes.table_hashes(first, model, model.schema)
+            with pytest.raises(Fenced):  # and no poison, though its events were folded already
+                await advance_one(second, model, model.schema, start, world.entries[:20], Codec())
+            assert await hashes.table_hashes(first, model, model.schema) == before
 
 
 async def test_a_second_worker_stands_by_and_takes_over(database: Dsn) -> None:
