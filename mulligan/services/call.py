@@ -30,7 +30,7 @@ from mulligan.log.restore_plan import look
 from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, ProjectId
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
-from mulligan.services.caller import Peer, set_caller, set_peer
+from mulligan.services.caller import Peer, set_asked, set_caller, set_peer
 from mulligan.services.denials import Attempt, Denials
 from mulligan.services.limits import PUBLIC_BYTES, Limited
 from mulligan.services.moment import moment_asked
@@ -139,7 +139,8 @@ class Gate:
         event.method_func = self._guarded(event.method_func, event.method_name, event.metadata)
 
     async def on_message(self, event: RecvMessage) -> None:
-        """Hold a login to its limits, as soon as it says who wants in."""
+        """Keep what is asked for; hold a login to its limits as soon as it says who wants in."""
+        set_asked(event.message)
         if isinstance(event.message, LoginRequest):
             self._limit_login(_logging_in.get(), event.message.account)
 

@@ -64,6 +64,16 @@ _peer: ContextVar[Peer] = ContextVar("peer")
 set_peer = _peer.set
 
 
+_asked: ContextVar[Any] = ContextVar("asked")
+set_asked = _asked.set
+
+
+def asked() -> "Mutation | None":
+    """Return the message of the present call if it is one that may be repeated under its id."""
+    message = _asked.get(None)
+    return message if getattr(message, "request_id", "") else None
+
+
 def caller() -> Caller:
     """Return who makes the present call."""
     return _caller.get()

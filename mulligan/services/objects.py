@@ -1,14 +1,19 @@
 """Find objects by what a caller wrote, a UUID or a name, and read their exact states."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from mulligan.commands.runner import Commands
 from mulligan.commands.states import Known
 from mulligan.errors import InvalidArgument, NotFound
+from mulligan.events.codec import Codec
+from mulligan.events.name import NameReleased
 from mulligan.handlers.account import Project
 from mulligan.handlers.names import REGION_SCOPE, NameState, name_stream
 from mulligan.model import StreamId, is_uuid, stream_id
+from mulligan.services.caller import asked, request_of
 
+_codec = Codec()
 MAX_ABOVE = 64
 """Projects above a project; there are fewer, and a loop must not hang a call."""
 
@@ -43,10 +48,38 @@ async def identify_all(
             found.append(text)
             continue
         state: NameState | None = known[streams[text]].state
-        if state is None or not state.object:
+        holder = state.object if state is not None else ""
+        holder = holder or await _held_then(commands, streams[text])
+        if not holder:
             raise NotFound(kind, text)
-        found.append(state.object)
+        found.append(holder)
     return found
+
+
+async def _held_then(commands: Commands, name: StreamId) -> str:
+    """Return the object that gave a name away by the very request that is asked for again.
+
+    So a repeated deletion by name finds what it has deleted, and gets its first answer. Empty when
+    the request is none that was done before, or has not touched the name.
+    """
+    message = asked()
+    if message is None:
+        return ""
+    request = request_of(message)
+    done = await commands.earlier(request)
+    if done is None:
+        return ""
+    seq = done.position.seq
+    async with aclosing(commands.log.read(seq, seq)) as batches:
+        entry = (await anext(batches))[0].entry
+    given_away = (
+        event
+        for commit in entry.commits
+        if commit.id == request.id
+        for record in commit.events
+        if record.stream == name and isinstance(event := _codec.event(record), NameReleased)
+    )
+    return next((event.object for event in given_away), "")
 
 
 def _stream(kind: str, text: str, field: str, scope: str) -> StreamId:
