@@ -22,8 +22,11 @@ SECONDS = float(os.environ.get("MULLIGAN_SOAK_S", "1800"))
 EVERY = max(1.0, SECONDS / 240)
 KEPT = 8 * 2**20
 """Bytes of entries that etcd is to keep; segments hold a fraction of that."""
-STORE_MOST = 6 * KEPT
-"""Bytes in use at most: entries, what comes in between two rounds of pruning, and history."""
+STORE_GROWTH = 1.15
+"""By so much may the most that etcd has in use grow from the third quarter to the last.
+
+That is more than is kept: some thousand entries stay in any case, and history for some minutes.
+"""
 LAG_MOST = 5.0
 """Seconds that a read model may be behind, in a quarter that is not the first."""
 MACHINES = 6
@@ -76,7 +79,8 @@ async def test_nothing_grows_while_the_load_goes_on(region: RunningRegion, tmp_p
     assert not load.failed
     assert not list(growing(watch.samples))
     _, *later = quarters(watch.samples)
-    assert max(s.store for part in later for s in part) < STORE_MOST
+    *_, third, last = later
+    assert max(s.store for s in last) < STORE_GROWTH * max(s.store for s in third)
     assert max(s.lag for part in later for s in part) < LAG_MOST
     assert watch.samples[-1].segments > watch.samples[0].segments
     await require_sound(region, admin)

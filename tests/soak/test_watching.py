@@ -18,12 +18,12 @@ def test_what_fills_up_at_first_and_then_stays_is_flat() -> None:
 
 def test_memory_that_grows_and_grows_is_told_of() -> None:
     memory = [100.0 + 20 * n for n in range(8)]
-    assert list(growing(samples(memory, [40] * 8))) == ["log: memory 150 MB, then 230 MB"]
+    assert list(growing(samples(memory, [40] * 8))) == ["log: memory 190 MB, then 230 MB"]
 
 
 def test_files_that_stay_open_are_told_of() -> None:
     files = [40 + 10 * n for n in range(8)]
-    assert list(growing(samples([100.0] * 8, files))) == ["log: 65 open files, then 105"]
+    assert list(growing(samples([100.0] * 8, files))) == ["log: 85 open files, then 105"]
 
 
 def test_quarters_are_all_there_is_in_its_order() -> None:

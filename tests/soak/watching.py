@@ -18,7 +18,7 @@ from tests.embedded.processes import descendants
 
 MEGABYTE = 1e6
 GROWTH = 0.10
-"""By so much of what it was may memory grow from the second quarter to the last."""
+"""By so much of what it was may memory grow from the third quarter to the last."""
 LEAST_GROWTH = 24 * MEGABYTE
 """And by so much however small it was: allocators keep some."""
 MORE_FILES = 12
@@ -93,13 +93,13 @@ def quarters(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
 
 
 def growing(samples: Sequence[Sample]) -> Iterator[str]:
-    """Say of each process what grew from the second quarter, when caches are full, to the last."""
-    _, second, _, last = quarters(samples)
+    """Say of each process what grew from the third quarter, when caches are full, to the last."""
+    _, _, third, last = quarters(samples)
     for part in samples[-1].parts:
-        before, after = (median(s.parts[part].memory for s in some) for some in (second, last))
+        before, after = (median(s.parts[part].memory for s in some) for some in (third, last))
         if after - before > max(GROWTH * before, LEAST_GROWTH):
             yield f"{part}: memory {before / MEGABYTE:.0f} MB, then {after / MEGABYTE:.0f} MB"
-        files, later = (median(s.parts[part].files for s in some) for some in (second, last))
+        files, later = (median(s.parts[part].files for s in some) for some in (third, last))
         if later - files > MORE_FILES:
             yield f"{part}: {files:.0f} open files, then {later:.0f}"
 
