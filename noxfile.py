@@ -105,6 +105,8 @@ def generate(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Every benchmark, figures in build/bench; or, after `--`, one by name with its arguments."""
+    if "--peer" in session.posargs:  # the libraries that are compared with, for this run only
+        run(session, "uv", "sync", "--quiet", "--frozen", "--inexact", "--group", "bench")
     if session.posargs:
         run(session, "python", "-m", "benchmarks", *session.posargs)
         return
