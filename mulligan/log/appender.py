@@ -13,7 +13,6 @@ import msgspec
 from mulligan.errors import (
     AlreadyExists,
     Conflict,
-    Corrupt,
     Exhausted,
     FailedPrecondition,
     InvalidArgument,
@@ -21,6 +20,7 @@ from mulligan.errors import (
 )
 from mulligan.events.codec import encode_commit, encode_entry, entry_hash
 from mulligan.events.envelope import Commit, Entry
+from mulligan.log.follower import advance, dense
 from mulligan.log.protocol import Acked, Fence, Fenced, ReadSet, Stored
 from mulligan.log.store import HeadRecord, LogStore, Lost, OutcomeUnknown, Raw, Slot, Won
 from mulligan.log.turns import Turns
@@ -311,7 +311,8 @@ class Appender:
                 self._view.apply(Raw(stored.seq, stored.value, token, self.writer))
             case Lost(mark, missing, fallen):
                 self._view.check(mark, Seq(slot.stored.seq - 1))
-                for raw in missing:
+                # those that were pruned meanwhile are not among them
+                for raw in dense(missing, slot.stored.seq):
                     self._view.apply(raw)
                 for pending in batch.taken:
                     if pending.fence in fallen:
@@ -319,17 +320,8 @@ class Appender:
                 if mark.token != slot.token:
                     self.lost_races += 1
                     self._turns.lost(self._clock())
-                    await self._reach(mark.seq)
+                    await advance(self._store, self._view, mark.seq)
         return True
-
-    async def _reach(self, seq: Seq) -> None:
-        while self._view.head.seq < seq:
-            first = Seq(self._view.head.seq + 1)
-            missing = await self._store.window(first, min(seq, Seq(first + 31)))
-            if not missing:
-                raise Corrupt(f"log entry {first} is missing below the head {seq}")
-            for raw in missing:
-                self._view.apply(raw)
 
     async def _look(self, slot: Slot) -> bool:
         """Tell whether the slot is taken, by us or another; apply what is there."""

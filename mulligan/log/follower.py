@@ -30,7 +30,7 @@ async def windows(store: LogStore, first: Seq, last: Seq) -> AsyncGenerator[Sequ
     span = _FIRST_SPAN
     while first <= last:
         end = Seq(min(last, first + span - 1))
-        found = _dense(await store.window(first, end), first)
+        found = dense(await store.window(first, end), first)
         if not found:
             raise await _missing(store, first)
         yield found
@@ -39,7 +39,16 @@ async def windows(store: LogStore, first: Seq, last: Seq) -> AsyncGenerator[Sequ
         span = max(1, min(WINDOW, int(_WINDOW_BYTES / mean)))
 
 
-def _dense(found: Sequence[Raw], first: Seq) -> Sequence[Raw]:
+async def advance(store: LogStore, view: View, last: Seq) -> None:
+    """Apply everything up to entry ``last``, wherever it is kept by now."""
+    while view.head.seq < last:
+        async with aclosing(windows(store, Seq(view.head.seq + 1), last)) as batches:
+            async for batch in batches:
+                for raw in batch:
+                    view.apply(raw)
+
+
+def dense(found: Sequence[Raw], first: Seq) -> Sequence[Raw]:
     """Return the entries that follow on ``first`` without a gap, it included."""
     for place, raw in enumerate(found):
         if raw.seq != first + place:
@@ -117,11 +126,7 @@ class Follower:
         """Apply everything up to the head as it is stored now, and return that."""
         mark = await self._mark()
         while mark.seq > self._view.head.seq:
-            first = Seq(self._view.head.seq + 1)
-            async with aclosing(windows(self._store, first, mark.seq)) as batches:
-                async for batch in batches:
-                    for raw in batch:
-                        self._view.apply(raw)
+            await advance(self._store, self._view, mark.seq)
             mark = await self._mark()
         return mark
 

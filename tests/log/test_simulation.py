@@ -17,7 +17,7 @@ from mulligan.log.store import Raw
 from mulligan.log.verify import verify
 from mulligan.model import RegionName, Seq, StreamId
 
-from .commits import commit, read, stored
+from .commits import commit, read, stored, write
 
 QUICK = LogSettings(
     append=AppendLimits(patience=0.5), pace=Pace(poll=0.02, retry=0.005, grace=0.02)
@@ -122,3 +122,36 @@ async def test_a_silent_watch_is_replaced_though_lost_races_keep_the_view_at_the
                 await asyncio.gather(
                     *(count_up(log, f"claim/{id(log)}", 1) for log in (here, there))
                 )
+
+
+class DeafRoad:
+    """A way to the disk on which no doorbell is heard."""
+
+    async def there(self) -> None:
+        await asyncio.sleep(0)
+
+    async def back(self) -> None:
+        await asyncio.sleep(0)
+
+    async def hears(self) -> bool:
+        return False
+
+
+async def test_a_writer_that_missed_entries_which_were_pruned_since_reads_them_and_goes_on() -> (
+    None
+):
+    disk = MemoryDisk()
+    seldom = LogSettings(pace=Pace(poll=3600))
+    async with (
+        MemoryLog.open(RegionName("r"), disk, seldom) as here,
+        MemoryLog.open(RegionName("r"), disk, seldom, road=DeafRoad()) as there,
+    ):
+        await write(there, "claim/a")
+        for _ in range(5):
+            await write(here, "claim/b")
+        disk.seal(Seq(5))  # of the missed entries, 2 to 4 are in the archive only
+        assert there.head.seq == 1
+        with anyio.fail_after(5):
+            assert (await write(there, "claim/c")).seq == 7
+        assert there.failure is None
+        assert [seq for seq, _ in await stored(there)] == [1, 2, 3, 4, 5, 6, 7]
