@@ -13,7 +13,7 @@ import msgspec
 
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
-from mulligan.errors import Conflict, NotFound, Unavailable
+from mulligan.errors import Conflict, Exhausted, NotFound, Unavailable
 from mulligan.events.envelope import Actor
 from mulligan.events.machine import Bmc, StepObserved
 from mulligan.handlers.actions import AttemptStep, ObserveStep, StartTask
@@ -90,6 +90,8 @@ class Executor:
             at_once=AT_ONCE,
         )
         self._clients = Clients()
+        self._claimed: set[str] = set()
+        """Machines whose step is ours to finish, or may be: others leave it while we live."""
         self._draining = False
 
     async def run(self) -> None:
@@ -110,20 +112,24 @@ class Executor:
         self._work.shares_changed()
 
     async def _look(self, key: str) -> float | None:
-        if self._draining or not self._mine(key):
+        if self._draining or not (self._mine(key) or key in self._claimed):
             return None
         machine: Machine | None = (await self._commands.state(stream_id("machine", key))).state
         operation = machine.operation if machine is not None else None
         action = operation.action if operation is not None else None
         if machine is None or machine.deleted or operation is None or action is None:
+            self._claimed.discard(key)
             return None
         if action.owner and action.owner != self._instance and self._alive(action.owner):
+            self._claimed.discard(key)
             return None  # it is being run: its outcome, or its owner's death, brings us back
+        self._claimed.add(key)
         if not await self._claim(machine, operation, action):
             return 0.0
         with self._clients.using(key):
             observed = await self._run(machine, operation, action)
             await self._record(machine, operation, action, observed)
+        self._claimed.discard(key)
         if not self._mine(key):
             self._clients.give_up(key)
         return None
@@ -186,7 +192,7 @@ class Executor:
             request = self._request(operation, action)
             try:
                 await self._commands.execute(command, request, fence=self._fence())
-            except (Fenced, Unavailable, Conflict) as error:
+            except (Fenced, Unavailable, Exhausted, Conflict) as error:
                 log.warning(
                     "a task's monitor was not kept",
                     extra={"action": action.id, "reason": str(error)},
@@ -211,7 +217,7 @@ class Executor:
                 return
             except Fenced:
                 log.warning("lost the lease before an outcome", extra={"action": action.id})
-            except (Unavailable, Conflict) as error:
+            except (Unavailable, Exhausted, Conflict) as error:
                 log.warning(
                     "an outcome waits for the log",
                     extra={"action": action.id, "reason": error.message},

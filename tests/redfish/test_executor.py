@@ -7,6 +7,7 @@ import anyio
 from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
+from mulligan.errors import Unavailable
 from mulligan.events.codec import Codec
 from mulligan.events.machine import Bmc, StepAttempted
 from mulligan.handlers import operations as ops
@@ -44,10 +45,26 @@ class Worker:
         await self.ended.wait()
 
 
+class ScarceDisk(MemoryDisk):
+    """A disk that has no space for the next ``refusals`` writes."""
+
+    refusals = 0
+
+    @property
+    def full(self) -> bool:
+        refused = self.refusals > 0
+        self.refusals -= refused
+        return refused
+
+    @full.setter
+    def full(self, value: bool) -> None:
+        self.refusals = int(value)
+
+
 class Lab:
     """A machine, in a region in memory; ``owner`` is the executor whose machine it is."""
 
-    def __init__(self, p: Process, bmc: ScriptedBmc, disk: MemoryDisk, timings: Timings) -> None:
+    def __init__(self, p: Process, bmc: ScriptedBmc, disk: ScarceDisk, timings: Timings) -> None:
         self.p = p
         self.bmc = bmc
         self.owner = "a"
@@ -55,14 +72,16 @@ class Lab:
         self.workers: dict[str, Worker] = {}
         self.began: list[str] = []
         """Who began steps, in order."""
-        self._disk = disk
+        self.loses_next = False
+        """Whether the next login that is read is not found out, and the machine is b's by then."""
+        self.disk = disk
         self._timings = timings
         self._codec = Codec()
         p.log.listen(self._on_entry)
 
     async def work(self, name: str, *, task_status: TaskStatus[None]) -> None:
         """Run the executor of that name until it is stopped."""
-        fence = self._disk.grant(name)
+        fence = self.disk.grant(name)
         executor = Executor(
             self.p.commands,
             instance=name,
@@ -85,6 +104,10 @@ class Lab:
         return (M1,)
 
     async def _login(self, credential: str, version: str) -> Login:
+        if self.loses_next:
+            self.loses_next = False
+            self.give_to("b")
+            raise Unavailable("the store of logins is away")
         return Login(self.bmc.user, self.bmc.password)
 
     def _on_entry(self, stored: Stored) -> None:
@@ -126,7 +149,7 @@ class Lab:
 
 @asynccontextmanager
 async def lab(bmc: ScriptedBmc, timings: Timings = QUICK) -> AsyncIterator[Lab]:
-    disk = MemoryDisk()
+    disk = ScarceDisk()
     control = disk.grant("control")
     async with process(disk) as p, anyio.create_task_group() as tasks:
         it = Lab(p, bmc, disk, timings)
@@ -197,3 +220,30 @@ async def test_an_executor_that_leaves_begins_nothing_more(bmc: ScriptedBmc) -> 
         await it.workers["a"].stop()
         await it.workers["b"].stop()
         assert not bmc.tokens, "no session stays"
+
+
+async def test_an_outcome_waits_while_the_log_has_no_space_and_no_step_is_tried_again(
+    bmc: ScriptedBmc,
+) -> None:
+    async with lab(bmc, PATIENT) as it:
+        it.began.clear()
+        bmc.script("POST", RESET, stall(0.2, apply=True))
+        await it.power("on")
+        await it.asked("POST", RESET)
+        it.disk.refusals = 1
+        assert (await it.rests()).power == "on"
+        assert (it.began, it.disk.refusals) == (["a"], 0)
+
+
+async def test_a_step_is_settled_by_who_claimed_it_though_the_machine_is_anothers_by_then(
+    bmc: ScriptedBmc,
+) -> None:
+    async with lab(bmc) as it:
+        it.began.clear()
+        it.give_to("b")
+        it.give_to("a")  # without the client that it had
+        it.loses_next = True
+        await it.power("on")
+        assert (await it.rests()).power == "on"
+        assert it.began == ["a", "a", "b"], "a finds that it was not done; only then b does it"
+        assert bmc.count("POST", RESET) == 1
