@@ -10,8 +10,16 @@ from .run import simulate
 SEEDS = 120
 AT_ONCE = 10
 
+FOUND = (222, 563, 776)
+"""Seeds beyond these in which bugs were found; what was wrong has a test of its own, too."""
+
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_whatever_befalls_a_region_nothing_is_lost_doubled_or_overbooked(first: int) -> None:
     for seed in range(first, first + AT_ONCE):
         simulate(seed)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_once_failed_is_well(seed: int) -> None:
+    simulate(seed)
