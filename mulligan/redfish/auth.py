@@ -59,10 +59,24 @@ USUAL = LoginTerms()
 
 
 class Breaker:
-    """Counts the logins in a row that one account of one BMC was refused, whoever tried them."""
+    """Counts the logins in a row that one account of one BMC was refused, whoever tried them.
+
+    ``refused`` is the last of them; None while the last login was taken.
+    """
 
     def __init__(self) -> None:
         self.failures = 0
+        self.refused: Login | None = None
+
+    def refuse(self, login: Login) -> None:
+        """Count a login that was refused."""
+        self.failures += 1
+        self.refused = login
+
+    def reset(self) -> None:
+        """Count from nothing: a login was taken, or somebody allows them again."""
+        self.failures = 0
+        self.refused = None
 
     @property
     def is_open(self) -> bool:
@@ -170,11 +184,11 @@ class Authentication:
         """Note that the BMC accepted the credentials."""
         self._proven = True
         self._spare_used = False
-        self._breaker.failures = 0
+        self._breaker.reset()
 
     def rejected(self) -> BmcFault:
         """Count a failed login and return the fault that says so."""
-        self._breaker.failures += 1
+        self._breaker.refuse(self._login)
         self._open = False
         return BmcFault(
             "bad-credentials",
@@ -201,7 +215,12 @@ class Authentication:
 
     def reset_breaker(self) -> None:
         """Allow logins again."""
-        self._breaker.failures = 0
+        self._breaker.reset()
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether this very login is the last that the account was refused."""
+        return self._breaker.refused == self._login
 
     async def _has_spare(self) -> bool:
         """Go by the other login from now on, if there is one that was not tried yet."""

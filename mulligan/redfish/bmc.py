@@ -321,6 +321,11 @@ class BmcClient:
         await self._channel.prove_login()
 
     @property
+    def login_was_refused(self) -> bool:
+        """Whether the BMC's last answer to a login of this account was that it refuses this one."""
+        return self._channel.login_was_refused
+
+    @property
     def expired_account(self) -> str:
         """The path of the account that is logged in, if it may only change its password."""
         return self._channel.expired_account

@@ -187,6 +187,11 @@ class Channel:
             raise fault
 
     @property
+    def login_was_refused(self) -> bool:
+        """Whether this very login is the last that the account was refused."""
+        return self._auth.was_refused
+
+    @property
     def expired_account(self) -> str:
         """The path of the account that is logged in, if it may only change its password."""
         return self._auth.expired_account

@@ -1,7 +1,8 @@
 """Giving a BMC another password: look first, change, and prove it by a login of its own.
 
 Each login here is one of a client of its own, so that what a session kept open still allows proves
-nothing. Two refused logins in a row stop everything, as everywhere.
+nothing. Two refused logins in a row stop everything, as everywhere: so what was refused last is not
+tried again before the other password, which may well be taken and ends the count.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +26,8 @@ _NOT_NOW = frozenset({408, 409, 423, 425, 429, 503})
 async def find_password(context: StepContext) -> Observation:
     """Tell which of two versions of the login the BMC takes: ``first``, else ``other``."""
     first, other = param(context, "first"), context.params.get("other", "")
+    if other and await _was_refused(context, first):
+        first, other = other, first
     found = await _first_taken(context, [first, other] if other else [first])
     return replace(done("the BMC takes a password of the login"), password=found)
 
@@ -34,7 +37,8 @@ async def change_password(context: StepContext) -> Observation:
     before, version = param(context, "before"), param(context, "version")
     if before == version:
         return replace(await _proven(context, version), message="the BMC has the password already")
-    if (context.resumes or is_set(context, "tried")) and await _takes(context, version):
+    may_have = context.resumes or is_set(context, "tried")
+    if may_have and not await _was_refused(context, version) and await _takes(context, version):
         return replace(
             done("the password had been changed already", recovered=True), password=version
         )
@@ -154,6 +158,15 @@ async def _takes(context: StepContext, version: str) -> bool:
             raise
         return False
     return True
+
+
+async def _was_refused(context: StepContext, version: str) -> bool:
+    """Whether this version is what the BMC refused at the last login to the account."""
+    try:
+        async with _logged_in(context, version) as client:
+            return client.login_was_refused
+    except NotFound:
+        return False
 
 
 async def _proven(context: StepContext, version: str) -> Observation:

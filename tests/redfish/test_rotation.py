@@ -130,6 +130,23 @@ async def test_a_bmc_that_fails_over_the_change_has_one_working_password(
         await ended_well(it, bmc)
 
 
+@pytest.mark.parametrize("lost", [1, 2], ids=["within the step", "and fails the operation"])
+async def test_a_guess_that_was_refused_is_not_repeated_before_the_password_that_is_known(
+    lost: int,
+) -> None:
+    bmc = AccountBmc()
+    async with lab(bmc) as it:
+        bmc.script("PATCH", ACCOUNT, drop(apply=False))
+        bmc.script("POST", SESSIONS, lost_with(bmc, bmc.password, lost), times=99)
+        await it.rotate(NEW)
+        if lost == 2:
+            await seen_to(it, lambda: it.machine("m0").unrotated is not None)
+            it.ahead += it.ahead.__class__(minutes=10)
+        await it.see_through()
+        await ended_well(it, bmc)
+        assert bmc.refused_in_a_row == 1
+
+
 async def test_control_that_dies_after_each_thing_it_does_goes_on_from_the_log() -> None:
     bmcs = [AccountBmc(), AccountBmc()]
     async with lab(*bmcs) as it:
@@ -393,6 +410,19 @@ async def asked(bmc: AccountBmc, method: str, path: str) -> None:
     with anyio.fail_after(10):
         while not bmc.count(method, path):
             await anyio.sleep(0.01)
+
+
+def lost_with(bmc: AccountBmc, password: str, times: int) -> Behaviour:
+    """Lose so many logins with a password, once another one was sent."""
+    left = [drop(apply=False)] * times
+
+    async def behave(request, proceed):  # type: ignore[no-untyped-def]
+        known = (await request.json())["Password"] == password
+        if known and left and bmc.count("PATCH", ACCOUNT):
+            return await left.pop()(request, proceed)
+        return await proceed()
+
+    return behave
 
 
 def held_back(bmc: AccountBmc, when: Callable[[], bool], method: str) -> anyio.Event:
