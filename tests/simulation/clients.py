@@ -19,6 +19,8 @@ from .virtual import clock, now
 
 Result = Literal["acked", "nothing", "refused", "unknown"]
 PATIENCE = 3.0
+INSISTS = 400
+"""Tries that outlast all trouble, for what the rest of a life depends on."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ from mulligan.model import (
     stream_id,
 )
 
-from .clients import Client
+from .clients import INSISTS, Client
 from .virtual import clock
 
 GPU = ResourceClass("gpu")
@@ -105,7 +105,7 @@ async def machine_life(world: Any, client: Client, number: int) -> None:
     """Take a machine through a life: switched again and again, or serving a claim."""
     key = MachineId(f"m{number}")
     bmc = Bmc(address=f"https://bmc-{number}", credential=_ROOT)
-    await client.ask(EnrolMachine(machine=key, name=key, bmc=bmc))
+    await client.ask(EnrolMachine(machine=key, name=key, bmc=bmc), tries=INSISTS)
     await _do(client, key, lambda op: ops.InspectMachine(machine=key, operation=op))
     if world.plan.lives == "cycle":
         for _ in range(client.rng.randint(2, 4)):
@@ -124,7 +124,8 @@ async def machine_life(world: Any, client: Client, number: int) -> None:
             project=ProjectId("web"),
             account=AccountId("ann"),
             allocations=(allocation,),
-        )
+        ),
+        tries=INSISTS,
     )
     claim = ClaimId(made.id)
     await _do(

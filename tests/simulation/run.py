@@ -4,7 +4,6 @@ import logging
 import traceback
 
 import anyio
-from anyio.abc import TaskGroup
 
 from . import checking, virtual
 from .isolation import read_as_tenants
@@ -72,12 +71,11 @@ async def _live(world: World) -> None:
             tasks.start_soon(process.run, name=process.name)
         with anyio.move_on_after(PATIENCE) as in_time:
             await world.set_up()
-            async with anyio.create_task_group() as trouble:
-                world.start_trouble(trouble)
-                tasks.start_soon(_end_trouble, world, trouble)
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(_trouble, world)
                 async with anyio.create_task_group() as lives:
                     world.start_lives(lives)
-                trouble.cancel_scope.cancel()
+                beside.cancel_scope.cancel()
             world.calm()
             while world.restless():
                 await anyio.sleep(1.0)
@@ -88,10 +86,12 @@ async def _live(world: World) -> None:
         raise AssertionError(f"never came to rest: {world.restless() or 'clients still wait'}")
 
 
-async def _end_trouble(world: World, trouble: TaskGroup) -> None:
-    """Clients insist, so all trouble has an end."""
-    await anyio.sleep(world.plan.horizon * 2)
-    trouble.cancel_scope.cancel()
+async def _trouble(world: World) -> None:
+    """Have things go wrong for a while: clients insist, so all trouble has an end."""
+    with anyio.move_on_after(world.plan.horizon * 2):
+        async with anyio.create_task_group() as trouble:
+            world.start_trouble(trouble)
+            await anyio.sleep_forever()
     world.calm()
 
 
