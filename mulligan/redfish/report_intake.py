@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec.structs import replace
 
-from mulligan.errors import Conflict, Unavailable
+from mulligan.errors import Conflict, Exhausted, Unavailable
 from mulligan.log.protocol import Fenced
 from mulligan.redfish.reports import (
     KINDS,
@@ -88,8 +88,8 @@ class ReportIntake:
         try:
             with anyio.fail_after(_TAKE_S):
                 answer: ReportAnswer = await self._on_report(report)
-        except Unavailable as error:
-            return _later(503, "the report cannot be recorded now", error.retry_after)
+        except (Unavailable, Exhausted) as error:
+            return _later(503, "the report cannot be recorded now", error.retry_after or 2.0)
         except (Conflict, Fenced, TimeoutError):
             answer = "away"
         if answer == "taken":

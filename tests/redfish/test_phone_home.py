@@ -9,7 +9,7 @@ import aiohttp
 import anyio
 import pytest
 
-from mulligan.errors import Conflict, Unavailable
+from mulligan.errors import Conflict, Exhausted, Unavailable
 from mulligan.redfish.media_server import MediaServer
 from mulligan.redfish.report_intake import BURST, Allowance
 from mulligan.redfish.reports import MAX_BODY, Report, ReportAnswer, ReportKind
@@ -223,7 +223,13 @@ async def test_more_disks_than_a_machine_has_are_refused(
 
 
 @pytest.mark.parametrize(
-    "trouble", [Unavailable("etcd is away", 2.5), Conflict("moved"), TimeoutError()]
+    "trouble",
+    [
+        Unavailable("etcd is away", 2.5),
+        Exhausted("etcd is out of space"),
+        Conflict("moved"),
+        TimeoutError(),
+    ],
 )
 async def test_while_the_log_is_away_the_machine_is_told_to_try_again(
     server: MediaServer, ledger: Ledger, trouble: Exception
