@@ -3,7 +3,7 @@
 import base64
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,22 +26,32 @@ ME = ("iam.who_am_i", v1.WhoAmIRequest())
 ABSENT = "018f0000-0000-7000-8000-000000000000"
 
 
+class OwnKey(NamedTuple):
+    """The private half of a signing key, and its id."""
+
+    kid: str
+    private: Ed25519PrivateKey
+
+
 @pytest.fixture(scope="module")
-async def private_key(region: RunningRegion, edge: Edge, tokens: Tokens) -> Ed25519PrivateKey:
+async def own_key(region: RunningRegion, edge: Edge, tokens: Tokens) -> OwnKey:
     """The key that the region signs tokens with, as mulligan-iam itself reads it."""
     config = region.config
     name = RegionName(config.region)
-    version = ""
-    request = v1.ReadLogRequest(filter=v1.LogFilter(kind="key"))
+    kid = version = ""
+    request = v1.ReadLogRequest(filter=v1.LogFilter(type="key.created"))
     metadata = {"authorization": f"Bearer {tokens.admin}"}
     stub = v1.LogStub(edge.channel("log"))
     async for record in stub.read_log(request, metadata=metadata, timeout=10):
-        version = json.loads(record.events[0].data)["version"]
+        for event in record.events:
+            made = json.loads(event.data) if event.type == "key.created" else {}
+            if made and made.get("use", "token") == "token":
+                kid, version = made["kid"], made["version"]
     async with Etcd(etcd_settings(config)) as etcd:
         masters = load_master_keys(config.secrets.key_file, {})
         store = SecretStore(name, masters, EtcdSecretKv(etcd, Keys(name)))
-        raw = (await store.get(SECRET_KIND, "1", version)).reveal()
-    return Ed25519PrivateKey.from_private_bytes(raw)
+        raw = (await store.get(SECRET_KIND, kid, version)).reveal()
+    return OwnKey(kid, Ed25519PrivateKey.from_private_bytes(raw))
 
 
 async def account_of(edge: Edge, token: str) -> str:
@@ -88,10 +98,8 @@ async def test_a_token_of_a_key_that_is_not_ours_is_refused(edge: Edge, tokens: 
         await denied(edge, signer.access(account, "", ["admin"], utc_now())[0])
 
 
-async def test_an_expired_token_says_so(
-    edge: Edge, tokens: Tokens, private_key: Ed25519PrivateKey
-) -> None:
-    signer = Signer(RegionName("e2e"), "1", private_key)
+async def test_an_expired_token_says_so(edge: Edge, tokens: Tokens, own_key: OwnKey) -> None:
+    signer = Signer(RegionName("e2e"), *own_key)
     account = await account_of(edge, tokens.admin)
     valid, _ = signer.access(account, "", ["admin"], utc_now())
     assert await account_of(edge, valid) == account
@@ -101,14 +109,12 @@ async def test_an_expired_token_says_so(
 
 
 async def test_a_token_for_another_region_or_use_says_so(
-    edge: Edge, tokens: Tokens, private_key: Ed25519PrivateKey
+    edge: Edge, tokens: Tokens, own_key: OwnKey
 ) -> None:
     account = await account_of(edge, tokens.admin)
-    elsewhere, _ = Signer(RegionName("other"), "1", private_key).access(
-        account, "", ["admin"], utc_now()
-    )
+    elsewhere, _ = Signer(RegionName("other"), *own_key).access(account, "", ["admin"], utc_now())
     assert "another region or use" in await denied(edge, elsewhere)
-    refresh = Signer(RegionName("e2e"), "1", private_key).refresh(account, "", utc_now())
+    refresh = Signer(RegionName("e2e"), *own_key).refresh(account, "", utc_now())
     assert "another region or use" in await denied(edge, refresh)
 
 

@@ -224,13 +224,14 @@ async def test_what_one_service_answered_the_next_one_knows(world: World) -> Non
             await world.red.control.deploy_machine(deploy)
 
 
-async def test_a_position_that_cannot_be_reached_is_refused_after_a_while(
+async def test_a_position_beyond_the_log_is_refused_and_says_that_the_log_was_put_back(
     edge: Edge, tokens: Tokens
 ) -> None:
     request = v1.GetImageRequest(image=IMAGE)
     metadata = {"mulligan-position": f"{edge.region.config.region}:999999999"}
     refused = await refusal(edge.call("control.get_image", request, tokens.red, metadata=metadata))
-    assert refused.status is Status.UNAVAILABLE
+    assert refused.status is Status.FAILED_PRECONDITION
+    assert "you have seen entry 999999999" in refused.message
     metadata = {"mulligan-position": "yesterday"}
     refused = await refusal(edge.call("control.get_image", request, tokens.red, metadata=metadata))
     assert refused.status is Status.INVALID_ARGUMENT

@@ -12,15 +12,15 @@ from tests.services.conftest import Tokens
 from tests.services.edge import Edge, refusal
 
 
-def group(name: str, **more: Any) -> Any:
+def group(name: str, **more: Any) -> tuple[str, Any]:
     return "resource.delete_group", v1.DeleteGroupRequest(group=name, **more)
 
 
-def provider(name: str, **more: Any) -> Any:
+def provider(name: str, **more: Any) -> tuple[str, Any]:
     return "resource.delete_provider", v1.DeleteProviderRequest(provider=name, **more)
 
 
-MAKE: dict[Callable[..., Any], tuple[str, Callable[[str], Any]]] = {
+MAKE: dict[Callable[..., tuple[str, Any]], tuple[str, Callable[[str], Any]]] = {
     group: ("resource.create_group", lambda name: v1.CreateGroupRequest(name=name)),
     provider: (
         "resource.create_provider",
@@ -31,7 +31,7 @@ MAKE: dict[Callable[..., Any], tuple[str, Callable[[str], Any]]] = {
 
 @pytest.mark.parametrize("kind", MAKE)
 async def test_a_deletion_by_name_that_is_sent_again_gets_its_first_answer(
-    edge: Edge, tokens: Tokens, kind: Callable[..., Any]
+    edge: Edge, tokens: Tokens, kind: Callable[..., tuple[str, Any]]
 ) -> None:
     name, request_id = f"again-{new_id()[-12:]}", new_id()
     make, message = MAKE[kind]
