@@ -36,11 +36,11 @@ def check(session: nox.Session) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """The test suite, two files at a time; arguments after `--` go to pytest.
+    """The test suite, three files at a time, for many wait; arguments after `--` go to pytest.
 
     The files are taken in their order, so that neighbours find the servers that they share.
     """
-    halves = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
+    halves = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
     run(session, "python", "-m", "pytest", "-q", *halves, *session.posargs)
 
 

@@ -18,6 +18,7 @@ from mulligan.log.etcd import prefix_end
 from mulligan.log.etcdlog import EtcdLog
 from mulligan.log.holding import longest_chain
 from mulligan.log.protocol import Fenced, TailTooShort
+from mulligan.log.pruning import Pruner
 from mulligan.log.sealing import Rewound
 from mulligan.log.segment import COPY, OWNER, Owner, entries_of, read_archived, signed_with
 from mulligan.log.store import HeadRecord
@@ -358,6 +359,16 @@ async def archiving_set_back(world: World, to: int) -> AsyncIterator[World]:
         yield World(world.etcd, log, world.archive, world.folder, world.now)
 
 
+async def pruned_at_last(pruner: Pruner) -> Seq:
+    """Prune, as rounds do: before etcd has raised its alarm it refuses deletions as well."""
+    with anyio.fail_after(10):
+        while True:
+            try:
+                return await pruner.prune()
+            except Exhausted:
+                await anyio.sleep(0.05)
+
+
 async def test_an_etcd_without_space_is_pruned_and_compacted_and_waits_for_an_operator(
     tmp_path: Path,
 ) -> None:
@@ -371,7 +382,7 @@ async def test_an_etcd_without_space_is_pruned_and_compacted_and_waits_for_an_op
             with pytest.raises(Exhausted):
                 for number in range(64):
                     await world.etcd.put(f"/junk/{number % 2}", bytes(2**19))
-            assert await pruner.prune() > 40
+            assert await pruned_at_last(pruner) > 40
             await pruner.compact()
             await pruner.compact()
             with pytest.raises(Exhausted):

@@ -7,7 +7,7 @@ import pytest
 
 from .run import simulate
 
-SEEDS = 120
+SEEDS = 200
 AT_ONCE = 10
 
 FOUND = (222, 299, 563, 776, 919, 1295, 1424, 1473)
