@@ -319,7 +319,8 @@ async def second_resource(region: RunningRegion) -> AsyncIterator[tuple[Edge, Po
         await all_serving(beside.config, 20)
         await until(lambda: listed(second, second, True), "it is in the catalog", 5)
         yield second, process
-        process.terminate()
+        if process.poll() is None:
+            process.terminate()
         assert await anyio.to_thread.run_sync(process.wait, 15) == 0
     finally:
         second.close()
@@ -382,6 +383,7 @@ async def test_a_service_told_to_stop_answers_what_it_has_begun(world: World, ed
                 made = v1.CreateGroupRequest(name=f"commit-{number}")
                 await edge.call("resource.create_group", made, token)
             answer = await call.recv_message()
+        await anyio.to_thread.run_sync(process.wait, 15)
         assert answer is not None
         assert "commit-0" in {one.name for one in answer.groups}
 
