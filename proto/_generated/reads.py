@@ -31,6 +31,7 @@ READS: frozenset[str] = frozenset(
         "/mulligan.v1.Meta/GetMetadef",
         "/mulligan.v1.Meta/ListMetadefs",
         "/mulligan.v1.Meta/ListNames",
+        "/mulligan.v1.Meta/ListRegions",
         "/mulligan.v1.Meta/Resolve",
         "/mulligan.v1.Resource/ExplainClaim",
         "/mulligan.v1.Resource/GetClaim",

@@ -36,6 +36,7 @@ __all__ = (
     "Condition",
     "ConfigureRequest",
     "ConfigureResponse",
+    "ConnectRegionRequest",
     "ControlBase",
     "ControlStub",
     "Cordon",
@@ -70,6 +71,7 @@ __all__ = (
     "DiffLogRequest",
     "DisableAccountRequest",
     "DisableProjectRequest",
+    "DisconnectRegionRequest",
     "Disk",
     "DiskProof",
     "Distance",
@@ -171,6 +173,8 @@ __all__ = (
     "ListProvidersResponse",
     "ListQuotasRequest",
     "ListQuotasResponse",
+    "ListRegionsRequest",
+    "ListRegionsResponse",
     "ListRolesRequest",
     "ListRolesResponse",
     "ListSegmentsRequest",
@@ -233,6 +237,8 @@ __all__ = (
     "RebuildProgress",
     "RebuildProjectionsRequest",
     "RefreshRequest",
+    "Region",
+    "RegionResponse",
     "RekeyProgress",
     "RekeySecretsRequest",
     "ReleaseBrakeRequest",
@@ -282,6 +288,7 @@ __all__ = (
     "UpdateMetadataRequest",
     "UpdateMetadefRequest",
     "UpdateProviderRequest",
+    "UpdateRegionRequest",
     "UsageRow",
     "UsageSegment",
     "UserData",
@@ -1162,6 +1169,36 @@ default_message_pool.register_message("mulligan.v1", "ConfigureResponse", Config
 
 
 @dataclass(eq=False, repr=False)
+class ConnectRegionRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    parent: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    visibility: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    public if empty
+    """
+
+    attributes: "dict[str, str]" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
+    )
+
+    addresses: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+
+    ca: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    PEM; empty: whom the client's host trusts
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "ConnectRegionRequest", ConnectRegionRequest)
+
+
+@dataclass(eq=False, repr=False)
 class Cordon(betterproto2.Message):
     cause: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -1668,6 +1705,18 @@ class DisableProjectRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "DisableProjectRequest", DisableProjectRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DisconnectRegionRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "mulligan.v1", "DisconnectRegionRequest", DisconnectRegionRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -2898,6 +2947,11 @@ class ListEndpointsResponse(betterproto2.Message):
 
     endpoints: "list[Endpoint]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
 
+    regions: "list[Region]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The region that answers, and those that it knows and that are public.
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "ListEndpointsResponse", ListEndpointsResponse)
 
@@ -3191,6 +3245,46 @@ class ListQuotasResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "ListQuotasResponse", ListQuotasResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ListRegionsRequest(betterproto2.Message):
+    under: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    those below this region, at any depth
+    """
+
+    visibility: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    public or internal; empty: both
+    """
+
+    attributes: "dict[str, str]" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
+    )
+    """
+    those that have all of these
+    """
+
+    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListRegionsRequest", ListRegionsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListRegionsResponse(betterproto2.Message):
+    regions: "list[Region]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    by name; those of a log are few, so there are no pages
+    """
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "ListRegionsResponse", ListRegionsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4372,6 +4466,72 @@ default_message_pool.register_message("mulligan.v1", "RefreshRequest", RefreshRe
 
 
 @dataclass(eq=False, repr=False)
+class Region(betterproto2.Message):
+    """
+    A region: a partition and a failure domain, with a log of its own.
+    """
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    parent: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    the region above it; empty: there is none
+    """
+
+    visibility: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    public, or internal: shown to who is logged in
+    """
+
+    attributes: "dict[str, str]" = betterproto2.field(
+        4,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
+    )
+    """
+    such as power, network, jurisdiction
+    """
+
+    addresses: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    """
+    host:port of services there; any one is enough
+    """
+
+    ca: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    PEM of who vouches for its services
+    """
+
+    home: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    it is the region that answers
+    """
+
+    etag: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+
+    created_at: "datetime.datetime | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    updated_at: "datetime.datetime | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+
+default_message_pool.register_message("mulligan.v1", "Region", Region)
+
+
+@dataclass(eq=False, repr=False)
+class RegionResponse(betterproto2.Message):
+    region: "Region | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("mulligan.v1", "RegionResponse", RegionResponse)
+
+
+@dataclass(eq=False, repr=False)
 class RekeyProgress(betterproto2.Message):
     seen: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
 
@@ -5324,6 +5484,39 @@ class UpdateProviderRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "UpdateProviderRequest", UpdateProviderRequest)
+
+
+@dataclass(eq=False, repr=False)
+class UpdateRegionRequest(betterproto2.Message):
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    etag: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    as read; empty updates whatever is there
+    """
+
+    update_mask: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    of parent, visibility, attributes, addresses
+    """
+
+    parent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+    visibility: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+
+    attributes: "dict[str, str]" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
+    )
+
+    addresses: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    """
+    empty: those of the running services
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "UpdateRegionRequest", UpdateRegionRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -7797,6 +7990,90 @@ class MetaStub(betterproto2_grpclib.ServiceStub):
             "/mulligan.v1.Meta/FindObjects",
             message,
             FindObjectsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_regions(
+        self,
+        message: "ListRegionsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListRegionsResponse":
+        """
+        The region itself, and those that it was told of, public or internal.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/ListRegions",
+            message,
+            ListRegionsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def update_region(
+        self,
+        message: "UpdateRegionRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RegionResponse":
+        """
+        Say of the region itself where it belongs, who may see it, and what it is like.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/UpdateRegion",
+            message,
+            RegionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def connect_region(
+        self,
+        message: "ConnectRegionRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RegionResponse":
+        """
+        Tell this region of another one, or anew what is known of it.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/ConnectRegion",
+            message,
+            RegionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def disconnect_region(
+        self,
+        message: "DisconnectRegionRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PositionResponse":
+        """
+        Forget another region; nothing happens to it.
+        """
+
+        return await self._unary_unary(
+            "/mulligan.v1.Meta/DisconnectRegion",
+            message,
+            PositionResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -10616,6 +10893,34 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def list_regions(self, message: "ListRegionsRequest") -> "ListRegionsResponse":
+        """
+        The region itself, and those that it was told of, public or internal.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def update_region(self, message: "UpdateRegionRequest") -> "RegionResponse":
+        """
+        Say of the region itself where it belongs, who may see it, and what it is like.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def connect_region(self, message: "ConnectRegionRequest") -> "RegionResponse":
+        """
+        Tell this region of another one, or anew what is known of it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def disconnect_region(self, message: "DisconnectRegionRequest") -> "PositionResponse":
+        """
+        Forget another region; nothing happens to it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def meta_configure(self, message: "ConfigureRequest") -> "ConfigureResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -10708,6 +11013,38 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
         response = await self.find_objects(request)
         await stream.send_message(response)
 
+    async def __rpc_list_regions(
+        self, stream: "grpclib.server.Stream[ListRegionsRequest, ListRegionsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_regions(request)
+        await stream.send_message(response)
+
+    async def __rpc_update_region(
+        self, stream: "grpclib.server.Stream[UpdateRegionRequest, RegionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.update_region(request)
+        await stream.send_message(response)
+
+    async def __rpc_connect_region(
+        self, stream: "grpclib.server.Stream[ConnectRegionRequest, RegionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.connect_region(request)
+        await stream.send_message(response)
+
+    async def __rpc_disconnect_region(
+        self, stream: "grpclib.server.Stream[DisconnectRegionRequest, PositionResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.disconnect_region(request)
+        await stream.send_message(response)
+
     async def __rpc_meta_configure(
         self, stream: "grpclib.server.Stream[ConfigureRequest, ConfigureResponse]"
     ) -> None:
@@ -10783,6 +11120,30 @@ class MetaBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 FindObjectsRequest,
                 FindObjectsResponse,
+            ),
+            "/mulligan.v1.Meta/ListRegions": grpclib.const.Handler(
+                self.__rpc_list_regions,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListRegionsRequest,
+                ListRegionsResponse,
+            ),
+            "/mulligan.v1.Meta/UpdateRegion": grpclib.const.Handler(
+                self.__rpc_update_region,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                UpdateRegionRequest,
+                RegionResponse,
+            ),
+            "/mulligan.v1.Meta/ConnectRegion": grpclib.const.Handler(
+                self.__rpc_connect_region,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ConnectRegionRequest,
+                RegionResponse,
+            ),
+            "/mulligan.v1.Meta/DisconnectRegion": grpclib.const.Handler(
+                self.__rpc_disconnect_region,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DisconnectRegionRequest,
+                PositionResponse,
             ),
             "/mulligan.v1.Meta/MetaConfigure": grpclib.const.Handler(
                 self.__rpc_meta_configure,
