@@ -12,12 +12,13 @@ export UV_SYSTEM_CERTS := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test generate bench demo clean
+.PHONY: help setup check test docs generate bench demo clean
 
 help:
 	@echo 'make setup      build .venv from uv.lock (the other targets do it when it is needed)'
 	@echo 'make check      style, types, import contracts, generated code'
 	@echo 'make test       the test suite            (ARGS="tests/log -x")'
+	@echo 'make docs       the documentation as a web site, in build/docs/html'
 	@echo 'make demo       the guided tour, on an emulated fleet'
 	@echo 'make bench      every benchmark           (ARGS="append" for one)'
 	@echo 'make generate   write proto/_generated anew from the .proto files'
@@ -25,7 +26,7 @@ help:
 
 setup: $(SYNCED)
 
-check test generate bench: $(SYNCED)
+check test docs generate bench: $(SYNCED)
 	@$(BIN)/nox --session $@ -- $(ARGS)
 
 demo: $(SYNCED)

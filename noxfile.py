@@ -115,3 +115,9 @@ def bench(session: nox.Session) -> None:
     for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         json = figures / f"{path.stem}.json"
         run(session, "python", "-m", "benchmarks", path.stem, f"--json={json}")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a web site in build/docs/html; a warning is an error."""
+    run(session, "python", "docs/site/build.py")

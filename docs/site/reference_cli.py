@@ -1,0 +1,39 @@
+"""The reference of the command line: each verb as ``--help`` tells of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mulligan.cli.main import NOUNS, load
+
+_WIDTH = 100
+
+
+def write(folder: Path) -> None:
+    """Write one page for each first word of a command."""
+    folder.mkdir(parents=True)
+    for name, (_, text) in NOUNS.items():
+        parts = [f"# mulligan {name}", text]
+        for words, command in verbs(load(name), f"mulligan {name}"):
+            parts += [f"## {words}"] if words != f"mulligan {name}" else []
+            parts.append(f"```text\n{helped(command, words)}\n```")
+        (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
+
+
+def verbs(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+    """Yield every command at or below one, with its words."""
+    below = getattr(command, "commands", None)
+    if not below:
+        yield words, command
+        return
+    for name, one in below.items():
+        if not one.hidden:
+            yield from verbs(one, f"{words} {name}")
+
+
+def helped(command: Any, words: str) -> str:
+    """Return what ``--help`` of a command prints."""
+    context = command.make_context(
+        words, [], resilient_parsing=True, terminal_width=_WIDTH, max_content_width=_WIDTH
+    )
+    return str(command.get_help(context)).strip()
