@@ -26,10 +26,11 @@ def run(session: nox.Session, tool: str, *arguments: str, **settings: str) -> No
 
 @nox.session
 def check(session: nox.Session) -> None:
-    """Style, types, import contracts, and whether the generated code is up to date."""
+    """Style, types, import contracts; generated code up to date, and protos that keep promises."""
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "python", "proto/generate.py", "--check")
+    run(session, "python", "proto/compatibility.py")
     run(session, "lint-imports", "--no-logo")
     run(session, "mypy")
 
@@ -67,6 +68,13 @@ def crash(session: nox.Session) -> None:
     etcd = ROOT / "build" / "etcd" / "usr" / "bin"
     path = os.pathsep.join((str(BIN), str(etcd), os.environ["PATH"]))
     run(session, "python", "-m", "pytest", "-q", "-m", "crash", *session.posargs, PATH=path)
+
+
+@nox.session
+def upgrade(session: nox.Session) -> None:
+    """The last release and this one together, service by service, in any order."""
+    arguments = ("-q", "--timeout=600", "-m", "upgrade", "tests/upgrade", *session.posargs)
+    run(session, "python", "-m", "pytest", *arguments)
 
 
 @nox.session
