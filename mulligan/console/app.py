@@ -1,0 +1,165 @@
+"""The console itself: pages by key, the moment they show, and what is wrong when it is."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import anyio
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+from textual.widgets import ContentSwitcher, Footer
+
+from mulligan.console.banner import Banner, TabLine
+from mulligan.console.pages import PAGES, Page
+from mulligan.console.source import Moment, Pulse, Source
+from mulligan.console.theme import INK
+from mulligan.console.trouble import next_step, shown
+from mulligan.console.view import View
+from mulligan.errors import MulliganError, Unavailable
+
+PULSE_S = 2.0
+"""Seconds between two looks at how the region is."""
+
+
+class ConsoleApp(App[None]):
+    """The operator's console on one region.
+
+    It stays when the region goes: it says so, and reads everything anew when it is back.
+    """
+
+    TITLE = "Mulligan"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { background: $background; layers: base over; }
+    #pages { height: 1fr; }
+    ToastRack { margin-bottom: 1; }
+    Toast { max-width: 80; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(page.key, f"show('{page.name}')", page.title, show=False) for page in PAGES),
+        Binding("r", "renew", "Read anew", show=False),
+        Binding("l", "live", "Live"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
+    ]
+
+    pulse: reactive[Pulse] = reactive(Pulse())
+    moment: reactive[Moment | None] = reactive(None)
+    """The moment that all pages show; None: now. Set it by ``visit`` and ``live``."""
+
+    def __init__(self, source: Source, *, at: str = "", page: str = PAGES[0].name) -> None:
+        super().__init__()
+        self.source = source
+        self._at = at
+        self._first = page
+        self._fresh: set[str] = set()
+        self.failure: BaseException | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out the banner, the tabs, the pages and the keys."""
+        yield Banner()
+        yield TabLine(PAGES)
+        yield ContentSwitcher(id="pages")
+        yield Footer(show_command_palette=False)
+
+    async def on_mount(self) -> None:
+        """Show the first page and begin to look after the region."""
+        self.register_theme(INK)
+        self.theme = INK.name
+        self.run_worker(self._look_after(), exit_on_error=False)
+        await self.action_show(self._first)
+
+    async def action_show(self, name: str) -> None:
+        """Show a page; it is made when it is shown for the first time."""
+        page = next(page for page in PAGES if page.name == name)
+        switcher = self.query_one("#pages", ContentSwitcher)
+        if not switcher.query(f"#page-{name}"):
+            view = page.load()(self.source)
+            view.id = f"page-{name}"
+            await switcher.mount(view)
+        switcher.current = f"page-{name}"
+        self.query_one(TabLine).current = name
+        self._renew(page)
+        self._focus_into(switcher)
+
+    @property
+    def shown(self) -> View | None:
+        """The page that is shown."""
+        found = self.query_one("#pages", ContentSwitcher).visible_content
+        return found if isinstance(found, View) else None
+
+    def action_renew(self) -> None:
+        """Read what is shown anew."""
+        self.read_anew()
+
+    def read_anew(self) -> None:
+        """Have every page read everything anew, the shown one now."""
+        self._fresh.clear()
+        current = self.query_one(TabLine).current
+        self._renew(next(page for page in PAGES if page.name == current))
+
+    def visit(self, moment: Moment) -> None:
+        """Show the region as of a moment, on every page."""
+        self.source.go_to(moment)
+        self.moment = moment
+        self.read_anew()
+
+    def action_live(self) -> None:
+        """Show the present again."""
+        if self.moment is None:
+            return
+        self.source.go_live()
+        self.moment = None
+        self.read_anew()
+
+    def tell(self, error: BaseException) -> None:
+        """Show an error as a toast, with the next step."""
+        step = next_step(error)
+        text = f"{shown(error)}\n→ {step}" if step else shown(error)
+        severity = "warning" if isinstance(error, Unavailable) else "error"
+        self.notify(text, severity=severity, timeout=10, markup=False)  # type: ignore[arg-type]
+
+    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do some work; what goes wrong becomes a toast."""
+        try:
+            await work()
+        except MulliganError as error:
+            if not (isinstance(error, Unavailable) and self.pulse.trouble):
+                self.tell(error)  # while the region is away, the banner says so already
+        except Exception as error:
+            self.failure = error
+            self.tell(error)
+
+    def _renew(self, page: Page) -> None:
+        if page.name in self._fresh:
+            return
+        self._fresh.add(page.name)
+        view = self.query_one(f"#page-{page.name}", View)
+        view.ask(view.renew, group="renew")
+
+    def _focus_into(self, switcher: ContentSwitcher) -> None:
+        view = switcher.visible_content
+        if view is not None:
+            target = next((one for one in view.query("*") if one.focusable), None)
+            self.screen.set_focus(target)
+
+    async def _look_after(self) -> None:
+        """Follow how the region is; have everything read anew when it is back."""
+        while True:
+            before, found = self.pulse, await self.source.pulse()
+            self.pulse = found
+            if found.trouble and not before.trouble:
+                self.notify(found.trouble, title="the region is away", severity="error", timeout=6)
+            elif before.trouble and not found.trouble:
+                self.notify("everything is read anew", title="the region is back", timeout=4)
+                self.read_anew()
+            await anyio.sleep(PULSE_S)
+
+    def _fatal_error(self) -> None:
+        """End with one line rather than with a trace of what was in memory."""
+        self.failure = self._exception
+        self._close_messages_no_wait()
+
+    def get_system_commands(self, screen: Any) -> Any:
+        """Offer none: all there is has a key."""
+        return ()

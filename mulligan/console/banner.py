@@ -1,0 +1,98 @@
+"""The top of the console: the region, its head and lag, the moment shown, and the pages."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.events import Click
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from mulligan.console.pages import Page
+from mulligan.console.source import Moment, Pulse
+from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, GOOD, GROUND, LINK, TEXT, WARN
+from mulligan.console.trouble import harmless
+
+if TYPE_CHECKING:
+    from mulligan.console.app import ConsoleApp
+
+
+class Banner(Widget):
+    """One line: which region, how far its log is, and whether this is now or a moment ago."""
+
+    DEFAULT_CSS = "Banner { height: 1; background: $panel; }"
+
+    def on_mount(self) -> None:
+        """Follow the app's pulse and moment."""
+        self.watch(self.app, "pulse", self._redraw, init=False)
+        self.watch(self.app, "moment", self._redraw, init=False)
+
+    def _redraw(self) -> None:
+        self.refresh()
+
+    def render(self) -> Text:
+        """Return the line."""
+        app = cast("ConsoleApp", self.app)
+        return banner(app.pulse, app.moment, self.size.width)
+
+
+def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
+    """Return the banner's line for a screen that wide."""
+    line = Text(" ▞ MULLIGAN ", style=f"bold {GROUND} on {LINK}")
+    line.append(f"  {pulse.region or '…'}", style=f"bold {TEXT}")
+    line.append(f"  #{pulse.head:,}" if pulse.head else "", style=TEXT)
+    if pulse.head:
+        line.append("  lag ", style=FAINT)
+        line.append(f"{pulse.lag:,}", style=WARN if pulse.lag > 100 else DIM)
+    for name in pulse.halted:
+        line.append(f"  {name} halted", style=f"bold {BAD}")
+    right = _right(pulse, moment)
+    room = width - right.cell_len
+    line.truncate(max(0, room), overflow="ellipsis", pad=True)
+    return Text.assemble(line, right, no_wrap=True)
+
+
+def _right(pulse: Pulse, moment: Moment | None) -> Text:
+    if pulse.trouble:
+        first = harmless(pulse.trouble).splitlines()[0]
+        text = Text(f" ✖ region away: {first}", style=f"bold {BRIGHT} on {BAD}")
+        text.truncate(70, overflow="ellipsis")
+        return text.append(" ")
+    if moment is not None:
+        return Text(
+            f" ◀ AS OF #{moment.seq:,}  {moment.at:%Y-%m-%d %H:%M:%S} UTC  l: back to now ",
+            style=f"bold {GROUND} on {WARN}",
+        )
+    if not pulse.region:
+        return Text(" connecting… ", style=DIM)
+    return Text(" ● live ", style=f"bold {GOOD}")
+
+
+class TabLine(Widget):
+    """The pages, with the key of each; a click shows one."""
+
+    DEFAULT_CSS = "TabLine { height: 1; background: $surface; }"
+
+    current: reactive[str] = reactive("")
+
+    def __init__(self, pages: Sequence[Page]) -> None:
+        super().__init__()
+        self._pages = pages
+
+    def render(self) -> Text:
+        """Return the line."""
+        line = Text(no_wrap=True)
+        for page in self._pages:
+            here = page.name == self.current
+            line.append(f" {page.key} ", style=f"bold {LINK}" if here else FAINT)
+            line.append(f"{page.title}  ", style=f"bold {BRIGHT} underline" if here else DIM)
+        return line
+
+    async def on_click(self, event: Click) -> None:
+        """Show the page that was clicked on."""
+        end = 0
+        for page in self._pages:
+            end += len(page.title) + 5
+            if event.x < end:
+                await cast("ConsoleApp", self.app).action_show(page.name)
+                return

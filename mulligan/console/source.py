@@ -1,0 +1,259 @@
+"""What the console shows, as it asks for it: bounded, with deadlines, now or at a moment."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import msgspec
+
+from mulligan.client.paging import every
+from mulligan.console.brief import MachineBrief, Place, machine_brief, place
+from mulligan.errors import (
+    DeadlineExceeded,
+    MulliganError,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+from mulligan.proto.v1 import (
+    Cause,
+    GetLogStatusRequest,
+    GetMachineRequest,
+    GetProviderRequest,
+    ListMachineHistoryRequest,
+    ListMachinesRequest,
+    ListProjectionsRequest,
+    ListProvidersRequest,
+    LogFilter,
+    LogRecord,
+    Machine,
+    Page,
+    ReadLogRequest,
+    WatchLogRequest,
+)
+
+if TYPE_CHECKING:
+    from mulligan.client.client import Client
+
+Answer = TypeVar("Answer")
+
+DEADLINE_S = 5.0
+"""Seconds that a question about the present may take."""
+PAST_DEADLINE_S = 90.0
+"""Seconds that the first look at a moment may take; it is made only then."""
+PULSE_DEADLINE_S = 2.5
+PAUSE_S = 0.5
+"""Seconds between two questions for what is still being made."""
+PAGE_SIZE = 500
+MACHINES_AT_MOST = 50_000
+"""Machines that are kept; a region has 10,000."""
+PLACE_TYPES = ("compute", "storage", "network", "component")
+"""Types of providers that may be racks, rows and sites of machines."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """An entry of the log, and when it was."""
+
+    seq: int
+    at: datetime
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """How the region is, as of the latest look; ``trouble`` is empty while it answers."""
+
+    region: str = ""
+    head: int = 0
+    lag: int = 0
+    halted: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+class Source:
+    """All that the console knows of a region, through the smart client.
+
+    ``client`` answers as of ``moment`` where one is set, and of now where none is; whatever only
+    reads can be asked of either. What acts is refused while a moment is set.
+    """
+
+    def __init__(self, client: "Client") -> None:
+        self._present = client
+        self.client = client
+        self.moment: Moment | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the present is shown."""
+        return self.moment is None
+
+    @property
+    def present(self) -> "Client":
+        """The client of the present, whatever moment is shown."""
+        return self._present
+
+    @property
+    def region(self) -> str:
+        """The region's name; empty until it has answered."""
+        return self._present.region
+
+    @property
+    def deadline(self) -> float:
+        """Seconds that a question may take."""
+        return DEADLINE_S if self.live else PAST_DEADLINE_S
+
+    def go_live(self) -> None:
+        """Show the present from now on."""
+        self.client, self.moment = self._present, None
+
+    def go_to(self, moment: Moment) -> None:
+        """Show the region as of an entry from now on."""
+        self.client = self._present.at(str(moment.seq))
+        self.moment = moment
+
+    async def find(self, wanted: str, told: Callable[[str], None]) -> Moment:
+        """Return the entry that ``wanted`` (its number, or a time in RFC 3339) stands for.
+
+        The services make what they need of a moment at the first look; ``told`` hears how far
+        that is. Raise what the services answer when there is no such moment.
+        """
+        view = self._present.at(wanted)
+        request = ListMachinesRequest(page=Page(size=1))
+        await patiently(lambda: view.control.list_machines(request, timeout=DEADLINE_S), told)
+        if view.shown is None:
+            raise MulliganError(f"the region did not say which entry {wanted} is; it is too old")
+        return Moment(view.shown.seq, view.shown.at)
+
+    async def pulse(self) -> Pulse:
+        """Ask how the region is; never raises for what a region may answer."""
+        client = self._present
+        try:
+            status = await client.log.get_log_status(
+                GetLogStatusRequest(), timeout=PULSE_DEADLINE_S
+            )
+            head = status.head.seq if status.head else 0
+            if status.failure:
+                return Pulse(
+                    region=client.region, head=head, trouble=f"the log halted: {status.failure}"
+                )
+        except PermissionDenied:
+            return Pulse(region=client.region)
+        except MulliganError as error:
+            return Pulse(region=client.region, trouble=error.message)
+        return await self._lag(Pulse(region=client.region, head=head))
+
+    async def _lag(self, found: Pulse) -> Pulse:
+        try:
+            answer = await self._present.projector.list_projections(
+                ListProjectionsRequest(), timeout=PULSE_DEADLINE_S
+            )
+        except MulliganError:
+            return found
+        behind = max((one.lag for one in answer.projections), default=0)
+        halted = tuple(one.name for one in answer.projections if one.status == "halted")
+        return msgspec.structs.replace(found, lag=behind, halted=halted)
+
+    async def machines(self) -> AsyncIterator[list[MachineBrief]]:
+        """Yield all machines, a page at a time, at most ``MACHINES_AT_MOST``."""
+        listed = pages(
+            lambda page: self.client.control.list_machines(
+                ListMachinesRequest(page=page), timeout=self.deadline
+            )
+        )
+        given = 0
+        async for answer in listed:
+            yield [machine_brief(one) for one in answer.machines]
+            given += len(answer.machines)
+            if given >= MACHINES_AT_MOST:
+                return
+
+    async def machine(self, uuid: str) -> Machine:
+        """Return one machine with everything that is known of it; raise NotFound."""
+        request = GetMachineRequest(machine=uuid)
+        answer = await self.client.control.get_machine(request, timeout=self.deadline)
+        if answer.machine is None:
+            raise NotFound("machine", uuid)
+        return answer.machine
+
+    async def history(self, uuid: str, limit: int = 12) -> list[Cause]:
+        """Return the latest of what happened to a machine, newest first."""
+        request = ListMachineHistoryRequest(machine=uuid, page=Page(size=limit))
+        answer = await self.client.control.list_machine_history(request, timeout=self.deadline)
+        return list(answer.causes)[:limit]
+
+    async def places(self) -> list[Place]:
+        """Return every provider that machines may stand under."""
+        found: list[Place] = []
+        for kind in PLACE_TYPES:
+            request = ListProvidersRequest(type=kind)
+            listed = every(
+                self.client.resource.list_providers, request, lambda page: list(page.providers)
+            )
+            found += [place(one) async for one in listed]
+        return found
+
+    async def parents(self) -> AsyncIterator[dict[str, str]]:
+        """Yield what machines stand under, by the machine's UUID, a page at a time."""
+        listed = pages(
+            lambda page: self.client.resource.list_providers(
+                ListProvidersRequest(type="machine", page=page), timeout=self.deadline
+            )
+        )
+        async for answer in listed:
+            yield {one.uuid: one.parent for one in answer.providers}
+
+    async def parent(self, uuid: str) -> str:
+        """Return what a machine stands under; nothing if it has no provider (yet)."""
+        request = GetProviderRequest(provider=uuid)
+        try:
+            answer = await self.client.resource.get_provider(request, timeout=self.deadline)
+        except NotFound:
+            return ""
+        return answer.provider.parent if answer.provider else ""
+
+    async def watch(
+        self, *, after: int | None = None, only: LogFilter | None = None
+    ) -> AsyncIterator[LogRecord]:
+        """Yield records of the present as they are committed, for ever; resumes by itself.
+
+        ``after`` is the entry to begin behind; None: the head. It raises only what does not pass,
+        such as a lack of permission, and Unavailable once the client's patience is over.
+        """
+        request = WatchLogRequest(after=after or 0, from_head=after is None, filter=only)
+        async for record in self._present.log.watch_log(request):
+            yield record
+
+    async def entry(self, seq: int) -> Moment:
+        """Return when an entry was; raise NotFound where the log has none of that number."""
+        request = ReadLogRequest(first=seq, last=seq)
+        with anyio.fail_after(DEADLINE_S):
+            async for record in self._present.log.read_log(request, timeout=DEADLINE_S):
+                if record.position is not None and record.at is not None:
+                    return Moment(record.position.seq, record.at)
+        raise NotFound("entry", str(seq))
+
+
+async def patiently(call: Callable[[], Awaitable[object]], told: Callable[[str], None]) -> None:
+    """Repeat a question for as long as its answer is being made; raise when that takes too long."""
+    until = time.monotonic() + PAST_DEADLINE_S
+    while True:
+        try:
+            await call()
+        except (Unavailable, DeadlineExceeded) as error:
+            if time.monotonic() > until:
+                raise
+            told(error.message)
+            await anyio.sleep(PAUSE_S)
+        else:
+            return
+
+
+async def pages(call: Callable[[Page], Awaitable[Answer]]) -> AsyncIterator[Answer]:
+    """Yield the pages of a list; ``call`` asks for one."""
+    token = ""
+    while True:
+        answer: Any = await call(Page(size=PAGE_SIZE, token=token))
+        yield answer
+        token = answer.next_page_token
+        if not token:
+            return

@@ -1,0 +1,45 @@
+"""Errors as an operator reads them: what, and what to do next."""
+
+from mulligan.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Exhausted,
+    MulliganError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+_NEXT: tuple[tuple[type[MulliganError], str], ...] = (
+    (NotFound, "it may be gone; r reads everything anew"),
+    (PermissionDenied, "your roles do not allow it; see `mulligan whoami`"),
+    (Unauthenticated, "log in with `mulligan login`, then start the console again"),
+    (Conflict, "somebody else changed it meanwhile; look again and repeat"),
+    (Exhausted, "ask for less, or later"),
+    (Unavailable, "the console tries again by itself; see `mulligan status`"),
+    (DeadlineExceeded, "the outcome may be unknown; look before you repeat it"),
+)
+
+
+def shown(error: BaseException) -> str:
+    """Return what went wrong, harmless to a terminal."""
+    if isinstance(error, MulliganError):
+        return harmless(error.message)
+    return harmless(f"unexpected {type(error).__name__}: {error}")
+
+
+def next_step(error: BaseException) -> str:
+    """Return what to do about it; nothing where the message says that."""
+    if not isinstance(error, MulliganError):
+        return "this is a defect of the console; what you see may be old"
+    if "`mulligan" in error.message:
+        return ""
+    return next((step for kind, step in _NEXT if isinstance(error, kind)), "")
+
+
+def harmless(text: str) -> str:
+    """Return a text without control characters: BMCs write what they like."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
