@@ -1,4 +1,4 @@
-"""Stream ``region/<name>``: a region describes itself."""
+"""Stream ``region/<name>``: a region describes itself; what it was told of another one."""
 
 from typing import ClassVar
 
@@ -17,6 +17,40 @@ class RegionCreated(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
 
 
+class RegionUpdated(msgspec.Struct, frozen=True, kw_only=True):
+    """The region describes itself anew, as a whole.
+
+    ``addresses`` are where clients find it; without any, its running services are.
+    """
+
+    TYPE: ClassVar = "region.updated"
+    parent: RegionName
+    visibility: str
+    attributes: dict[str, str]
+    addresses: tuple[str, ...]
+
+
+class RegionConnected(msgspec.Struct, frozen=True, kw_only=True):
+    """This log's region was told of another one, or anew what is known of it, as a whole.
+
+    ``ca`` is PEM, of who vouches for the services at ``addresses``.
+    """
+
+    TYPE: ClassVar = "region.connected"
+    region: RegionName
+    parent: RegionName
+    visibility: str
+    attributes: dict[str, str]
+    addresses: tuple[str, ...]
+    ca: str
+
+
+class RegionDisconnected(msgspec.Struct, frozen=True, kw_only=True):
+    """This log's region knows nothing of the other one any more."""
+
+    TYPE: ClassVar = "region.disconnected"
+
+
 class SecretsRekeyed(msgspec.Struct, frozen=True, kw_only=True):
     """The data keys of ``count`` secrets are wrapped by the master key of this id now."""
 
@@ -25,4 +59,4 @@ class SecretsRekeyed(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-Event = RegionCreated | SecretsRekeyed
+Event = RegionCreated | RegionUpdated | RegionConnected | RegionDisconnected | SecretsRekeyed

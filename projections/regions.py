@@ -1,4 +1,4 @@
-"""Read model ``regions``: how the region describes itself."""
+"""Read model ``regions``: how the region describes itself, and the regions that it knows."""
 
 from mulligan.projections.schema import ReadModel, stream_table
 

@@ -1,10 +1,14 @@
-"""The catalog: where every service of the region is. Each service answers it."""
+"""The catalog: where every service of the region is, and which other regions there are.
+
+Each service answers it, from memory.
+"""
 
 from collections.abc import AsyncIterator
 
 import anyio
 
 from mulligan.proto import v1
+from mulligan.services.regions import RegionView
 from mulligan.services.runtime import Runtime
 
 _POLL_S = 0.5
@@ -15,9 +19,10 @@ class Catalog(v1.CatalogBase):
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
+        self._regions = RegionView(runtime)
 
     async def list_endpoints(self, message: v1.ListEndpointsRequest) -> v1.ListEndpointsResponse:
-        """Return the live instances of every service."""
+        """Return the live instances of every service, and the regions."""
         return self._answer()
 
     async def watch_endpoints(
@@ -47,4 +52,11 @@ class Catalog(v1.CatalogBase):
                     version=member.version,
                 )
             )
-        return v1.ListEndpointsResponse(region=self._rt.region, endpoints=found)
+        return v1.ListEndpointsResponse(
+            region=self._rt.region, endpoints=found, regions=self._known()
+        )
+
+    def _known(self) -> list[v1.Region]:
+        """Return the region itself, and those that anybody may know of."""
+        shown = map(self._regions.message, self._rt.present.regions.all())
+        return [one for one in shown if one.home or one.visibility == "public"]

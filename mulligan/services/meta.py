@@ -1,4 +1,4 @@
-"""mulligan-meta: names of objects, both ways; what decorates them."""
+"""mulligan-meta: names of objects, both ways; what decorates them; the regions."""
 
 from mulligan.errors import InvalidArgument, PermissionDenied
 from mulligan.handlers.metadef import scopes
@@ -13,16 +13,18 @@ from mulligan.services.configure import configure
 from mulligan.services.metadata import Decorations, require_kind
 from mulligan.services.metadefs import viewer
 from mulligan.services.reading import page_of, wait_for
+from mulligan.services.regions import RegionCalls, RegionView
 from mulligan.services.runtime import Runtime
 
 MAX_BATCH = 1000
 
 
-class Meta(Decorations, v1.MetaBase):
+class Meta(Decorations, RegionCalls, v1.MetaBase):
     """``mulligan.v1.Meta``: what is answered by its parents is in their modules."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
+        self._regions = RegionView(runtime)
 
     async def resolve(self, message: v1.ResolveRequest) -> v1.ResolveResponse:
         """Find UUIDs by name or slug, exactly at the head."""

@@ -32,6 +32,7 @@ from mulligan.queries.database import Database
 from mulligan.queries.moments import Moments
 from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
 from mulligan.services.keyring import KeyRing, every_key
+from mulligan.services.known_regions import KnownRegions
 from mulligan.services.limits import Limits
 from mulligan.services.moment import Past, Pasts
 from mulligan.services.readmodels import ReadModels
@@ -66,6 +67,7 @@ class Parts:
         registration: Registration,
         membership: Membership,
         pasts: Pasts,
+        regions: KnownRegions,
     ) -> None:
         self.etcd = etcd
         self.archive = archive
@@ -76,6 +78,7 @@ class Parts:
         self.registration = registration
         self.membership = membership
         self.pasts = pasts
+        self.regions = regions
 
     def as_of(self, past: Past) -> "Parts":
         """Return these parts with the log, the read models and the states of an earlier moment."""
@@ -199,6 +202,8 @@ class Runtime:
             await Witnesses(etcd, event_log, database, where).heard(tasks)
             moments = Moments(database, event_log.head.log_id)
             tasks.start_soon(moments.run)
+            regions = KnownRegions(self.region)
+            tasks.start_soon(regions.follow, event_log, database)
             await stack.enter_async_context(registration.hold())
             yield Parts(
                 etcd=etcd,
@@ -210,6 +215,7 @@ class Runtime:
                 registration=registration,
                 membership=membership,
                 pasts=Pasts(event_log, moments),
+                regions=regions,
             )
 
     def _linger(self) -> float:
