@@ -8,10 +8,12 @@ from typing import Protocol
 import anyio
 import msgspec
 
+from mulligan import tracing
 from mulligan.commands.states import ABSENT, Known, Loaded, StateCache, StateSource
 from mulligan.errors import AlreadyExists, Conflict, MulliganError, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit, EventRecord
+from mulligan.events.formats import FORMAT, FORMAT_OF
 from mulligan.handlers.arguments import arguments
 from mulligan.handlers.decision import Change, Command
 from mulligan.log.protocol import EventLog, Fence, ReadSet, TailTooShort
@@ -69,6 +71,17 @@ class CommitIndex(Protocol):
         """
 
 
+class Format(Protocol):
+    """Which events may be written: none that a live service cannot read."""
+
+    @property
+    def active(self) -> int:
+        """The newest format that may be written now, as far as is known here."""
+
+    async def raise_to(self, wanted: int) -> None:
+        """Have a newer format written from now on; raise FailedPrecondition while it must not."""
+
+
 class _Decision(msgspec.Struct, frozen=True):
     commit: Commit
     read: ReadSet
@@ -87,7 +100,9 @@ class Commands:
         codec: Codec | None = None,
         rng: random.Random | None = None,
         ids: Callable[[], str] = new_id,
+        format: Format | None = None,
     ) -> None:
+        self._format = format
         self.log = log
         self.new_id = ids
         self._codec = codec or Codec()
@@ -146,7 +161,8 @@ class Commands:
             await self._running[request.id].wait()
         done = self._running[request.id] = anyio.Event()
         try:
-            return await self._execute(command, request, fence, versions or {})
+            with tracing.span(command.NAME):
+                return await self._execute(command, request, fence, versions or {})
         finally:
             del self._running[request.id]
             done.set()
@@ -169,6 +185,9 @@ class Commands:
             except _Unsettled as unsettled:
                 for event in unsettled.events:
                     await event.wait()
+                continue
+            except _Newer as newer:
+                await newer.format.raise_to(newer.wanted)
                 continue
             if isinstance(decision, Outcome):
                 return decision
@@ -244,6 +263,7 @@ class Commands:
             self._require_settled(assumes)
             return Outcome(position=self.position())
         made, records = self._fold(changes, {s: known for s, (known, _) in states.items()}, now)
+        self._require_readable(records)
         commit = Commit(
             id=request.id,
             at=now,
@@ -253,7 +273,7 @@ class Commands:
             digest=request.digest,
             causation=request.causation,
             correlation=request.correlation or request.id,
-            traceparent=request.traceparent,
+            traceparent=tracing.traceparent() or request.traceparent,
             args=arguments(command, changes, view, now),
         )
         read = ReadSet(at=self.log.head.seq, streams=frozenset(states), assumes=assumes)
@@ -301,11 +321,20 @@ class Commands:
             records.append(record)
         return made, tuple(records)
 
+    def _require_readable(self, records: Sequence[EventRecord]) -> None:
+        if self._format is None or self._format.active >= FORMAT:
+            return
+        wanted = max(FORMAT_OF.get((record.type, record.v), 1) for record in records)
+        if wanted > self._format.active:
+            raise _Newer(self._format, wanted)
+
     async def _append(self, decision: _Decision, fence: Fence | None) -> Outcome:
         commit = decision.commit
         settled = self._settled[commit.id] = anyio.Event()
         try:
-            acked = await self.log.append(commit, read=decision.read, fence=fence)
+            with tracing.span("append", events=len(commit.events)) as span:
+                acked = await self.log.append(commit, read=decision.read, fence=fence)
+                span.set("seq", acked.seq)
         finally:
             self._states.drop(commit.id)
             del self._settled[commit.id]
@@ -325,6 +354,14 @@ class Commands:
 class _Unsettled(Exception):
     def __init__(self, events: Sequence[anyio.Event]) -> None:
         self.events = events
+
+
+class _Newer(Exception):
+    """The events are of a newer format than the log holds as yet."""
+
+    def __init__(self, format: Format, wanted: int) -> None:
+        self.format = format
+        self.wanted = wanted
 
 
 class StaleEtag(Conflict):

@@ -365,7 +365,8 @@ def _compare(compare: Compare) -> Any:
     return rpc.Compare(
         key=compare.key.encode(),
         target=target,
-        result=rpc.Compare.EQUAL,
+        range_end=compare.end.encode(),
+        result=rpc.Compare.LESS if compare.less else rpc.Compare.EQUAL,
         **{field: compare.value},
     )
 

@@ -43,12 +43,16 @@ class Ranged(msgspec.Struct, frozen=True):
 class Compare(msgspec.Struct, frozen=True):
     """Holds iff the key's revision (or version) equals ``value``; 0 means there is no such key.
 
-    A key's ``value`` is compared with bytes; it equals none while there is no such key.
+    A key's ``value`` is compared with bytes; it equals none while there is no such key. With an
+    ``end`` it must hold for every key of [key, end), if there is any; with ``less`` the key's
+    must be less than ``value``.
     """
 
     key: str
     target: Literal["mod", "create", "version", "value"]
     value: int | bytes
+    end: str = ""
+    less: bool = False
 
 
 class Put(msgspec.Struct, frozen=True):

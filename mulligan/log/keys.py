@@ -12,6 +12,7 @@ class Keys:
         self.head = self.prefix + "head"
         self.log = self.prefix + "log/"
         self.archive = self.prefix + "archive/"
+        self.format = self.prefix + "format"
 
     def entry(self, seq: int) -> str:
         """The key of a log entry; keys sort as their numbers do."""

@@ -1,7 +1,7 @@
 """Presence over leases: who serves what, and who owns which share of the work."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import anyio
@@ -41,7 +41,8 @@ class Registration:
     """Keeps one lease key alive for as long as ``hold`` runs.
 
     A service's presence may be taken over by its next incarnation (``exclusive`` false); a share
-    of work has one owner, and whoever comes second waits.
+    of work has one owner, and whoever comes second waits. ``admit`` tells, before each tenure,
+    what must hold in etcd at its beginning; it raises Unavailable while there must be none.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Registration:
         exclusive: bool = False,
         ttl: int = TTL,
         rng: random.Random | None = None,
+        admit: Callable[[], Awaitable[Sequence[Compare]]] | None = None,
     ) -> None:
+        self._admit = admit
         self._rng = rng or random.Random()
         self.key = key
         self._etcd = etcd
@@ -121,6 +124,7 @@ class Registration:
         else:
             await self._renew()
         conditions = [Compare(self.key, "create", 0)] if self._exclusive else []
+        conditions += await self._admit() if self._admit is not None else []
         answer = await self._etcd.txn(conditions, [Put(self.key, self._value, self._lease)])
         found = await self._etcd.get(self.key)
         if found is None or found.lease != self._lease:
@@ -208,7 +212,7 @@ class Membership:
 
     async def _follow(self) -> None:
         found = await self._etcd.range_prefix(self._prefix)
-        self._become({kv.key: m for kv in found.kvs if (m := _member(kv.value))})
+        self._become({kv.key: m for kv in found.kvs if (m := read_member(kv.value))})
         self.known.set()
         watch = self._etcd.watch(
             self._prefix, prefix_end(self._prefix), revision=found.revision + 1
@@ -217,7 +221,7 @@ class Membership:
             async for changes in batches:
                 members = dict(self._members)
                 for change in changes:
-                    member = None if change.deleted else _member(change.value)
+                    member = None if change.deleted else read_member(change.value)
                     if member:
                         members[change.key] = member
                     else:
@@ -233,11 +237,12 @@ class Membership:
                 self._on_change(members)
 
 
-def _member(value: bytes) -> Member | None:
+def read_member(value: bytes) -> Member | None:
+    """Return what a service registered; None if it is of a form that only a newer release knows."""
     try:
         return _decoder.decode(value)
     except msgspec.MsgspecError:
-        return None  # a newer or foreign member that we cannot use
+        return None
 
 
 @asynccontextmanager

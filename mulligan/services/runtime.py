@@ -21,9 +21,11 @@ from mulligan.commands.runner import Commands
 from mulligan.config import Config
 from mulligan.errors import Corrupt, MulliganError, Unavailable
 from mulligan.events.codec import Codec
+from mulligan.events.formats import FORMAT
 from mulligan.log.archive import Archive
 from mulligan.log.etcd import Etcd, EtcdSettings
 from mulligan.log.etcdlog import EtcdLog
+from mulligan.log.format import ATTRIBUTE, Format
 from mulligan.log.keys import Keys
 from mulligan.log.protocol import Stored
 from mulligan.log.registry import Member, Members, Membership, Registration, member_value
@@ -173,13 +175,15 @@ class Runtime:
         settings = etcd_settings(config)
         async with AsyncExitStack() as stack:
             etcd = await stack.enter_async_context(Etcd(settings))
+            format_ = Format(etcd, self.region, __version__)
+            await format_.admit()
             archive = Archive(etcd, self.region, str(config.archive.location))
             opened = EtcdLog.open(etcd, self.region, archive=archive)
             event_log = await stack.enter_async_context(opened)
             event_log.linger_while(self._linger)
             database = await stack.enter_async_context(Database(str(config.postgres.dsn)))
             models = ReadModels(database)
-            commands = Commands(event_log, models, models, clock=utc_now)
+            commands = Commands(event_log, models, models, clock=utc_now, format=format_)
             stack.callback(commands.close)
             stack.callback(event_log.listen(self._on_entry))
             shredder = Shredder(etcd)
@@ -191,7 +195,10 @@ class Runtime:
                 reload=partial(to_thread.run_sync, master_keys, config),
             )
             registration = Registration(
-                etcd, keys.service(self.service, self.instance), member_value(self._member())
+                etcd,
+                keys.service(self.service, self.instance),
+                member_value(self._member()),
+                admit=format_.admit,
             )
             membership = Membership(etcd, keys.lease("service/"))
             tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -238,7 +245,7 @@ class Runtime:
             instance=self.instance,
             endpoint=self.address,
             version=__version__,
-            attributes=attributes,
+            attributes={ATTRIBUTE: str(FORMAT), **attributes},
         )
 
     async def verify(self, token: str, use: str) -> Mapping[str, Any]:
