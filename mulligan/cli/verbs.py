@@ -91,6 +91,7 @@ class Session:
         """The smart client of the chosen context."""
         if self._client is None:
             from mulligan.client.client import Client
+            from mulligan.client.context import config_path
 
             chosen = self.chosen
             self._client = Client(
@@ -100,6 +101,7 @@ class Session:
                 allow_stale=self.common.stale,
                 patience=float(os.environ.get("MULLIGAN_PATIENCE", "60" if self.at else "15")),
                 at=self.at,
+                config=config_path(),
             )
         return self._client
 

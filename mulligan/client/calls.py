@@ -10,6 +10,7 @@ import anyio
 import grpclib.const
 from grpclib import GRPCError, Status
 
+from mulligan import tracing
 from mulligan.client.backoff import Backoff
 from mulligan.client.channels import Channels
 from mulligan.client.directory import Directory
@@ -76,14 +77,15 @@ class Calls:
         self._require_reading(route)
         pursuit = Pursuit(self, route, timeout or self._patience)
         request = with_request_id(request)
-        while True:
-            try:
-                answer = await self._attempt(pursuit, route, request, reply)
-            except (GRPCError, *BROKEN, Unavailable) as error:
-                await pursuit.survive(error)
-            else:
-                self._positions.note(answer)
-                return answer
+        with tracing.span(shown(route), "client"):
+            while True:
+                try:
+                    answer = await self._attempt(pursuit, route, request, reply)
+                except (GRPCError, *BROKEN, Unavailable) as error:
+                    await pursuit.survive(error)
+                else:
+                    self._positions.note(answer)
+                    return answer
 
     async def stream(
         self, route: str, request: Any, reply: type[Reply], timeout: float | None = None
@@ -152,8 +154,11 @@ class Calls:
 
     def _header(self) -> dict[str, str]:
         """Return what goes with a call: what was seen, and the moment that is asked of."""
-        seen = self._positions.header(self._directory.region)
-        return {**seen, AT_HEADER: self._at} if self._at else seen
+        found = self._positions.header(self._directory.region)
+        if self._at:
+            found = {**found, AT_HEADER: self._at}
+        trace = tracing.traceparent()
+        return {**found, tracing.HEADER: trace} if trace else found
 
     def _require_reading(self, route: str) -> None:
         """Refuse, before anything is sent, what cannot be asked of the past."""

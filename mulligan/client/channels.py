@@ -45,16 +45,23 @@ async def _tidied(call: Stream[Any, Any]) -> AsyncIterator[Stream[Any, Any]]:
 class Channels:
     """The open channels of one client.
 
-    ``ca`` is the PEM file that vouches for the services; empty means the system's trust store.
+    ``ca`` is the PEM file that vouches for the services, ``ca_pem`` the same as text; neither
+    means the system's trust store.
     ``cert`` and ``key`` are the PEM files of the certificate that the client shows, if any.
     ``plaintext`` does without TLS.
     """
 
     def __init__(
-        self, ca: str = "", *, cert: str = "", key: str = "", plaintext: bool = False
+        self,
+        ca: str = "",
+        *,
+        ca_pem: str = "",
+        cert: str = "",
+        key: str = "",
+        plaintext: bool = False,
     ) -> None:
-        self.ca = ca
-        self._ssl = None if plaintext else _trust(ca)
+        self.ca = ca or ("what the region's record says" if ca_pem else "")
+        self._ssl = None if plaintext else _trust(ca, ca_pem)
         if self._ssl is not None and cert:
             _show(self._ssl, cert, key)
         self._open: dict[str, Channel] = {}
@@ -85,11 +92,12 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _trust(ca: str) -> ssl.SSLContext:
+def _trust(ca: str, pem: str = "") -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca or None)
+        context = ssl.create_default_context(cafile=ca or None, cadata=pem or None)
     except (OSError, ssl.SSLError) as error:
-        raise InvalidArgument("ca", f"cannot read the CA file {ca}: {error}") from error
+        what = f"cannot read the CA file {ca}" if ca else "the CA that was given is no PEM"
+        raise InvalidArgument("ca", f"{what}: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     return context

@@ -1,7 +1,10 @@
 """The client itself: a context in, the services' methods out."""
 
+import os
 import time
+from collections.abc import Mapping
 from copy import copy
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -9,11 +12,12 @@ import msgspec
 
 from mulligan.client.calls import PATIENCE, Calls, Shown
 from mulligan.client.channels import Channels
-from mulligan.client.context import Context
+from mulligan.client.context import Context, choose_context, config_path, contexts_by_region
 from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
 from mulligan.client.names import MindfulCalls, Names
 from mulligan.client.positions import Positions
+from mulligan.client.regions import Regions
 from mulligan.client.stubs import (
     Archiver,
     Catalog,
@@ -27,7 +31,7 @@ from mulligan.client.stubs import (
 )
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
 from mulligan.errors import Unauthenticated
-from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest
+from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest, Region
 
 PLAINTEXT = "http://"
 
@@ -40,6 +44,8 @@ class Client:
     ``allow_stale`` lets reads answer from a lagging read model. An address that begins with
     ``http://`` does without TLS, for all of them. With ``at`` everything is read as of an earlier
     entry (its number) or time (as in RFC 3339), and what does not only read is refused.
+    ``config`` is the file whose contexts say how other regions are reached, and as whom; ``ca_pem``
+    stands in for the context's CA file.
     """
 
     def __init__(
@@ -51,15 +57,26 @@ class Client:
         patience: float = PATIENCE,
         allow_stale: bool = False,
         at: str = "",
+        config: Path | None = None,
+        ca_pem: str = "",
     ) -> None:
         self.context = context
+        self._secret = secret
+        self._config = config
+        self._at = at
         self._patience = patience
+        self._allow_stale = allow_stale
         self._owner = True
         self._cache = cache or TokenCache.none()
         plaintext = any(address.startswith(PLAINTEXT) for address in context.address)
+        self._plaintext = plaintext
         seeds = [address.removeprefix(PLAINTEXT) for address in context.address]
         self._channels = Channels(
-            context.ca, cert=context.cert, key=context.key, plaintext=plaintext
+            context.ca,
+            ca_pem=ca_pem,
+            cert=context.cert,
+            key=context.key,
+            plaintext=plaintext,
         )
         self._directory = Directory(seeds, self._channels, context.region)
         self._positions = Positions(self._remembered(), allow_stale=allow_stale)
@@ -72,6 +89,7 @@ class Client:
             cache=self._cache,
             certificate=context.cert,
         )
+        self.regions = Regions(self, self._elsewhere, self._contexts)
         self._bind(at)
 
     def _bind(self, at: str) -> None:
@@ -112,6 +130,30 @@ class Client:
         return self._calls.shown
 
     @classmethod
+    def from_config(
+        cls,
+        context: str = "",
+        *,
+        project: str = "",
+        patience: float = PATIENCE,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Self:
+        """Return a client of a context of the user's file, by default the current one.
+
+        What `mulligan login` cached serves it too, and MULLIGAN_ADDRESS and the like go first.
+        Raise NotFound for an unknown context, FailedPrecondition when there is none.
+        """
+        path = config_path(environ)
+        chosen = choose_context(path, context, overrides={"project": project}, environ=environ)
+        return cls(
+            chosen.context,
+            secret=chosen.secret,
+            cache=TokenCache.at(chosen.name, environ),
+            patience=patience,
+            config=path,
+        )
+
+    @classmethod
     async def connect(cls, context: Context, *, secret: str = "") -> Self:
         """Return a client that has found the services and logged in; the caller closes it."""
         client = cls(context, secret=secret)
@@ -127,6 +169,11 @@ class Client:
     def region(self) -> str:
         """The region the client talks to; empty until it has asked."""
         return self._directory.region
+
+    @property
+    def may_log_in(self) -> bool:
+        """Whether the context says who we are; if not, only public calls are answered."""
+        return bool(self.context.account or self.context.cert)
 
     @property
     def positions(self) -> dict[str, int]:
@@ -158,6 +205,7 @@ class Client:
         """Close the connections and keep what later processes should know; a view does nothing."""
         if not self._owner:
             return
+        self.regions.close()
         self._channels.close()
         if self.positions != self._remembered():
             cached = msgspec.structs.replace(
@@ -180,3 +228,35 @@ class Client:
         cached = self._cache.load()
         recent = time.time() - cached.positions_at < POSITION_LIFE
         return dict(cached.positions) if recent else {}
+
+    def _contexts(self) -> Mapping[str, str]:
+        if self._config is None:
+            return {}
+        return contexts_by_region(self._config, self.context.account)
+
+    def _elsewhere(self, name: str, record: Region | None) -> "Client":
+        """Make a client of another region; without a name, one that says of nobody who it is."""
+        if record is None:
+            assert self._config is not None
+            chosen = choose_context(self._config, self._contexts()[name], environ={})
+            context, secret, ca_pem = chosen.context, chosen.secret, ""
+            cache = self._cache.sibling(chosen.name)
+        else:
+            prefix = PLAINTEXT if self._plaintext and not record.ca else ""
+            context = Context(
+                address=tuple(prefix + address for address in record.addresses),
+                account=self.context.account if name else "",
+                project=self.context.project if name else "",
+                region=record.name,
+            )
+            secret, ca_pem = self._secret if name else "", record.ca
+            cache = self._cache.beside(name) if name else TokenCache.none()
+        return Client(
+            context,
+            secret=secret,
+            cache=cache,
+            patience=self._patience,
+            allow_stale=self._allow_stale,
+            at=self._at,
+            ca_pem=ca_pem,
+        )

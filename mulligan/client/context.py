@@ -149,6 +149,23 @@ def choose_context(
     return Chosen(name=wanted or "default", context=context, secret=secret)
 
 
+def contexts_by_region(path: Path, account: str = "") -> dict[str, str]:
+    """Return the name of the context that leads to each region; of several, the current one's.
+
+    After that one of ``account`` goes before others. A context that names no region is left out.
+    """
+    settings = load_settings(path)
+    chosen: dict[str, str] = {}
+    ranked = sorted(
+        settings.contexts.items(),
+        key=lambda item: (item[0] != settings.current, item[1].account != account),
+    )
+    for name, context in ranked:
+        if context.region and context.address:
+            chosen.setdefault(context.region, name)
+    return chosen
+
+
 def _unknown(name: str, known: str, path: Path) -> NotFound:
     error = NotFound("context", name)
     error.message = f"context {name!r} is not in {path}; known: {known}"

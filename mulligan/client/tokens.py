@@ -64,6 +64,17 @@ class TokenCache(msgspec.Struct, frozen=True):
         """Return a cache that keeps nothing."""
         return cls(None)
 
+    def sibling(self, name: str) -> Self:
+        """Return the cache of another context of the same user."""
+        return self if self.path is None else self.at(name)
+
+    def beside(self, name: str) -> Self:
+        """Return the cache of what belongs to this context and is kept apart, such as a region."""
+        if self.path is None:
+            return self
+        slug = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        return type(self)(self.path.with_name(f"{self.path.stem}@{slug}.json"))
+
     def load(self) -> Cached:
         """Read what is cached."""
         if self.path is None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import grpclib
 from grpclib import Status
 from grpclib.events import RecvRequest, listen
@@ -19,10 +20,18 @@ SECRET = "correct horse"
 
 
 class FakeRegion:
-    """The state that all fake instances share, and what they were asked."""
+    """The state that all fake instances share, and what they were asked.
 
-    def __init__(self) -> None:
+    ``known`` are the other regions that it was told of; ``silent`` makes it answer nothing about
+    regions for as long as it is set.
+    """
+
+    def __init__(self, name: str = REGION) -> None:
+        self.name = name
+        self.known: list[v1.Region] = []
+        self.silent = False
         self.endpoints: list[v1.Endpoint] = []
+        self.watches = 0
         self.requests: list[tuple[str, object]] = []
         self.failures: list[grpclib.GRPCError] = []
         self.logins = 0
@@ -35,7 +44,13 @@ class FakeRegion:
         self.break_log_after: list[int] = []
 
     def position(self) -> v1.Position:
-        return v1.Position(region=REGION, seq=self.seq)
+        return v1.Position(region=self.name, seq=self.seq)
+
+    def regions(self, *, all_of_them: bool) -> list[v1.Region]:
+        """Return this region and those that it knows, with or without internal ones."""
+        own = v1.Region(name=self.name, home=True, visibility="public")
+        told = [one for one in self.known if all_of_them or one.visibility != "internal"]
+        return [*told, own]
 
     def take(self, instance: str, request: object) -> None:
         """Note the request and fail as the script says."""
@@ -59,7 +74,38 @@ class FakeCatalog(v1.CatalogBase):
         self.region = region
 
     async def list_endpoints(self, message: v1.ListEndpointsRequest) -> v1.ListEndpointsResponse:
-        return v1.ListEndpointsResponse(region=REGION, endpoints=self.region.endpoints)
+        while self.region.silent:
+            await anyio.sleep(0.05)
+        return self._answer()
+
+    async def watch_endpoints(
+        self, message: v1.ListEndpointsRequest
+    ) -> AsyncIterator[v1.ListEndpointsResponse]:
+        self.region.watches += 1
+        sent: v1.ListEndpointsResponse | None = None
+        while True:
+            now = self._answer()
+            if now != sent:
+                yield now
+                sent = now
+            await anyio.sleep(0.02)
+
+    def _answer(self) -> v1.ListEndpointsResponse:
+        return v1.ListEndpointsResponse(
+            region=self.region.name,
+            endpoints=list(self.region.endpoints),
+            regions=self.region.regions(all_of_them=False),
+        )
+
+
+class FakeMeta(v1.MetaBase):
+    def __init__(self, region: FakeRegion) -> None:
+        self.region = region
+
+    async def list_regions(self, message: v1.ListRegionsRequest) -> v1.ListRegionsResponse:
+        while self.region.silent:
+            await anyio.sleep(0.05)
+        return v1.ListRegionsResponse(regions=self.region.regions(all_of_them=True))
 
 
 class FakeIam(v1.IamBase):
@@ -84,7 +130,9 @@ class FakeIam(v1.IamBase):
         return v1.PositionResponse(position=self.region.position())
 
     async def who_am_i(self, message: v1.WhoAmIRequest) -> v1.WhoAmIResponse:
-        return v1.WhoAmIResponse(account="a-1", account_name="ada", region=REGION, roles=["admin"])
+        return v1.WhoAmIResponse(
+            account="a-1", account_name="ada", region=self.region.name, roles=["admin"]
+        )
 
 
 class FakeControl(v1.ControlBase):
@@ -170,6 +218,7 @@ class Cluster:
             [
                 FakeCatalog(self.region),
                 FakeIam(self.region),
+                FakeMeta(self.region),
                 FakeControl(self.region, f"i{number}"),
                 FakeLog(self.region),
             ]
@@ -179,8 +228,10 @@ class Cluster:
         instance = Instance(server, address)
         self.instances.append(instance)
         self.region.endpoints += [
-            v1.Endpoint(service=service, instance=f"i{number}", address=address, region=REGION)
-            for service in ("iam", "control", "log")
+            v1.Endpoint(
+                service=service, instance=f"i{number}", address=address, region=self.region.name
+            )
+            for service in ("iam", "meta", "control", "log")
         ]
         return instance
 
