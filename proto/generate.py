@@ -53,11 +53,24 @@ def generate(sources: Path, target: Path) -> None:
             output,
             ["--include_imports", "--descriptor_set_out=descriptors.binpb", *protos],
         )
+        _defer(output)
         descriptors = (output / "descriptors.binpb").read_bytes()
         permissions = read_permissions(descriptors)
         (output / "permissions.py").write_text(_permissions_module(permissions))
         (output / "reads.py").write_text(_reads_module(read_reads(descriptors)))
         shutil.copytree(output, target, dirs_exist_ok=True)
+
+
+def _defer(folder: Path) -> None:
+    """Let the messages become dataclasses when they are used: a command uses a few of hundreds."""
+    for module in folder.rglob("__init__.py"):
+        text = module.read_text()
+        module.write_text(
+            text.replace(
+                "from dataclasses import dataclass\n",
+                "from mulligan.proto.deferred import dataclass\n",
+            )
+        )
 
 
 def read_permissions(descriptor_set: bytes) -> dict[str, str]:

@@ -70,7 +70,7 @@ import datetime
 import re
 import typing
 import warnings
-from dataclasses import dataclass
+from mulligan.proto.deferred import dataclass
 
 import betterproto2
 import dateutil.parser

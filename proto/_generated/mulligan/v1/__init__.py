@@ -308,7 +308,7 @@ __all__ = (
 
 import datetime
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from mulligan.proto.deferred import dataclass
 from typing import TYPE_CHECKING
 
 import betterproto2

@@ -1,0 +1,46 @@
+"""Generated messages become dataclasses when they are used, and are none the worse for it."""
+
+import dataclasses
+import subprocess
+import sys
+
+from mulligan.proto.deferred import dataclass, finished
+
+
+def fresh() -> type:
+    @dataclass(eq=False, repr=False)
+    class Thing:
+        name: str = "x"
+
+    return Thing
+
+
+def test_the_first_instance_makes_a_dataclass_of_it() -> None:
+    thing = fresh()
+    assert thing("y").name == "y"
+    assert thing().name == "x"
+
+
+def test_asking_for_the_fields_makes_a_dataclass_of_it() -> None:
+    thing = fresh()
+    assert dataclasses.is_dataclass(thing)
+    assert [field.name for field in dataclasses.fields(thing)] == ["name"]
+    assert finished(thing) is thing
+
+
+def test_to_import_the_messages_finishes_none_of_them() -> None:
+    code = (
+        "from mulligan.proto import v1\n"
+        "kinds = [one for one in vars(v1).values() if isinstance(one, type)]\n"
+        "done = [one for one in kinds if '_type_hints' in vars(one)]\n"
+        "print(len(kinds) > 200, len(done))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "0"]
+
+
+def test_a_message_survives_a_round_trip_with_what_it_holds() -> None:
+    from mulligan.proto import v1
+
+    page = v1.ListMachinesResponse(machines=[v1.Machine(name="m", state=v1.MachineState.FAILED)])
+    assert v1.ListMachinesResponse.parse(bytes(page)) == page
