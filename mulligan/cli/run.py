@@ -50,8 +50,19 @@ def init(
 
 
 @app.command()
-def up(state: State = Path(_DEFAULT_STATE), region: Region = "local") -> int:
-    """Run everything here, with an embedded etcd and Postgres, until Ctrl-C."""
+def up(
+    state: State = Path(_DEFAULT_STATE),
+    region: Region = "local",
+    regions: Annotated[
+        str, typer.Option("--regions", help="Several regions at once, as east,west.")
+    ] = "",
+) -> int:
+    """Run everything here, with an embedded etcd and Postgres, until Ctrl-C.
+
+    With --regions several whole regions run, each in a folder of its own, and know each other.
+    """
+    if regions:
+        return _up_several(state, regions)
     from mulligan.config import load
     from mulligan.embedded.region import RegionPaths, init_region
     from mulligan.embedded.up import remember, run
@@ -68,6 +79,19 @@ def up(state: State = Path(_DEFAULT_STATE), region: Region = "local") -> int:
         typer.echo(f"  logs: {paths.state_dir}/logs; Ctrl-C stops everything")
 
     return run(config, on_ready=ready)
+
+
+def _up_several(state: Path, text: str) -> int:
+    from mulligan.config import Config
+    from mulligan.embedded.regions import names_of, run_regions
+
+    names = names_of(text)
+
+    def ready(config: Config, seconds: float) -> None:
+        typer.echo(f"region {config.region} is ready after {seconds:.1f} s: {config.listen.iam}")
+
+    typer.echo(f"{len(names)} regions start in {state.expanduser()}; Ctrl-C stops everything")
+    return run_regions(state, names, on_ready=ready)
 
 
 @app.command()

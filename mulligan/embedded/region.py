@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -91,14 +91,19 @@ class RegionPaths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def init_region(
-    state_dir: Path, region: str, *, hosts: Sequence[str] = (), usual_ports: bool = True
+    state_dir: Path,
+    region: str,
+    *,
+    hosts: Sequence[str] = (),
+    usual_ports: bool = True,
+    avoid: Collection[int] = (),
 ) -> RegionPaths:
     """Make a region's folder, or what it lacks; what is there already stays as it is.
 
     ``hosts`` are further names and addresses of this machine, for its certificates.
-    ``usual_ports`` takes the ports of the documentation where they are free. Certificates close
-    to their end are issued anew. Raise OtherRegion when the folder is another region's, and
-    ConfigError when its configuration cannot be read.
+    ``usual_ports`` takes the ports of the documentation where they are free; ``avoid`` are ports
+    that it does not take. Certificates close to their end are issued anew. Raise OtherRegion when
+    the folder is another region's, and ConfigError when its configuration cannot be read.
     """
     state_dir = state_dir.expanduser().resolve()
     paths = RegionPaths(state_dir=state_dir)
@@ -110,7 +115,7 @@ def init_region(
     if not paths.admin_secret.exists():
         write_private(paths.admin_secret, f"{secrets.token_urlsafe(32)}\n".encode())
     if not paths.config.exists():
-        config = _first_config(paths, region, usual_ports)
+        config = _first_config(paths, region, usual_ports, avoid)
         write_private(paths.config, render(config, state_dir).encode())
     return paths
 
@@ -173,14 +178,22 @@ def _make_folders(state_dir: Path) -> None:
         (state_dir / name).mkdir(mode=0o700, exist_ok=True)
 
 
-def _first_config(paths: RegionPaths, region: str, usual_ports: bool) -> Config:
+def ports_of(config: Config) -> set[int]:
+    """Return every port that the processes of a region listen on."""
+    services = (getattr(config.listen, name) for name in ListenConfig.__struct_fields__)
+    return {one.port for one in (*services, config.media.listen, *config.etcd.endpoints)}
+
+
+def _first_config(
+    paths: RegionPaths, region: str, usual_ports: bool, avoid: Collection[int]
+) -> Config:
     services = ListenConfig.__struct_fields__
     usual = [getattr(ListenConfig(), name).port for name in services]
     wanted = [*usual, _MEDIA_PORT, _ETCD_PORT]
     chosen: list[int] = []
     for port in wanted:
-        free = usual_ports and is_free(port)
-        chosen.append(port if free else free_ports(1, avoid=chosen)[0])
+        free = usual_ports and port not in avoid and is_free(port)
+        chosen.append(port if free else free_ports(1, avoid={*chosen, *avoid})[0])
     *service_ports, media, etcd = (Address(f"{LOOPBACK}:{port}") for port in chosen)
     files = paths.tls("service")
     postgres = EmbeddedPostgres(paths.postgres)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,10 +40,10 @@ def context_of(config: Config, paths: RegionPaths) -> Context:
     )
 
 
-def remember(config: Config, paths: RegionPaths, name: str) -> Path:
-    """Make the region the current context of this user's client."""
+def remember(config: Config, paths: RegionPaths, name: str, *, make_current: bool = True) -> Path:
+    """Make the region a context of this user's client, the current one unless told not to."""
     path = config_path()
-    save_context(path, name, context_of(config, paths), make_current=True)
+    save_context(path, name, context_of(config, paths), make_current=make_current)
     return path
 
 
@@ -56,9 +56,21 @@ def children(config: Config) -> list[Child]:
 
 def run(config: Config, *, on_ready: Callable[[float], None], extra: tuple[Child, ...] = ()) -> int:
     """Run the region until a signal; ``on_ready`` is called, with seconds, when all serve."""
-    notice = embedded_etcd(config).notice() if config.etcd.embedded else ""
-    if notice:
+    warn([config])
+    return run_quietly(config, on_ready=on_ready, extra=extra)
+
+
+def warn(configs: Sequence[Config]) -> None:
+    """Say once what is to be known of the etcd that the regions bring along."""
+    notices = (embedded_etcd(one).notice() for one in configs if one.etcd.embedded)
+    for notice in dict.fromkeys(filter(None, notices)):
         sys.stderr.write(f"{notice}\n")
+
+
+def run_quietly(
+    config: Config, *, on_ready: Callable[[float], None], extra: tuple[Child, ...] = ()
+) -> int:
+    """Run the region as ``run`` does, without the warning."""
     announcer = Child(
         name="announcer", run=partial(_announce, config, on_ready, time.monotonic()), once=True
     )
