@@ -273,6 +273,21 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     ] = 1024
 
 
+class TraceConfig(Section, frozen=True, kw_only=True):
+    """Traces, by OpenTelemetry's protocol over HTTP."""
+
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/\s]+(/\S*)?)?$",
+            description='a collector, http://host:4318; "": no traces are sent',
+        ),
+    ] = ""
+    sample: Annotated[
+        float, Meta(ge=0, le=1, description="share of the traces that begin here")
+    ] = 1.0
+
+
 class LogConfig(Section, frozen=True, kw_only=True):
     """What the services write to standard error."""
 
@@ -306,6 +321,7 @@ class Config(Section, frozen=True, kw_only=True):
     archive: ArchiveConfig = ArchiveConfig()
     limits: LimitsConfig = LimitsConfig()
     metrics: MetricsConfig = MetricsConfig()
+    trace: TraceConfig = TraceConfig()
     log: LogConfig = LogConfig()
 
 

@@ -18,6 +18,7 @@ from mulligan.projections.postgres import DROPPED, Connection, lost
 from mulligan.projections.schema import ReadModel
 from mulligan.projections.status import Batch
 from mulligan.projections.stopwatch import Stopwatch
+from mulligan.projections.traced import traced
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +139,8 @@ class Lane:
                 next_at = anyio.current_time() + REST_S
                 for part in slices(batch):
                     async with self._turn:
-                        await self._fold(part)
+                        with traced(part):
+                            await self._fold(part)
                 await anyio.sleep_until(next_at)
 
     async def admit(self, connection: Connection, model: ReadModel, place: Place) -> None:

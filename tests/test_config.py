@@ -39,7 +39,7 @@ def test_the_page_shows_every_key_and_fits_on_a_page() -> None:
     for section in msgspec.structs.fields(Config):
         names = getattr(section.default, "__struct_fields__", (section.name,))
         assert all(f"\n{name} = " in page for name in names)
-    assert page.count("\n") < 86
+    assert page.count("\n") < 90
 
 
 def test_an_unknown_key_is_refused_with_its_line_and_the_key_that_was_meant(

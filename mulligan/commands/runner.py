@@ -230,6 +230,11 @@ class Commands:
         made_at = time_of(commit) or datetime.min.replace(tzinfo=UTC) + AHEAD
         return self.log.find(commit) is None and self.log.covers(made_at - AHEAD)
 
+    def trace_of(self, commit: CommitId) -> str:
+        """Return the traceparent of a commit of the recent past; empty without one."""
+        found = self.log.find(commit)
+        return tracing.well_formed(found.commit.traceparent) if found is not None else ""
+
     def learn(self, states: Mapping[StreamId, Loaded]) -> None:
         """Take in states that were read anyway, so that deciding on them needs no other look."""
         self._states.learn(states)
@@ -332,7 +337,7 @@ class Commands:
         commit = decision.commit
         settled = self._settled[commit.id] = anyio.Event()
         try:
-            with tracing.span("append", events=len(commit.events)) as span:
+            with tracing.span("append") as span:
                 acked = await self.log.append(commit, read=decision.read, fence=fence)
                 span.set("seq", acked.seq)
         finally:

@@ -42,6 +42,11 @@ class SharedWork:
         self._queue = WorkQueue(name, look, at_once)
         self._shares_changed = anyio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many machines wait to be looked at, or are."""
+        return self._queue.waiting
+
     async def run(self) -> None:
         """Work for ever."""
         stop = self._log.listen(self._on_entry)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from mulligan import tracing
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.events.envelope import Actor
@@ -46,6 +47,11 @@ class MachineReconciler:
             at_once=_AT_ONCE,
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many machines wait to be looked at, or are."""
+        return self._work.waiting
+
     async def run(self) -> None:
         """Reconcile for ever."""
         stop = self._commands.log.listen(self._on_entry)
@@ -86,7 +92,12 @@ class MachineReconciler:
         command = _command(machine, todo, new_id)
         cause = machine.operation.id if machine.operation is not None else CommitId("")
         request = Request(id=CommitId(new_id()), actor=ACTOR, causation=cause, correlation=cause)
-        await self._commands.execute(command, request, fence=self._fence())
+        with (
+            tracing.following(self._commands.trace_of(cause)),
+            tracing.concerning(machine=machine.id, operation=cause),
+            tracing.span("reconcile", about={"machine": machine.id}),
+        ):
+            await self._commands.execute(command, request, fence=self._fence())
 
 
 async def why_braked(commands: Commands, machine: Machine) -> str:

@@ -1,7 +1,7 @@
 """Requests to one BMC: authenticated, timed, bounded, recorded; one place for every exchange."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ import anyio.to_thread
 import msgspec
 from anyio import get_cancelled_exc_class
 
+from mulligan import tracing
 from mulligan.events.machine import Bmc, Exchange
 from mulligan.model import utc_now
 from mulligan.redfish.answers import (
@@ -66,6 +67,14 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     task: float = 600.0
 
 
+OnExchange = Callable[[str, str, float], None]
+"""Takes the method of an exchange, its outcome (2xx, 4xx, … or a fault), and its seconds."""
+
+
+def _untold(method: str, outcome: str, seconds: float) -> None:
+    """Tell nobody."""
+
+
 class Channel:
     """The way to one BMC.
 
@@ -85,7 +94,9 @@ class Channel:
         ca_file: str | None,
         breaker: Breaker | None = None,
         terms: LoginTerms = USUAL,
+        on_exchange: OnExchange = _untold,
     ) -> None:
+        self._on_exchange = on_exchange
         self.timings = timings
         self.origin = _origin(bmc.address)
         self._limiter = limiter
@@ -208,6 +219,30 @@ class Channel:
         body: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         slow: bool = False,
+    ) -> Answer:
+        """Make one exchange, as a span of its own, and tell of it."""
+        began, outcome = anyio.current_time(), "cancelled"
+        about = {"http.request.method": method, "url.path": path, "server.address": self.origin}
+        with tracing.span(f"redfish {method}", "client", about) as span:
+            try:
+                answer = await self._exchange(method, path, body, headers, slow=slow)
+                outcome = f"{answer.status // 100}xx"
+                span.set("http.response.status_code", answer.status)
+                return answer
+            except BmcFault as fault:
+                outcome = fault.fault
+                raise
+            finally:
+                self._on_exchange(method, outcome, anyio.current_time() - began)
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        *,
+        slow: bool,
     ) -> Answer:
         """Make one exchange in a thread and keep its digest, whatever comes of it."""
         read = self.timings.slow if slow else self.timings.read

@@ -5,12 +5,16 @@ that a dead executor had claimed is resumed: a ``once`` step is then looked for,
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import anyio
 import msgspec
 
+from mulligan import tracing
 from mulligan.commands.runner import Commands, Request
 from mulligan.commands.sharedwork import FindBusy, SharedWork
 from mulligan.errors import Conflict, Exhausted, NotFound, Unavailable
@@ -39,6 +43,19 @@ FINISH_S = 5.0
 
 _RETRY_S = 0.5
 
+OnStep = Callable[[str, str, float], None]
+"""Takes the kind of a step, its outcome, and the seconds it took."""
+
+
+def _untold(step: str, outcome: str, seconds: float) -> None:
+    """Tell nobody."""
+
+
+def _about(machine: Machine, action: Action) -> AbstractContextManager[None]:
+    """Have lines of the log in the block say what they are about."""
+    return tracing.concerning(machine=machine.id, action=action.id, step=action.step)
+
+
 ReadLogin = Callable[[str, str], Awaitable[Login]]
 """Return the login of a credential's version from the secret store."""
 
@@ -48,7 +65,8 @@ class Executor:
 
     ``mine`` tells which machines are this instance's, ``alive`` which executors live, ``fence``
     guards its appends. ``ca_file`` (PEM) vouches for BMCs, the host's own authorities without;
-    ``client`` makes the client of one.
+    ``client`` makes the client of one; ``on_step`` is told of each step. ``at_work`` counts the
+    steps that run, by kind.
     """
 
     def __init__(
@@ -67,7 +85,10 @@ class Executor:
         timings: Timings | None = None,
         ca_file: str | None = None,
         client: Callable[..., BmcClient] = BmcClient,
+        on_step: OnStep = _untold,
     ) -> None:
+        self.at_work: Counter[str] = Counter()
+        self._on_step = on_step
         self._client = client
         self._commands = commands
         self._instance = instance
@@ -93,6 +114,16 @@ class Executor:
         self._claimed: set[str] = set()
         """Machines whose step is ours to finish, or may be: others leave it while we live."""
         self._draining = False
+
+    @property
+    def waiting(self) -> int:
+        """How many machines wait to be looked at, or are."""
+        return self._work.waiting
+
+    @property
+    def clients(self) -> Clients:
+        """The clients of BMCs, and their breakers."""
+        return self._clients
 
     async def run(self) -> None:
         """Execute for ever; on cancellation the BMC sessions are closed."""
@@ -124,15 +155,38 @@ class Executor:
             self._claimed.discard(key)
             return None  # it is being run: its outcome, or its owner's death, brings us back
         self._claimed.add(key)
-        if not await self._claim(machine, operation, action):
-            return 0.0
-        with self._clients.using(key):
-            observed = await self._run(machine, operation, action)
-            await self._record(machine, operation, action, observed)
+        with tracing.following(self._commands.trace_of(operation.id)), _about(machine, action):
+            if not await self._take(machine, operation, action):
+                return 0.0
         self._claimed.discard(key)
         if not self._mine(key):
             self._clients.give_up(key)
         return None
+
+    async def _take(self, machine: Machine, operation: Operation, action: Action) -> bool:
+        """Claim a step, run it and record what came of it; tell whether it was ours to run."""
+        about = {"machine": machine.id, "action": action.id}
+        with tracing.span(f"step {action.step}", about=about) as span:
+            if not await self._claim(machine, operation, action):
+                return False
+            with self._clients.using(machine.id):
+                began = time.monotonic()
+                with self._at_work(action.step):
+                    observed = await self._run(machine, operation, action)
+                self._on_step(action.step, observed.outcome, time.monotonic() - began)
+                span.set("outcome", observed.outcome)
+                if observed.fault:
+                    span.fail(observed.fault)
+                await self._record(machine, operation, action, observed)
+        return True
+
+    @contextmanager
+    def _at_work(self, step: str) -> Iterator[None]:
+        self.at_work[step] += 1
+        try:
+            yield
+        finally:
+            self.at_work[step] -= 1
 
     async def _claim(self, machine: Machine, operation: Operation, action: Action) -> bool:
         command = AttemptStep(

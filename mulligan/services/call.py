@@ -15,6 +15,7 @@ from grpclib.events import RecvMessage, RecvRequest
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import StreamClosedError
 
+from mulligan import tracing
 from mulligan.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -30,13 +31,14 @@ from mulligan.log.restore_plan import look
 from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, ProjectId
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
-from mulligan.services.caller import Peer, set_asked, set_caller, set_peer
+from mulligan.services.caller import Peer, asked, set_asked, set_caller, set_peer
 from mulligan.services.denials import Attempt, Denials
 from mulligan.services.limits import PUBLIC_BYTES, Limited
 from mulligan.services.moment import moment_asked
 from mulligan.services.runtime import Runtime
 from mulligan.services.status import to_grpc
 from mulligan.services.visibility import told
+from mulligan.tracing import Span
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,16 @@ class Call:
         """The method as people write it: ``Control.PowerMachine``."""
         return self.path.rpartition(".")[2].replace("/", ".")
 
+    def facts(self) -> tracing.Facts:
+        """Return what lines of the log that are about the call say of it."""
+        said = {"method": self.shown}
+        message = asked()
+        if message is not None:
+            said["request_id"] = message.request_id
+        if self.account:
+            said["account"] = self.account
+        return said
+
     def attempt(self, reason: str) -> Attempt:
         """Return the call as a denied attempt."""
         return Attempt(
@@ -156,9 +168,12 @@ class Gate:
     def _guarded(self, method: Method, path: str, metadata: Mapping[str, Any]) -> Method:
         async def guarded(stream: Any) -> None:
             call = Call(path, metadata, stream)
+            tracing.join(tracing.well_formed(str(metadata.get(tracing.HEADER, ""))))
+            tracing.concern(call.facts)
             self.in_flight += 1
             try:
-                await self._call(call, method, stream)
+                with tracing.span(call.shown, "server", root=call.permission is not _OPEN) as span:
+                    await self._call(call, method, stream, span)
             finally:
                 self.in_flight -= 1
                 if not self.in_flight:
@@ -166,7 +181,7 @@ class Gate:
 
         return guarded
 
-    async def _call(self, call: Call, method: Method, stream: Any) -> None:
+    async def _call(self, call: Call, method: Method, stream: Any, span: Span) -> None:
         try:
             if self._draining and call.permission is not _OPEN:
                 raise Unavailable("this instance is shutting down; another one answers", 0.2)
@@ -188,6 +203,9 @@ class Gate:
                 log.exception("a call failed unexpectedly", extra={"method": call.path})
                 known = GRPCError(Status.INTERNAL, "something unexpected failed; the log says what")
             raise known from error
+        finally:
+            for key, value in call.facts().items() if tracing.is_on() else ():
+                span.set(f"mulligan.{key}", value)
 
     async def _public(self, call: Call, method: Method, stream: Any) -> None:
         streaming = call.path in self._streams
@@ -214,8 +232,7 @@ class Gate:
             if not (exempt and admitted.may(call.permission)):
                 self._limits.rated(admitted.payer)
             admitted.require(call.permission)
-            traceparent = str(call.metadata.get("traceparent", ""))
-            set_caller(admitted.making(call.permission, traceparent))
+            set_caller(admitted.making(call.permission, tracing.traceparent()))
             if call.at:
                 shown = await self._rt.look_back(call.at)
                 await stream.send_initial_metadata(metadata={AT_HEADER: shown})
