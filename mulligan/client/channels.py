@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,23 +23,28 @@ class TidyChannel(Channel):
     take its own cancellation for somebody else's, and end the task instead of raising.
     """
 
+    under_way = 0
+    """Calls that have begun and not ended."""
+
     def request(self, *arguments: Any, **more: Any) -> Any:
         """Return a call to open, as Channel does."""
-        return _tidied(super().request(*arguments, **more))
+        return self._tidied(super().request(*arguments, **more))
 
-
-@asynccontextmanager
-async def _tidied(call: Stream[Any, Any]) -> AsyncIterator[Stream[Any, Any]]:
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    try:
-        async with call as opened:
-            yield opened
-    except Exception:
-        while task.cancelling() > before:
-            task.uncancel()
-        raise
+    @asynccontextmanager
+    async def _tidied(self, call: Stream[Any, Any]) -> AsyncIterator[Stream[Any, Any]]:
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
+        self.under_way += 1
+        try:
+            async with call as opened:
+                yield opened
+        except Exception:
+            while task.cancelling() > before:
+                task.uncancel()
+            raise
+        finally:
+            self.under_way -= 1
 
 
 class Channels:
@@ -64,9 +69,9 @@ class Channels:
         self._ssl = None if plaintext else _trust(ca, ca_pem)
         if self._ssl is not None and cert:
             _show(self._ssl, cert, key)
-        self._open: dict[str, Channel] = {}
+        self._open: dict[str, TidyChannel] = {}
 
-    def to(self, address: str) -> Channel:
+    def to(self, address: str) -> TidyChannel:
         """Return the channel to ``host:port``; it connects when it is first used."""
         channel = self._open.get(address)
         if channel is None:
@@ -76,6 +81,11 @@ class Channels:
             channel = TidyChannel(host, port, ssl=self._ssl, config=config)
             self._open[address] = channel
         return channel
+
+    def close_others(self, known: Collection[str]) -> None:
+        """Close the channels to any address but these, once no call is under way on them."""
+        for address in [a for a, c in self._open.items() if a not in known and not c.under_way]:
+            self._open.pop(address).close()
 
     def close(self) -> None:
         """Close every channel; calls under way on them fail."""

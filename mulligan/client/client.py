@@ -30,6 +30,7 @@ from mulligan.client.stubs import (
     Resource,
 )
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
+from mulligan.client.watching import Watcher
 from mulligan.errors import Unauthenticated
 from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest, Region
 
@@ -39,8 +40,9 @@ PLAINTEXT = "http://"
 class Client:
     """A control plane as one account sees it; use it as an async context manager.
 
-    Nothing is sent before the first call. ``patience`` is how many seconds a call waits out
-    restarts; ``cache`` keeps tokens and positions between processes (default: it does not);
+    Nothing is sent before the first call. Inside ``async with`` the first call begins to watch
+    where the services are; without it, that is asked when an instance fails. ``patience`` is how
+    many seconds a call waits out restarts; ``cache`` keeps tokens and positions between processes (default: it does not);
     ``allow_stale`` lets reads answer from a lagging read model. An address that begins with
     ``http://`` does without TLS, for all of them. With ``at`` everything is read as of an earlier
     entry (its number) or time (as in RFC 3339), and what does not only read is refused.
@@ -67,6 +69,7 @@ class Client:
         self._patience = patience
         self._allow_stale = allow_stale
         self._owner = True
+        self._watcher: Watcher | None = None
         self._cache = cache or TokenCache.none()
         plaintext = any(address.startswith(PLAINTEXT) for address in context.address)
         self._plaintext = plaintext
@@ -213,8 +216,21 @@ class Client:
             )
             self._cache.store(cached)
 
+    async def aclose(self) -> None:
+        """Close as ``close`` does, and return when nothing of this client runs any more."""
+        if self._owner:
+            await self.regions.aclose()
+            if self._watcher is not None:
+                await self._watcher.end()
+        self.close()
+
     async def __aenter__(self) -> Self:
+        self._keep_watch()
         return self
+
+    def _keep_watch(self) -> None:
+        if self._owner and self._watcher is None:
+            self._watcher = Watcher(self._directory, self._channels)
 
     async def __aexit__(
         self,
@@ -222,7 +238,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.aclose()
 
     def _remembered(self) -> dict[str, int]:
         cached = self._cache.load()
@@ -251,7 +267,7 @@ class Client:
             )
             secret, ca_pem = self._secret if name else "", record.ca
             cache = self._cache.beside(name) if name else TokenCache.none()
-        return Client(
+        client = Client(
             context,
             secret=secret,
             cache=cache,
@@ -260,3 +276,6 @@ class Client:
             at=self._at,
             ca_pem=ca_pem,
         )
+        if self._watcher is not None and name:
+            client._keep_watch()
+        return client

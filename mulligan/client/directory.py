@@ -1,5 +1,6 @@
 """Which instance to call: the Catalog's list, taken in turn, those that failed last."""
 
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,7 +10,12 @@ from grpclib import GRPCError
 from mulligan.client.channels import Channels
 from mulligan.client.status import BROKEN, to_error, transport_error
 from mulligan.errors import InvalidArgument, MulliganError, Unavailable
-from mulligan.proto.v1 import CatalogStub, Endpoint, ListEndpointsRequest
+from mulligan.proto.v1 import (
+    CatalogStub,
+    Endpoint,
+    ListEndpointsRequest,
+    ListEndpointsResponse,
+)
 
 ASK_TIMEOUT = 3.0
 """Seconds that one instance may take to list the endpoints."""
@@ -22,7 +28,8 @@ PAUSE = 0.25
 class Directory:
     """The endpoints of one region, found through any address of it.
 
-    An empty ``region`` takes the region that the first answer comes from.
+    An empty ``region`` takes the region that the first answer comes from. ``on_use`` is called
+    whenever an instance is about to be called; whoever hears of changes gives the list to ``take``.
     """
 
     def __init__(
@@ -36,6 +43,7 @@ class Directory:
         if not seeds:
             raise InvalidArgument("address", "at least one address is needed")
         self.region = region
+        self.on_use: Callable[[], None] = lambda: None
         self._seeds = tuple(seeds)
         self._channels = channels
         self._clock = clock
@@ -56,6 +64,7 @@ class Directory:
 
         Raise Unavailable when none is known.
         """
+        self.on_use()
         if service == "catalog":
             return self._in_turn(service, self._seeds)
         if self._stale:
@@ -66,6 +75,25 @@ class Directory:
             where = f"region {self.region}" if self.region else "any region"
             raise Unavailable(f"no {service} service is registered in {where}; is it running?")
         return self._in_turn(service, found)
+
+    def any_address(self) -> str:
+        """Return the address of an instance of any service, at random, none that just failed."""
+        known = {*self._seeds, *(endpoint.address for endpoint in self._endpoints)}
+        healthy = sorted(address for address in known if self._is_healthy(address))
+        return random.choice(healthy or sorted(known))
+
+    def take(self, answer: ListEndpointsResponse) -> None:
+        """Go by this list from now on. An instance that is new has not failed yet."""
+        before = {endpoint.instance for endpoint in self._endpoints}
+        for endpoint in answer.endpoints:
+            if endpoint.instance not in before:
+                self._failed_at.pop(endpoint.address, None)
+        self._endpoints = answer.endpoints
+        self.region = self.region or answer.region
+        self._stale = False
+        known = {*self._seeds, *(endpoint.address for endpoint in self._endpoints)}
+        self._failed_at = {a: at for a, at in self._failed_at.items() if a in known}
+        self._channels.close_others(known)
 
     def failed(self, address: str) -> None:
         """Pass the address over for a while, and look for new ones."""
@@ -118,9 +146,7 @@ class Directory:
             except GRPCError as error:
                 failure = to_error(error, "Catalog.ListEndpoints")
             else:
-                self._endpoints = answer.endpoints
-                self.region = self.region or answer.region
-                self._stale = False
+                self.take(answer)
                 return
         if isinstance(failure, Unavailable):
             raise failure

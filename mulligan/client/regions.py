@@ -119,6 +119,12 @@ class Regions:
             client.close()
         self._clients.clear()
 
+    async def aclose(self) -> None:
+        """Close them, and return when nothing of them runs any more."""
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+
     def _opened(self, name: str, record: Region | None) -> "Client":
         if name not in self._clients:
             self._clients[name] = self._open(name, record)
