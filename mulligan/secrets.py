@@ -168,6 +168,11 @@ class SecretStore:
                 return
             after = keys[-1]
 
+    @property
+    def newest_key(self) -> str:
+        """The id of the newest master key at hand; it tells nothing of the key."""
+        return self._keys.newest()
+
     async def fence_off(self) -> str:
         """Let no process seal with another than the newest master key; return that one's id.
 

@@ -21,7 +21,6 @@ from mulligan.proto import v1
 from mulligan.services import render
 from mulligan.services.archiving import Archiving
 from mulligan.services.checkpoints import LogSigning, log_keys, rendered, trusted
-from mulligan.services.configure import configure
 from mulligan.services.reading import page_of
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.work import Share
@@ -122,7 +121,7 @@ class Archiver(v1.ArchiverBase):
 
     async def archiver_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)
 
     async def _status(self) -> v1.ArchiveStatus:
         work, parts = self._archiving, self._rt.parts

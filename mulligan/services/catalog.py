@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import anyio
 
 from mulligan.proto import v1
+from mulligan.services.instance import instance
 from mulligan.services.regions import RegionView
 from mulligan.services.runtime import Runtime
 
@@ -36,6 +37,10 @@ class Catalog(v1.CatalogBase):
                 yield now
                 sent = now
             await anyio.sleep(_POLL_S)
+
+    async def get_instance(self, message: v1.GetInstanceRequest) -> v1.Instance:
+        """Tell what this process says of itself."""
+        return await instance(self._rt)
 
     def _answer(self) -> v1.ListEndpointsResponse:
         found = []

@@ -25,7 +25,6 @@ from mulligan.model import (
 from mulligan.proto import v1
 from mulligan.services import parse, render, render_machine
 from mulligan.services.caller import Mutation, caller, request_of
-from mulligan.services.configure import configure
 from mulligan.services.credentials import Credentials
 from mulligan.services.guarding import Guarding
 from mulligan.services.imaging import Imaging
@@ -278,7 +277,7 @@ class Control(Credentials, Imaging, Guarding, MachineRecords, v1.ControlBase):
 
     async def control_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)
 
     async def _machine_response(self, uuid: str, *, released: bool = False) -> v1.MachineResponse:
         """Show the machine; to the tenant who just released it for the last time."""

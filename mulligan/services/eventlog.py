@@ -14,7 +14,6 @@ from mulligan.proto import v1
 from mulligan.services import render, visibility
 from mulligan.services.audit import AuditCalls
 from mulligan.services.checkpoints import CheckpointCalls, LogSigning
-from mulligan.services.configure import configure
 from mulligan.services.differing import DiffCalls
 from mulligan.services.exporting import ProofCalls
 from mulligan.services.log_views import ProjectLog
@@ -118,7 +117,7 @@ class Log(AuditCalls, CheckpointCalls, DiffCalls, ProofCalls, v1.LogBase):
 
     async def log_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)
 
 
 def _filter(message: v1.LogFilter | None) -> v1.LogFilter:

@@ -10,7 +10,6 @@ from mulligan.handlers.names import NameState
 from mulligan.model import CredentialId
 from mulligan.proto import v1
 from mulligan.redfish.scan import Found, addresses_of, scan
-from mulligan.services.configure import configure
 from mulligan.services.runtime import Runtime
 
 
@@ -52,4 +51,4 @@ class Executor(v1.ExecutorBase):
 
     async def executor_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)

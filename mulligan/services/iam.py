@@ -3,7 +3,6 @@
 from mulligan.proto import v1
 from mulligan.services.accounts import AccountCalls
 from mulligan.services.applications import ApplicationCalls
-from mulligan.services.configure import configure
 from mulligan.services.keys import KeyCalls
 from mulligan.services.login import LoginCalls
 from mulligan.services.passwords import Passwords
@@ -25,4 +24,4 @@ class Iam(
 
     async def iam_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)

@@ -9,7 +9,6 @@ from mulligan.proto import v1
 from mulligan.queries import names as queries
 from mulligan.queries.holdings import held_of
 from mulligan.services.caller import caller
-from mulligan.services.configure import configure
 from mulligan.services.metadata import Decorations, require_kind
 from mulligan.services.metadefs import viewer
 from mulligan.services.reading import page_of, wait_for
@@ -73,7 +72,7 @@ class Meta(Decorations, RegionCalls, v1.MetaBase):
 
     async def meta_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)
 
     def _scopes(self, kind: str, project: str) -> tuple[str, ...]:
         """Return where names of a kind are looked for, the nearest first."""

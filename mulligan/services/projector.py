@@ -18,7 +18,6 @@ from mulligan.projections.worker import Worker
 from mulligan.proto import v1
 from mulligan.queries import projections
 from mulligan.services import render
-from mulligan.services.configure import configure
 from mulligan.services.metrics import Metrics
 from mulligan.services.projection_metrics import ProjectionMetrics
 from mulligan.services.runtime import Parts, Runtime
@@ -104,7 +103,7 @@ class Projector(v1.ProjectorBase):
 
     async def projector_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)
 
     async def _one(self, name: str) -> v1.Projection:
         for one in await self._list():

@@ -20,7 +20,6 @@ from mulligan.queries.holdings import held_members, own_use
 from mulligan.services import parse, render, visibility
 from mulligan.services.caller import request_of
 from mulligan.services.claim_changes import ClaimChanges
-from mulligan.services.configure import configure
 from mulligan.services.objects import fetch, identify, identify_all
 from mulligan.services.placing import Placing
 from mulligan.services.planning import Planning
@@ -291,7 +290,7 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
 
     async def resource_configure(self, message: v1.ConfigureRequest) -> v1.ConfigureResponse:
         """Change settings of this process."""
-        return configure(message, self._rt.limits)
+        return self._rt.settings.configure(message)
 
     async def _provider(self, text: str, field: str = "provider") -> str:
         return await identify(self._commands, "provider", text, field)

@@ -33,9 +33,11 @@ from mulligan.model import RegionName, new_id, stream_key, utc_now
 from mulligan.queries.database import Database
 from mulligan.queries.moments import Moments
 from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
+from mulligan.services.configure import Settings
 from mulligan.services.keyring import KeyRing, every_key
 from mulligan.services.known_regions import KnownRegions
 from mulligan.services.limits import Limits
+from mulligan.services.metrics import Metrics
 from mulligan.services.moment import Past, Pasts
 from mulligan.services.readmodels import ReadModels
 from mulligan.services.secretkv import EtcdSecretKv, Shredder
@@ -102,6 +104,9 @@ class Runtime:
         self.region = RegionName(config.region)
         self.instance = f"{service}-{os.getpid()}-{new_id()[-8:]}"
         self.address = address
+        self.started_at = utc_now()
+        self.settings = Settings(self.limits, self.instance)
+        self.metrics: Metrics | None = None
         self.keyring = KeyRing(self.region)
         self.waiting_for = "its first contact with etcd"
         self._parts: Parts | None = None

@@ -6,6 +6,7 @@ PERMISSIONS: dict[str, str] = {
     "/mulligan.v1.Archiver/ListSegments": "archive.read",
     "/mulligan.v1.Archiver/SealArchive": "archive.write",
     "/mulligan.v1.Archiver/VerifyArchive": "archive.read",
+    "/mulligan.v1.Catalog/GetInstance": "system.instances.read",
     "/mulligan.v1.Catalog/ListEndpoints": "public",
     "/mulligan.v1.Catalog/WatchEndpoints": "public",
     "/mulligan.v1.Control/AbortMachine": "control.machines.write",

@@ -101,6 +101,7 @@ FIELDS: Mapping[str, Ref | Value] = {
     "CreateImageRequest.kind": Value("iso"),
     "kinds": LEFT_OUT,
     "log_level": LEFT_OUT,
+    "logger": LEFT_OUT,
     "manufacturer": LEFT_OUT,
     "HardwareProfile.manufacturer": Value("no-such-maker"),
     "max": LEFT_OUT,

@@ -103,6 +103,7 @@ __all__ = (
     "GetCredentialRequest",
     "GetGroupRequest",
     "GetImageRequest",
+    "GetInstanceRequest",
     "GetKeysRequest",
     "GetKeysResponse",
     "GetLogKeysRequest",
@@ -125,6 +126,7 @@ __all__ = (
     "IamStub",
     "Image",
     "ImageResponse",
+    "Instance",
     "Inventory",
     "KeepPowerRequest",
     "Key",
@@ -1150,6 +1152,21 @@ class ConfigureRequest(betterproto2.Message):
     Calls in work at once, of all accounts; 0 leaves it.
     """
 
+    logger: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The logger that log_level is of, such as mulligan.redfish; empty: all of Mulligan.
+    """
+
+    trace_sample: "float | None" = betterproto2.field(6, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    The share, 0 to 1, of the traces that begin here that is kept; absent leaves it.
+    """
+
+    revert_after: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
+    """
+    After so many seconds what held before comes back; 0: until the process ends. At most a day.
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "ConfigureRequest", ConfigureRequest)
 
@@ -1163,6 +1180,34 @@ class ConfigureResponse(betterproto2.Message):
     burst: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
 
     in_flight: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+
+    instance: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    who answers
+    """
+
+    loggers: "dict[str, str]" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
+    )
+    """
+    those with a level of their own
+    """
+
+    trace_sample: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
+
+    traces: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    whether spans are sent at all
+    """
+
+    reverts_at: "datetime.datetime | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    absent: nothing is put back by itself
+    """
 
 
 default_message_pool.register_message("mulligan.v1", "ConfigureResponse", ConfigureResponse)
@@ -2233,6 +2278,14 @@ default_message_pool.register_message("mulligan.v1", "GetImageRequest", GetImage
 
 
 @dataclass(eq=False, repr=False)
+class GetInstanceRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("mulligan.v1", "GetInstanceRequest", GetInstanceRequest)
+
+
+@dataclass(eq=False, repr=False)
 class GetKeysRequest(betterproto2.Message):
     pass
 
@@ -2508,6 +2561,93 @@ class ImageResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "ImageResponse", ImageResponse)
+
+
+@dataclass(eq=False, repr=False)
+class Instance(betterproto2.Message):
+    """
+    One process of a service, as it sees itself and what it stands on.
+    """
+
+    service: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    instance: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    region: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+
+    version: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+    now: "datetime.datetime | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    by its clock
+    """
+
+    started_at: "datetime.datetime | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    config_digest: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    of what instances of a region should have alike
+    """
+
+    certificate_ends: "datetime.datetime | None" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    absent without TLS
+    """
+
+    ca_ends: "datetime.datetime | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+
+    master_key: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    the id of the newest that it has
+    """
+
+    applied: "int" = betterproto2.field(11, betterproto2.TYPE_UINT64)
+    """
+    the last entry of the log that it knows
+    """
+
+    log_failure: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    why its log halted, if it has
+    """
+
+    waiting_for: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    """
+    why it does not serve yet
+    """
+
+    etcd_ms: "float" = betterproto2.field(14, betterproto2.TYPE_DOUBLE)
+    """
+    how long etcd took to answer just now
+    """
+
+    etcd_problem: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+
+    postgres_ms: "float" = betterproto2.field(16, betterproto2.TYPE_DOUBLE)
+
+    postgres_problem: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
+
+    etcd_leader: "str" = betterproto2.field(18, betterproto2.TYPE_STRING)
+    """
+    empty: it has none
+    """
+
+    etcd_alarms: "list[str]" = betterproto2.field(19, betterproto2.TYPE_STRING, repeated=True)
+
+    log_level: "str" = betterproto2.field(20, betterproto2.TYPE_STRING)
+
+    traces: "bool" = betterproto2.field(21, betterproto2.TYPE_BOOL)
+
+
+default_message_pool.register_message("mulligan.v1", "Instance", Instance)
 
 
 @dataclass(eq=False, repr=False)
@@ -5989,6 +6129,30 @@ class CatalogStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def get_instance(
+        self,
+        message: "GetInstanceRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Instance":
+        """
+        What one instance says of itself; each answers for itself alone.
+        """
+
+        if message is None:
+            message = GetInstanceRequest()
+
+        return await self._unary_unary(
+            "/mulligan.v1.Catalog/GetInstance",
+            message,
+            Instance,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class ControlStub(betterproto2_grpclib.ServiceStub):
     """
@@ -8974,6 +9138,13 @@ class CatalogBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield ListEndpointsResponse()
 
+    async def get_instance(self, message: "GetInstanceRequest") -> "Instance":
+        """
+        What one instance says of itself; each answers for itself alone.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_list_endpoints(
         self, stream: "grpclib.server.Stream[ListEndpointsRequest, ListEndpointsResponse]"
     ) -> None:
@@ -8993,6 +9164,14 @@ class CatalogBase(betterproto2_grpclib.ServiceBase):
             request,
         )
 
+    async def __rpc_get_instance(
+        self, stream: "grpclib.server.Stream[GetInstanceRequest, Instance]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_instance(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/mulligan.v1.Catalog/ListEndpoints": grpclib.const.Handler(
@@ -9006,6 +9185,12 @@ class CatalogBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_STREAM,
                 ListEndpointsRequest,
                 ListEndpointsResponse,
+            ),
+            "/mulligan.v1.Catalog/GetInstance": grpclib.const.Handler(
+                self.__rpc_get_instance,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetInstanceRequest,
+                Instance,
             ),
         }
 
