@@ -40,3 +40,16 @@ async def test_a_timeout_around_calls_that_broke_is_still_a_timeout(hanging_up: 
         assert task is not None and task.cancelling() == 0
     finally:
         channels.close()
+
+
+async def test_a_call_on_a_connection_that_is_being_closed_takes_another(hanging_up: str) -> None:
+    channels = Channels(plaintext=True)
+    channel = channels.to(hanging_up)
+    try:
+        before = await channel.__connect__()
+        before.processor.connection.close()
+        with pytest.raises(BROKEN):  # that the server hung up on, once it had been sent
+            await v1.CatalogStub(channel, timeout=5).list_endpoints(v1.ListEndpointsRequest())
+        assert channel._protocol is not before
+    finally:
+        channels.close()
