@@ -30,6 +30,18 @@ class TidyChannel(Channel):
         """Return a call to open, as Channel does."""
         return self._tidied(super().request(*arguments, **more))
 
+    @property
+    def _connected(self) -> bool:
+        """Tell whether a call can go out: not on a connection that is being closed.
+
+        grpclib hears of a connection's end only once it has ended, and until then would put calls
+        on what it has taken apart already.
+        """
+        protocol = self._protocol
+        return super()._connected and (
+            protocol is not None and not protocol.processor.connection.is_closing()
+        )
+
     @asynccontextmanager
     async def _tidied(self, call: Stream[Any, Any]) -> AsyncIterator[Stream[Any, Any]]:
         task = asyncio.current_task()
