@@ -37,6 +37,7 @@ from mulligan.services.http2 import EdgeServer
 from mulligan.services.iam import Iam
 from mulligan.services.meta import Meta
 from mulligan.services.metrics import Metrics, MetricsPage
+from mulligan.services.notify import ServiceManager
 from mulligan.services.projector import Projector
 from mulligan.services.resource import Resource
 from mulligan.services.runtime import Parts, Runtime, master_keys
@@ -226,6 +227,14 @@ async def _on_signal(stop: anyio.Event) -> None:
 async def _tell_health(
     runtime: Runtime, healthy: Callable[[], bool], health: ServiceStatus, asked: anyio.Event
 ) -> None:
+    manager = ServiceManager()
     while True:
-        health.set(runtime.ready and healthy() and not asked.is_set())
+        serving = runtime.ready and healthy()
+        health.set(serving and not asked.is_set())
+        if asked.is_set():
+            manager.stopping()
+        elif serving:
+            manager.serving()
+        else:
+            manager.waiting("its part in the region" if runtime.ready else runtime.waiting_for)
         await anyio.sleep(_HEALTH_S)
