@@ -1,0 +1,109 @@
+/** Connections: one TLS channel an address, opened on first use and kept. */
+
+import { readFileSync } from "node:fs";
+
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  Client,
+  connectivityState,
+  credentials,
+} from "@grpc/grpc-js";
+
+import { InvalidArgument } from "./errors.js";
+import { KEEPALIVE_MS } from "./figures.js";
+
+const LARGEST_ANSWER = 64 * 1024 * 1024;
+
+const OPTIONS: ChannelOptions = {
+  "grpc.keepalive_time_ms": KEEPALIVE_MS,
+  "grpc.keepalive_timeout_ms": 5000,
+  "grpc.initial_reconnect_backoff_ms": 50,
+  "grpc.max_reconnect_backoff_ms": 1000,
+  "grpc.dns_min_time_between_resolutions_ms": 1000,
+  "grpc.max_receive_message_length": LARGEST_ANSWER,
+  "grpc.enable_retries": 0, // the client's own know what is safe
+  "grpc.enable_http_proxy": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+/** Whom we trust and what we show; `ca`, `cert` and `key` are paths of PEM files. */
+export interface Trust {
+  readonly ca?: string;
+  /** The text of the CA's PEM file, instead of its path. */
+  readonly caPem?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** Do without TLS. */
+  readonly plaintext?: boolean;
+}
+
+/** The open channels of one client. */
+export class Channels {
+  /** What vouches for the services, in words. */
+  readonly ca: string;
+  private readonly credentials: ChannelCredentials;
+  private readonly open = new Map<string, Client>();
+
+  constructor(trust: Trust) {
+    this.ca = trust.ca ?? (trust.caPem ? "the one that the region's record gives" : "");
+    this.credentials = trust.plaintext ? credentials.createInsecure() : tls(trust);
+  }
+
+  /** Return the channel to `host:port`; it connects when it is first used. */
+  to(address: string): Client {
+    let channel = this.open.get(address);
+    if (channel === undefined) {
+      requireAddress(address);
+      channel = new Client(address, this.credentials, OPTIONS);
+      this.open.set(address, channel);
+    }
+    return channel;
+  }
+
+  /** Wait until the channel stands, or has failed, or `deadlineMs` are over. */
+  async stand(address: string, deadlineMs: number): Promise<void> {
+    const channel = this.to(address).getChannel();
+    const until = Date.now() + deadlineMs;
+    for (;;) {
+      const state = channel.getConnectivityState(true);
+      const passing = state === connectivityState.IDLE || state === connectivityState.CONNECTING;
+      if (!passing || Date.now() >= until) return;
+      await new Promise<void>((resolve) => {
+        channel.watchConnectivityState(state, until, () => resolve());
+      });
+    }
+  }
+
+  /** Close every channel; no call can be made on them any more. */
+  close(): void {
+    for (const channel of this.open.values()) channel.close();
+    this.open.clear();
+  }
+}
+
+function requireAddress(address: string): void {
+  const port = Number(/^.+:(\d+)$/.exec(address)?.[1] ?? Number.NaN);
+  if (!(port <= 65535)) throw InvalidArgument.of("address", `'${address}' is not host:port`);
+}
+
+function tls(trust: Trust): ChannelCredentials {
+  const ca = trust.caPem ? Buffer.from(trust.caPem) : pem("ca", trust.ca);
+  const cert = pem("cert", trust.cert);
+  const key = cert === null ? null : pem("key", trust.key ?? trust.cert);
+  try {
+    return credentials.createSsl(ca, key, cert);
+  } catch (error) {
+    throw InvalidArgument.of("cert", `cannot use the certificates: ${String(error)}`);
+  }
+}
+
+function pem(field: string, path: string | undefined): Buffer | null {
+  if (!path) return null;
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw InvalidArgument.of(field, `cannot read ${path}: ${String(error)}`);
+  }
+}
