@@ -42,10 +42,11 @@ class Client:
 
     Nothing is sent before the first call. Inside ``async with`` the first call begins to watch
     where the services are; without it, that is asked when an instance fails. ``patience`` is how
-    many seconds a call waits out restarts; ``cache`` keeps tokens and positions between processes (default: it does not);
-    ``allow_stale`` lets reads answer from a lagging read model. An address that begins with
-    ``http://`` does without TLS, for all of them. With ``at`` everything is read as of an earlier
-    entry (its number) or time (as in RFC 3339), and what does not only read is refused.
+    many seconds a call waits out restarts; ``cache`` keeps tokens and positions between processes
+    (default: it does not); ``allow_stale`` lets reads answer from a lagging read model. An address
+    that begins with ``http://`` does without TLS, for all of them. With ``at`` everything is read
+    as of an earlier entry (its number) or time (as in RFC 3339), and what does not only read is
+    refused.
     ``config`` is the file whose contexts say how other regions are reached, and as whom; ``ca_pem``
     stands in for the context's CA file.
     """

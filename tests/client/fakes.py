@@ -22,6 +22,8 @@ SECRET = "correct horse"
 class FakeRegion:
     """The state that all fake instances share, and what they were asked.
 
+    ``fates`` are those of the next claims: ``lost`` before they are made, ``unanswered`` after.
+    ``away`` has claims neither looked up nor released.
     ``known`` are the other regions that it was told of; ``silent`` makes it answer nothing about
     regions for as long as it is set.
     """
@@ -32,6 +34,10 @@ class FakeRegion:
         self.silent = False
         self.endpoints: list[v1.Endpoint] = []
         self.watches = 0
+        self.capacity = 1
+        self.claims: dict[str, v1.Claim] = {}
+        self.fates: list[str] = []
+        self.away = False
         self.requests: list[tuple[str, object]] = []
         self.failures: list[grpclib.GRPCError] = []
         self.logins = 0
@@ -45,6 +51,15 @@ class FakeRegion:
 
     def position(self) -> v1.Position:
         return v1.Position(region=self.name, seq=self.seq)
+
+    @property
+    def held(self) -> list[v1.Claim]:
+        """The claims that last."""
+        return [one for one in self.claims.values() if one.state is v1.ClaimState.ACTIVE]
+
+    @property
+    def free(self) -> int:
+        return self.capacity - len(self.held)
 
     def regions(self, *, all_of_them: bool) -> list[v1.Region]:
         """Return this region and those that it knows, with or without internal ones."""
@@ -189,6 +204,50 @@ class FakeLog(v1.LogBase):
             yield record
 
 
+class FakeResource(v1.ResourceBase):
+    """Claims of one class: as many as there is capacity for; a request id makes one claim."""
+
+    def __init__(self, region: FakeRegion) -> None:
+        self.region = region
+
+    async def list_candidates(self, message: v1.ListCandidatesRequest) -> v1.ListCandidatesResponse:
+        if not self.region.free:
+            return v1.ListCandidatesResponse(why_not=v1.WhyNot(text="all are taken"))
+        left = v1.ProviderSummary(uuid="p", free={"machine": self.region.free, "disk": 999})
+        return v1.ListCandidatesResponse(candidates=[v1.Candidate()], providers=[left])
+
+    async def make_claim(self, message: v1.MakeClaimRequest) -> v1.ClaimResponse:
+        """Carry it out, unless it is to be lost on its way here; answer unless that is lost."""
+        fate = self.region.fates.pop(0) if self.region.fates else "answered"
+        if fate == "lost":
+            raise grpclib.GRPCError(Status.UNAVAILABLE, "lost on the way")
+        claim = self.region.claims.get(message.request_id)
+        if claim is None:
+            if not self.region.free:
+                raise grpclib.GRPCError(Status.RESOURCE_EXHAUSTED, "all are taken")
+            claim = v1.Claim(uuid=message.request_id, state=v1.ClaimState.ACTIVE)
+            self.region.claims[claim.uuid] = claim
+        if fate == "unanswered":
+            raise grpclib.GRPCError(Status.UNAVAILABLE, "the answer is lost")
+        return v1.ClaimResponse(claim=claim)
+
+    async def get_claim(self, message: v1.GetClaimRequest) -> v1.ClaimResponse:
+        self._look()
+        if message.claim not in self.region.claims:
+            raise grpclib.GRPCError(Status.NOT_FOUND, "no such claim")
+        return v1.ClaimResponse(claim=self.region.claims[message.claim])
+
+    async def release_claim(self, message: v1.ReleaseClaimRequest) -> v1.ClaimResponse:
+        self._look()
+        claim = self.region.claims[message.claim]
+        claim.state = v1.ClaimState.RELEASED
+        return v1.ClaimResponse(claim=claim)
+
+    def _look(self) -> None:
+        if self.region.away:
+            raise grpclib.GRPCError(Status.UNAVAILABLE, "away")
+
+
 class Instance:
     """One running process of the fake region: where it is, and how to stop it."""
 
@@ -219,6 +278,7 @@ class Cluster:
                 FakeCatalog(self.region),
                 FakeIam(self.region),
                 FakeMeta(self.region),
+                FakeResource(self.region),
                 FakeControl(self.region, f"i{number}"),
                 FakeLog(self.region),
             ]
@@ -231,7 +291,7 @@ class Cluster:
             v1.Endpoint(
                 service=service, instance=f"i{number}", address=address, region=self.region.name
             )
-            for service in ("iam", "meta", "control", "log")
+            for service in ("iam", "meta", "resource", "control", "log")
         ]
         return instance
 
