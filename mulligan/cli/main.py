@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command, get_group
+from typer.core import TyperCommand
+from typer.main import get_command
 
 from mulligan import __version__
+from mulligan.cli.grammar import Noun, Verbs
 from mulligan.cli.output import Format
 from mulligan.cli.report import report
 from mulligan.cli.verbs import Common
@@ -69,7 +70,7 @@ is that command; else it is a noun and the commands are its verbs.
 """
 
 
-class Nouns(TyperGroup):
+class Nouns(Noun):
     """The first words, of which only the one in use is imported."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -90,13 +91,12 @@ class Nouns(TyperGroup):
 def load(name: str) -> Any:
     """Return the command or group that a first word stands for."""
     module, text = NOUNS[name]
-    group = get_group(import_module(f"mulligan.cli.{module}").app)
-    command = group.commands.get(name)
-    if command is not None:
-        return command
-    group.name = name
-    group.help = text
-    return group
+    verbs = Verbs(import_module(f"mulligan.cli.{module}").app)
+    if name in verbs:
+        return verbs[name]
+    noun = Noun(name=name, help=text, no_args_is_help=True, rich_markup_mode=None)
+    noun.commands = verbs
+    return noun
 
 
 app = typer.Typer(
@@ -106,7 +106,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=True,
+    add_completion=False,
 )
 
 

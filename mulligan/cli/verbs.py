@@ -1,6 +1,5 @@
 """How a noun's verbs become commands: common options, one client for the call, clean-up."""
 
-import asyncio
 import inspect
 import os
 import sys
@@ -157,7 +156,12 @@ class Session:
 
 
 def verb(
-    app: typer.Typer, name: str, *, reads: bool = False
+    app: typer.Typer,
+    name: str,
+    *,
+    reads: bool = False,
+    examples: Sequence[str] = (),
+    see: Sequence[str] = (),
 ) -> Callable[
     [Callable[Concatenate[Session, P], Awaitable[None]]],
     Callable[Concatenate[Session, P], Awaitable[None]],
@@ -167,7 +171,8 @@ def verb(
     Its parameters after the session become the command's, a ``Bundle`` those of its fields,
     followed by the common options that it does not define itself. A parameter called ``quiet``
     silences everything but UUIDs. With ``reads`` it only reads, of what has a past, and takes
-    ``--at``; any other refuses it before it does anything.
+    ``--at``; any other refuses it before it does anything. ``examples`` are command lines for its
+    help, without ``mulligan``, and ``see`` other commands that the help points to.
     """
 
     def register(
@@ -204,6 +209,9 @@ def verb(
         signature = inspect.Signature([context_parameter, *parameters])
         cast(Any, command).__signature__ = signature
         cast(Any, command).reads = reads
+        cast(Any, command).examples = tuple(examples)
+        cast(Any, command).see = tuple(see)
+        cast(Any, command).common = tuple(added)
         command.__annotations__ = {
             parameter.name: parameter.annotation for parameter in signature.parameters.values()
         }
@@ -239,6 +247,8 @@ def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
 
 
 def _run(function: Callable[..., Awaitable[None]], session: Session, given: dict[str, Any]) -> None:
+    import asyncio
+
     async def run() -> None:
         try:
             await function(session, **given)
@@ -246,4 +256,9 @@ def _run(function: Callable[..., Awaitable[None]], session: Session, given: dict
         finally:
             session.close()
 
+    if os.environ.get("MULLIGAN_TRACE_ENDPOINT"):
+        from mulligan.cli.traced import run_traced
+
+        asyncio.run(run_traced(function.__name__, run, say=session.out.for_people))
+        return
     asyncio.run(run())
