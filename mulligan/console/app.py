@@ -10,10 +10,11 @@ from textual.reactive import reactive
 from textual.widgets import ContentSwitcher, Footer
 
 from mulligan.console.banner import Banner, TabLine
+from mulligan.console.journeys import Journeys
 from mulligan.console.pages import PAGES, Page
 from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import INK
-from mulligan.console.trouble import next_step, shown
+from mulligan.console.trouble import first_cause, next_step, shown
 from mulligan.console.view import View
 from mulligan.errors import MulliganError, Unavailable
 
@@ -21,7 +22,7 @@ PULSE_S = 2.0
 """Seconds between two looks at how the region is."""
 
 
-class ConsoleApp(App[None]):
+class ConsoleApp(Journeys, App[None]):
     """The operator's console on one region.
 
     It stays when the region goes: it says so, and reads everything anew when it is back.
@@ -123,12 +124,13 @@ class ConsoleApp(App[None]):
         """Do some work; what goes wrong becomes a toast."""
         try:
             await work()
-        except MulliganError as error:
-            if not (isinstance(error, Unavailable) and self.pulse.trouble):
-                self.tell(error)  # while the region is away, the banner says so already
         except Exception as error:
-            self.failure = error
-            self.tell(error)
+            cause = first_cause(error)
+            if isinstance(cause, Unavailable) and self.pulse.trouble:
+                return  # the banner says so already
+            if not isinstance(cause, MulliganError):
+                self.failure = cause
+            self.tell(cause)
 
     def _renew(self, page: Page) -> None:
         if page.name in self._fresh:

@@ -20,4 +20,8 @@ class Page(NamedTuple):
         return cast(type[View], getattr(import_module(module), name))
 
 
-PAGES: tuple[Page, ...] = (Page("1", "fleet", "Fleet", "mulligan.console.fleet_view:FleetView"),)
+PAGES: tuple[Page, ...] = (
+    Page("1", "fleet", "Fleet", "mulligan.console.fleet_view:FleetView"),
+    Page("2", "log", "Log", "mulligan.console.log_view:LogView"),
+    Page("3", "history", "History", "mulligan.console.history:HistoryView"),
+)

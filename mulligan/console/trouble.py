@@ -43,3 +43,11 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the error inside nested exception groups, Mulligan's own before any other."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    causes = [first_cause(one) for one in error.exceptions]
+    return next((one for one in causes if isinstance(one, MulliganError)), causes[0])

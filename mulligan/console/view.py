@@ -1,6 +1,7 @@
 """A page of the console: what each of them has in common."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual.containers import Container
@@ -40,5 +41,5 @@ class View(Container):
         Errors become toasts with the next step, and never end the console.
         """
         return self.run_worker(
-            self.console.guarded(work), group=group, exclusive=True, exit_on_error=False
+            partial(self.console.guarded, work), group=group, exclusive=True, exit_on_error=False
         )
