@@ -83,7 +83,7 @@ def report(error: BaseException) -> int:
     """Print ``error`` to standard error and return the exit code."""
     found = first_cause(error)
     if isinstance(found, MulliganError):
-        lines = describe(found)
+        lines = [*describe(found), *getattr(found, "__notes__", ())]
     else:
         lines = [
             f"error: unexpected {type(found).__name__}: {found}",

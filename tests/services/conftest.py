@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from mulligan.proto import v1
+from tests.collector import Collector
 from tests.e2e.fleet import Fleet
 from tests.e2e.region import RunningRegion, short_folder
 from tests.services.edge import Edge
@@ -38,10 +39,23 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="package")
-async def region(place: Path) -> AsyncIterator[RunningRegion]:
+def collector() -> Iterator[Collector]:
+    """Who is told of the region's traces: of those that a test begins, for it begins none."""
+    with Collector() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="package")
+async def region(place: Path, collector: Collector) -> AsyncIterator[RunningRegion]:
     """The region that all tests of this folder share; they leave it in working order."""
-    # As short as it may be: a test waits for what is seen of a machine between operations.
-    async with RunningRegion(place, settings={"MULLIGAN_OBSERVE_POLL_S": "5"}) as running:
+    settings = {
+        # As short as it may be: a test waits for what is seen of a machine between operations.
+        "MULLIGAN_OBSERVE_POLL_S": "5",
+        "MULLIGAN_TRACE_ENDPOINT": collector.endpoint,
+        "MULLIGAN_TRACE_SAMPLE": "0",
+        "MULLIGAN_LOG_FORMAT": "json",
+    }
+    async with RunningRegion(place, settings=settings) as running:
         yield running
 
 

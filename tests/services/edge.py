@@ -11,6 +11,7 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 
+from mulligan import tracing
 from mulligan.model import POSITION_HEADER
 from mulligan.proto import v1
 from tests.e2e.region import RunningRegion
@@ -64,6 +65,9 @@ class Edge:
     def metadata(self, token: str) -> dict[str, str]:
         """Return what goes with a call: the token, and the position seen by the calls before."""
         bearer = {"authorization": f"Bearer {token}"} if token else {}
+        trace = tracing.traceparent()
+        if trace:
+            bearer[tracing.HEADER] = trace
         return {**bearer, POSITION_HEADER: f"{self.region.config.region}:{self._seen}"}
 
     async def token(self, account: str, secret: str, project: str = "") -> str:

@@ -14,11 +14,13 @@ import asyncpg
 import pytest
 from grpclib import GRPCError
 
+from mulligan import tracing
 from mulligan.log.etcd import Etcd
 from mulligan.proto import v1
 from mulligan.services.runtime import etcd_settings
+from tests.collector import Collector
 from tests.e2e.fleet import IMAGE, rests
-from tests.e2e.region import RunningRegion
+from tests.e2e.region import RunningRegion, until
 from tests.embedded.processes import descendants
 from tests.services.conftest import Tokens
 from tests.services.edge import Edge
@@ -26,6 +28,7 @@ from tests.services.yard import Yard, exact
 
 MEANT_FOR_SECRETS = frozenset({"admin.secret", "secrets.key"})
 CHUNK = 4 * 2**20
+TRACE = "00-00000000000000000000000000007e57-0000000000007e57-01"
 
 
 def forms_of(secret: bytes) -> Iterator[bytes]:
@@ -88,8 +91,9 @@ async def planted(region: RunningRegion, edge: Edge, tokens: Tokens, yard: Yard)
     plant.plant("the master key as text", region.paths.master_key.read_text().split()[0])
     for name in ("ca", "service", "etcd"):
         plant.plant(f"the private key of {name}", pem_lines(region, name)[1])
-    await accounts(plant, edge, tokens, "\n".join(pem_lines(region, "ca")))
-    await machines(plant, edge, yard)
+    with tracing.following(TRACE):  # so that all of it is told to the collector
+        await accounts(plant, edge, tokens, "\n".join(pem_lines(region, "ca")))
+        await machines(plant, edge, yard)
     return plant
 
 
@@ -191,6 +195,18 @@ def test_no_file_of_the_region_holds_a_secret(planted: Planted, region: RunningR
         except FileNotFoundError:
             continue  # Postgres removes files while it works
     assert searched > 100, "etcd, Postgres and the logs are among them"
+
+
+async def test_no_span_holds_a_secret(planted: Planted, collector: Collector) -> None:
+    async def told() -> bool:
+        return any(one.name == "redfish POST" for one in collector.spans)
+
+    await until(told, "the collector hears of a deployment")
+    assert {"Iam.Login", "Iam.SetSecret", "Control.CreateUserData"} <= {
+        one.name for one in collector.spans
+    }
+    for body in list(collector.raw):
+        assert planted.found_in(body) == set()
 
 
 async def test_etcd_holds_no_secret_in_the_clear(planted: Planted, region: RunningRegion) -> None:
