@@ -34,9 +34,15 @@ def dataclass(*, eq: bool, repr: bool) -> Callable[[type[Any]], type[Any]]:
 
         cls.__dataclass_fields__ = _Fields(eq=eq, repr=repr)
         cls.__init__ = first
+        cls._is_pydantic = _never
         return cls
 
     return defer
+
+
+def _never(self: object) -> bool:
+    """Answer for a message whether pydantic made it; to look would import all of pydantic."""
+    return False
 
 
 def finished(cls: type[Any]) -> type[Any]:

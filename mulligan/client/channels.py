@@ -4,15 +4,26 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
+from grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec
 
 from mulligan.errors import InvalidArgument
 
 KEEPALIVE = 10.0
 """Seconds between the pings that find out that an instance is gone without a word."""
+
+
+class Details(ProtoStatusDetailsCodec):
+    """Reads the details of errors; what it needs for that is imported at the first error."""
+
+    def decode(self, status: Any, message: str | None, data: bytes) -> Any:
+        """Return the details as messages."""
+        import_module("google.rpc.error_details_pb2")
+        return super().decode(status, message, data)
 
 
 class TidyChannel(Channel):
@@ -90,7 +101,14 @@ class Channels:
             host, port = split_address(address)
             # grpclib keeps these two settings underscored, and has no other door to them.
             config = Configuration(_keepalive_time=KEEPALIVE, _keepalive_timeout=5.0)
-            channel = TidyChannel(host, port, ssl=self._ssl, config=config)
+            channel = TidyChannel(
+                host,
+                port,
+                codec=ProtoCodec(),
+                status_details_codec=Details(),
+                ssl=self._ssl,
+                config=config,
+            )
             self._open[address] = channel
         return channel
 

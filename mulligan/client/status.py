@@ -4,7 +4,6 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from google.rpc import error_details_pb2 as rpc
 from grpclib import GRPCError, Status
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
@@ -100,6 +99,8 @@ def _no_tls(error: ssl.SSLError) -> str:
 
 def retry_after(error: GRPCError) -> float | None:
     """Return the seconds that the service asked us to wait, if it did."""
+    from google.rpc import error_details_pb2 as rpc  # costly, and for errors only
+
     for detail in _details(error):
         if isinstance(detail, rpc.RetryInfo):
             return float(detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9)
@@ -111,6 +112,8 @@ def _details(error: GRPCError) -> Sequence[Any]:
 
 
 def _invalid(message: str, details: Sequence[Any]) -> InvalidArgument:
+    from google.rpc import error_details_pb2 as rpc
+
     violations = [
         FieldViolation(violation.field, violation.description)
         for detail in details
@@ -126,6 +129,8 @@ def _invalid(message: str, details: Sequence[Any]) -> InvalidArgument:
 
 
 def _not_found(message: str, details: Sequence[Any]) -> NotFound:
+    from google.rpc import error_details_pb2 as rpc
+
     kind, key = "object", ""
     for detail in details:
         if isinstance(detail, rpc.ResourceInfo):
