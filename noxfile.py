@@ -129,3 +129,22 @@ def bench(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation as a web site in build/docs/html; a warning is an error."""
     run(session, "python", "docs/site/build.py")
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """Build the Debian package, install it in a Debian of its own, and lint image and chart."""
+    run(session, "uv", "sync", "--quiet", "--frozen", "--inexact", "--group", "packages")
+    run(session, "python", "-m", "tests.packages.parts")
+    run(session, "python", "packaging/debian/build.py")
+    run(
+        session,
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "packages",
+        "tests/packages",
+        *session.posargs,
+    )
