@@ -65,7 +65,7 @@ async def create_account(
     session.out.made(answer.account, COLUMNS)
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_accounts(session: Session) -> None:
     """List accounts."""
     from mulligan.client.paging import every

@@ -140,7 +140,7 @@ async def claim_exact(
     session.out.made(answer.claim, WHOLE)
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_claims(
     session: Session,
     state: Annotated[

@@ -47,7 +47,7 @@ async def create_image(
     session.out.made(answer.image, COLUMNS)
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_images(session: Session) -> None:
     """List images."""
     from mulligan.client.paging import every

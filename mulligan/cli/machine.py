@@ -33,7 +33,7 @@ MachineArgument = Annotated[str, typer.Argument(metavar="MACHINE", help="Name or
 LimitOption = Annotated[int, typer.Option("--limit", help="At most so many; 0: all.")]
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_machines(session: Session, filters: Filters, limit: LimitOption = 0) -> None:
     """List machines."""
     found = await listed(session, filters.request(), limit)

@@ -47,6 +47,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "application-credential": ("application_credential", "Manage what acts for you."),
     "role": ("role", "See what roles there are."),
     "project": ("project", "Manage projects."),
+    "region": ("region", "See and connect regions, and say what this one is like."),
     "iam": ("iam", "Rotate keys, seal secrets anew, take over users from elsewhere."),
     "name": ("name", "Look up names and UUIDs."),
     "tag": ("tag", "Tag objects of any kind."),
@@ -138,13 +139,16 @@ def common(
     at: Annotated[
         str, typer.Option("--at", help="As of an entry or a time, for what only reads.")
     ] = "",
+    region: Annotated[
+        str, typer.Option("--region", help="Act in that region, found through this one.")
+    ] = "",
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Keep the options that stand before the noun."""
-    context.obj = Common(name, address, project, output, stale, at)
+    context.obj = Common(name, address, project, output, stale, at, region)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

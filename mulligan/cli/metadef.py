@@ -98,7 +98,7 @@ async def create_metadef(
     session.out.made((await _shown(session, [answer.metadef]))[0], WHOLE)
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_metadefs(session: Session) -> None:
     """List definitions: of the region, and of your project."""
     from mulligan.client.paging import every

@@ -39,7 +39,7 @@ async def create_project(
     session.out.made(answer.project, COLUMNS)
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_projects(session: Session) -> None:
     """List projects."""
     from mulligan.client.paging import every

@@ -131,7 +131,7 @@ async def create_provider(
     session.out.made(answer.provider, COLUMNS)
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_providers(
     session: Session,
     kind: Annotated[str, typer.Option("--type", help="Only of this type.")] = "",

@@ -95,7 +95,7 @@ def refuse_present(when: When, now: datetime) -> None:
         raise InvalidArgument("--for", "a reservation ends: give --for 4h or --end")
 
 
-@verb(app, "list", reads=True)
+@verb(app, "list", reads=True, across=True)
 async def list_reservations(session: Session, provider: ProviderOption = "") -> None:
     """List what is reserved and has not begun."""
     from mulligan.proto.v1 import ClaimState, ListClaimsRequest

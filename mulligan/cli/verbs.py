@@ -43,6 +43,16 @@ AtOption = Annotated[
         "--at", help="As of an entry or a time: 1234, -2h, 2027-01-31T08:00.", metavar="T"
     ),
 ]
+RegionOption = Annotated[
+    str,
+    typer.Option("--region", help="Act in that region, found through this one.", metavar="NAME"),
+]
+RegionsOption = Annotated[
+    str,
+    typer.Option(
+        "--regions", help="Ask these regions at once: east,west, or all.", metavar="NAMES"
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print the UUID only.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -53,6 +63,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "output": (FormatOption, None),
     "stale": (StaleOption, False),
     "at": (AtOption, ""),
+    "region": (RegionOption, ""),
 }
 
 
@@ -66,6 +77,7 @@ class Common:
     output: Format | None = None
     stale: bool = False
     at: str = ""
+    region: str = ""
 
     def under(self, given: dict[str, Any]) -> "Common":
         """Return these options with those that were given after the verb over them."""
@@ -84,6 +96,7 @@ class Session:
     common: Common
     out: Output
     _client: "Client | None" = field(default=None, init=False)
+    _home: "Client | None" = field(default=None, init=False)
 
     @property
     def client(self) -> "Client":
@@ -103,6 +116,16 @@ class Session:
                 config=config_path(),
             )
         return self._client
+
+    def use(self, client: "Client") -> None:
+        """Work with this client, which its maker closes."""
+        self._client = client
+
+    async def enter(self) -> None:
+        """Go to the region of ``--region``; raise what finding it raises."""
+        if self.common.region:
+            self._home = self.client
+            self.use(await self._home.regions.client(self.common.region))
 
     @property
     def at(self) -> str:
@@ -151,8 +174,9 @@ class Session:
 
     def close(self) -> None:
         """Close the client, if there is one."""
-        if self._client is not None:
-            self._client.close()
+        client = self._home or self._client
+        if client is not None:
+            client.close()
 
 
 def verb(
@@ -160,6 +184,7 @@ def verb(
     name: str,
     *,
     reads: bool = False,
+    across: bool = False,
     examples: Sequence[str] = (),
     see: Sequence[str] = (),
 ) -> Callable[
@@ -171,8 +196,9 @@ def verb(
     Its parameters after the session become the command's, a ``Bundle`` those of its fields,
     followed by the common options that it does not define itself. A parameter called ``quiet``
     silences everything but UUIDs. With ``reads`` it only reads, of what has a past, and takes
-    ``--at``; any other refuses it before it does anything. ``examples`` are command lines for its
-    help, without ``mulligan``, and ``see`` other commands that the help points to.
+    ``--at``; any other refuses it before it does anything. With ``across`` it takes ``--regions``
+    and is done in each of these. ``examples`` are command lines for its help, without ``mulligan``,
+    and ``see`` other commands that the help points to.
     """
 
     def register(
@@ -183,18 +209,21 @@ def verb(
         own = [part for one in taken for part in _parts(one)]
         names = {parameter.name for parameter in own}
         added = {key: value for key, value in _COMMON.items() if key not in names}
+        if across:
+            added["regions"] = (RegionsOption, "")
 
         def command(**given: Any) -> None:
             context = cast(typer.Context, given.pop("typer_context"))
             outer = context.find_root().obj
             outer = outer if isinstance(outer, Common) else Common()
-            common = outer.under({key: given.pop(key) for key in added})
+            regions = given.pop("regions") if across else ""
+            common = outer.under({key: given.pop(key) for key in added if key in _COMMON})
             if common.at and not reads:
                 raise InvalidArgument("--at", f"`{name}` acts or tells of now; leave it out")
             out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))
             for key, kind in bundles.items():
                 given[key] = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
-            _run(function, Session(common, out), given)
+            _run(function, Session(common, out), given, regions)
 
         parameters = [_keyword(parameter) for parameter in own]
         parameters += [
@@ -246,11 +275,22 @@ def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
 
-def _run(function: Callable[..., Awaitable[None]], session: Session, given: dict[str, Any]) -> None:
+def _run(
+    function: Callable[..., Awaitable[None]],
+    session: Session,
+    given: dict[str, Any],
+    regions: str,
+) -> None:
     import asyncio
 
     async def run() -> None:
         try:
+            if regions:
+                from mulligan.cli.across import everywhere
+
+                await everywhere(function, session, given, regions)
+                return
+            await session.enter()
             await function(session, **given)
             session.note_moment()
         finally:

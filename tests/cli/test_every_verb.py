@@ -123,6 +123,11 @@ credential show c
 credential rotate c
 credential rotate c --password-stdin --timeout 1s
 credential delete c
+region list --under earth --visibility public -a power=wind
+region show x
+region update --parent earth --visibility internal -a power=wind --reached-at r:7001 --etag 1
+region connect west --address w:7001 --ca-file CERTIFICATE --parent earth -a power=wind
+region disconnect west east --yes
 provider create p --type storage -a k=v -i memory=64GiB,reserved=1GiB -c a.b
 provider create p --shares g --distance network:g=site --turnaround 30m
 provider list --type machine --limit 1
