@@ -4,19 +4,18 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from mulligan.cli.bulk import AT_MOST, complain
+from mulligan.cli.bulk import complain
 from mulligan.cli.enrol_list import Row
+from mulligan.cli.enrol_options import Wishes
 from mulligan.cli.many import Outcome, attempt
 from mulligan.cli.output import Column, word
 from mulligan.cli.progress import Progress
 from mulligan.cli.quantities import parse_span
 from mulligan.cli.report import Refused
-from mulligan.cli.selection import DryRunOption, listed
-from mulligan.cli.verbs import Bundle, Session
+from mulligan.cli.selection import listed
+from mulligan.cli.verbs import Session
 from mulligan.cli.wait import wait_for
 from mulligan.errors import MulliganError, NotFound, PermissionDenied
 
@@ -54,20 +53,6 @@ COLUMNS = (
     Column("PROBLEM", lambda one: one.problem),
     Column("UUID", lambda one: one.uuid, wide=True),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes(Bundle):
-    """How a list is enrolled: only tried out, inspected as well, waited for."""
-
-    dry_run: DryRunOption = False
-    inspect: Annotated[
-        bool, typer.Option("--inspect", help="Start to inspect what is enrolled, too.")
-    ] = False
-    wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="With --inspect: return when it is done.")
-    ] = False
-    timeout: Annotated[str, typer.Option("--timeout", help="How long to wait: 30m, 2h.")] = AT_MOST
 
 
 async def enrol_all(session: Session, rows: Sequence[Row], wishes: Wishes) -> None:

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mulligan.cli.enrol_list import plain_fingerprint, read_rows
-from mulligan.cli.enrol_many import Wishes, enrol_all
+from mulligan.cli.enrol_options import Wishes
 from mulligan.cli.machine_moves import rested
 from mulligan.cli.machine_view import COLUMNS
 from mulligan.cli.verbs import QuietOption, Session, verb
@@ -48,6 +47,8 @@ async def enrol(
     columns name, address, credential, system, parent, insecure, fingerprint, pin and profile. What
     is there already is left alone, so it may be repeated.
     """
+    from mulligan.cli.enrol_list import plain_fingerprint, read_rows
+    from mulligan.cli.enrol_many import enrol_all
     from mulligan.proto.v1 import Bmc, EnrollMachineRequest, MachineRequest
 
     if file:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.bmc_names import Found, check_pattern, names_for, order_of
-from mulligan.cli.enrol_list import Row, bmc_key, write_csv
-from mulligan.cli.enrol_many import Wishes, enrol_all
+from mulligan.cli.enrol_options import Wishes
 from mulligan.cli.many import names_of
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
@@ -19,6 +18,7 @@ from mulligan.cli.verbs import Bundle, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from mulligan.cli.enrol_list import Row
     from mulligan.proto.v1 import Machine, ScannedBmc
 
 app = typer.Typer(rich_markup_mode=None)
@@ -89,6 +89,8 @@ async def scan(
 
     Only what a BMC tells without a login is read.
     """
+    from mulligan.cli.enrol_list import bmc_key
+    from mulligan.cli.enrol_many import enrol_all
     from mulligan.proto.v1 import ListMachinesRequest
 
     check_pattern(template.name, "--name")
@@ -140,17 +142,23 @@ async def ask(session: Session, where: Where) -> "list[ScannedBmc]":
 
 def enrolled(answer: "ScannedBmc", machines: "Mapping[str, Machine]") -> "ScannedBmc":
     """Return an answer with the name of a machine that is reached there, by whatever system."""
+    from mulligan.cli.enrol_list import bmc_key
+
     machine = machines.get(bmc_key(answer.address, ""))
     if machine is not None:
         answer.machine = machine.name
     return answer
 
 
-def rows_of(found: "Sequence[ScannedBmc]", template: Template, taken: Collection[str]) -> list[Row]:
+def rows_of(
+    found: "Sequence[ScannedBmc]", template: Template, taken: Collection[str]
+) -> "list[Row]":
     """Return what was found as rows to enrol, under names that are not taken.
 
     A certificate is pinned as the scan saw it; one that it did not see, at first contact.
     """
+    from mulligan.cli.enrol_list import Row
+
     told = [Found(one.address, one.vendor, one.product, one.service_uuid) for one in found]
     names = names_for(told, template.name, taken)
     return [
@@ -168,8 +176,10 @@ def rows_of(found: "Sequence[ScannedBmc]", template: Template, taken: Collection
     ]
 
 
-def save(session: Session, rows: Sequence[Row], file: str) -> None:
+def save(session: Session, rows: "Sequence[Row]", file: str) -> None:
     """Write rows as CSV to a file, or to standard output for ``-``."""
+    from mulligan.cli.enrol_list import write_csv
+
     if file == "-":
         write_csv(rows, session.out.out)
         return
