@@ -14,7 +14,7 @@ from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog, Stored
 from mulligan.model import Seq
 from mulligan.projections import checkpoint, teams, writing
-from mulligan.projections.checkpoint import ORIGIN, Place, place_of
+from mulligan.projections.checkpoint import ORIGIN, Checkpoint, Place, place_of
 from mulligan.projections.crew import Crew, Folding
 from mulligan.projections.fold import ModelFold, Occurrences, Poison, TableFold, occurrences
 from mulligan.projections.lane import entries
@@ -268,6 +268,18 @@ async def swap(connection: Connection, model: ReadModel, place: Place, log_id: s
     await checkpoint.put(connection, model, live, place, log_id)
 
 
+async def is_ahead(connection: Connection, model: ReadModel, log_id: str, head: Seq) -> bool:
+    """Tell whether the built schema was built ahead, and is of use; as ``take_back``."""
+    row = await checkpoint.find(connection, model.build_schema)
+    return row is not None and _of_use(row, model, log_id, head)
+
+
+def _of_use(row: Checkpoint, model: ReadModel, log_id: str, head: Seq) -> bool:
+    if not row.serves(model) or row.log_id != log_id:
+        return False
+    return row.place.seq <= head and (head - row.place.seq) * _BUILDS_FASTER <= head
+
+
 async def take_back(connection: Connection, model: ReadModel, log_id: str, head: Seq) -> bool:
     """Make what served before the last swap the built schema, if it is of use; tell whether.
 
@@ -276,9 +288,7 @@ async def take_back(connection: Connection, model: ReadModel, log_id: str, head:
     """
     async with connection.transaction():
         old = await checkpoint.find(connection, model.old_schema)
-        if old is None or not old.serves(model) or old.log_id != log_id:
-            return False
-        if not old.place.seq <= head or (head - old.place.seq) * _BUILDS_FASTER > head:
+        if old is None or not _of_use(old, model, log_id, head):
             return False
         await connection.execute(f"DROP SCHEMA IF EXISTS {model.build_schema} CASCADE")
         await connection.execute(f"ALTER SCHEMA {model.old_schema} RENAME TO {model.build_schema}")

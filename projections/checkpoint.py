@@ -87,6 +87,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether the schema is of the shape that this release folds."""
         return (self.version, self.fingerprint) == (model.version, model.fingerprint)
 
+    def outdated(self, model: ReadModel) -> bool:
+        """Tell whether this release is to build it anew: it is not of a newer one."""
+        return not self.serves(model) and self.version <= model.version
+
 
 async def prepare(connection: Connection) -> None:
     """Make the table, once."""

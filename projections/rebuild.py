@@ -83,6 +83,22 @@ class Rebuilder:
         except LOST as error:
             raise Unavailable(f"Postgres is away: {error}") from error
 
+    async def build_ahead(self) -> AsyncGenerator[Progress, None]:
+        """Have every read model built beside what serves, up to the head, and swap nothing.
+
+        What was built ahead before is brought up to the head. Raise as ``rebuild`` does.
+        """
+        try:
+            async with connected(self._dsn) as connection:
+                await checkpoint.prepare(connection)
+                await _take_turn(connection)
+                run = _Run(self._log, connection, self._dsn, self._codec, self._processes, False)
+                async with aclosing(run.ahead(self._models)) as messages:
+                    async for message in messages:
+                        yield message
+        except LOST as error:
+            raise Unavailable(f"Postgres is away: {error}") from error
+
     async def table_hashes(self, name: str) -> Hashes | None:
         """Return the hashes of what serves, and the position they are of; None when dropped."""
         (model,) = named([name], self._models)
@@ -129,7 +145,7 @@ class _Run:
         targets = {m: self._target(m, served[m.name]) for m in models}
         for model in [m for m in models if await self._kept(m, served[m.name])]:
             target = targets.pop(model)
-            yield self._progress(model, target, target, "folding", "what was kept from before")
+            yield self._progress(model, target, target, "folding", "what was built ahead, or kept")
             async with aclosing(self._settle(model, target, served[model.name])) as messages:
                 async for message in messages:
                     yield message
@@ -158,11 +174,41 @@ class _Run:
                 if served[model.name] is None and not self._verify
             }
 
+    async def ahead(self, models: Sequence[ReadModel]) -> AsyncGenerator[Progress, None]:
+        """Build what is not built, and bring all of it up to the head."""
+        head = self._log.head
+        targets = {
+            model: head.seq
+            for model in models
+            if not await building.is_ahead(self._connection, model, head.log_id, head.seq)
+        }
+        build = building.Build(
+            self._dsn, self._log, targets, self._codec, processes=self._processes
+        )
+        if targets:
+            async with aclosing(build.run()) as steps:
+                async for step in steps:
+                    self._events = step.events
+                    for model, target in targets.items():
+                        yield self._progress(model, step.seq, target, step.phase)
+        for model in models:
+            target = self._log.head.seq
+            try:
+                if model in build.poisoned:
+                    raise build.poisoned[model]
+                await self._catch_up(model, target)
+            except Poison as poison:
+                yield self._failed(model, poison, target)
+            else:
+                yield self._progress(model, target, target, "ahead", finished=True)
+
     async def _kept(self, model: ReadModel, served: Checkpoint | None) -> bool:
-        """Tell whether what served before the last swap is what this release wants."""
+        """Tell whether what was built ahead, or served before the last swap, is what is wanted."""
         if served is None or self._alike(model, served) or self._verify:
             return False
         head = self._log.head
+        if await building.is_ahead(self._connection, model, head.log_id, head.seq):
+            return True
         return await building.take_back(self._connection, model, head.log_id, head.seq)
 
     def _failed(self, model: ReadModel, poison: Poison, target: Seq) -> Progress:

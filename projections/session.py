@@ -39,7 +39,9 @@ class Session:
         seen: Mapping[str, Seen],
         look_every: float,
         on_batch: Callable[[str, Batch], None],
+        built_ahead: anyio.Event,
     ) -> None:
+        self._built_ahead = built_ahead
         self._log = log
         self._dsn = dsn
         self._models = tuple(models)
@@ -109,7 +111,7 @@ class Session:
     async def _ready(self, connection: Connection, model: ReadModel) -> Place:
         """Return where the serving schema stands, after making it if need be."""
         row = await checkpoint.find(connection, model.schema)
-        if row is None or self._outdated(row, model):
+        if row is None or row.outdated(model):
             row = await self._made(connection, model)
         if not row.serves(model):
             raise Corrupt(f"{model.name} was built by a newer release (version {row.version})")
@@ -120,22 +122,20 @@ class Session:
             )
         return row.place
 
-    def _outdated(self, row: Checkpoint, model: ReadModel) -> bool:
-        return not row.serves(model) and row.version <= model.version
-
     async def _made(self, connection: Connection, model: ReadModel) -> Checkpoint:
         """Create what is missing, or build it and all the others that need it in one pass."""
         async with self._building:
+            await self._built_ahead.wait()
             missing = []
             for one in self._models:
                 row = await checkpoint.find(connection, one.schema)
                 if row is None and self._log.head.seq <= _STARTS_EMPTY:
                     await self._create(connection, one)
-                elif row is None or self._outdated(row, one):
+                elif row is None or row.outdated(one):
                     missing.append(one.name)
             problems = await self._build(missing) if missing else {}
             row = await checkpoint.find(connection, model.schema)
-        if row is None or self._outdated(row, model):
+        if row is None or row.outdated(model):
             raise Corrupt(problems.get(model.name) or f"{model.name} could not be built")
         return row
 

@@ -15,6 +15,7 @@ from mulligan.errors import Corrupt, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog, TailTooShort
 from mulligan.projections import checkpoint, standby
+from mulligan.projections.ahead import Ahead
 from mulligan.projections.checkpoint import Fenced
 from mulligan.projections.models import READ_MODELS, named
 from mulligan.projections.postgres import CHANNEL, LOST, Connection, connected
@@ -39,7 +40,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Worker:
     """Folds a region's log into the read models of a Postgres database.
 
-    ``working`` tells whether this one holds the lock, ``problem`` why it cannot work at present.
+    ``working`` tells whether this one holds the lock, ``problem`` why it cannot work at present,
+    ``ahead`` what it has built while it stands by.
     """
 
     def __init__(
@@ -64,6 +66,15 @@ class Worker:
         self._instance = instance
         self._seen = {model.name: Seen() for model in self._models}
         self._arrivals = Arrivals()
+        look = min(self._pace.look, self._pace.standby)
+        self.ahead = Ahead(log, dsn, self._models, self._codec, self._seen, look)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the read models are live, or, while this one stands by, it could take over."""
+        if not self.working:
+            return self.ahead.ready
+        return all(seen.status == "live" for seen in self._seen.values())
 
     async def run(self) -> None:
         """Work until cancelled; a lost Postgres or a lost lock is waited out."""
@@ -117,8 +128,14 @@ class Worker:
         _log.warning("projection worker pauses", extra={"problem": self.problem})
 
     async def _session(self) -> None:
-        async with connected(self._dsn) as connection:
-            await self._stand_by(connection)
+        async with connected(self._dsn) as connection, anyio.create_task_group() as tasks:
+            working, built_ahead = anyio.Event(), anyio.Event()
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", WORKER_LOCK):
+                built_ahead.set()
+            else:
+                tasks.start_soon(self.ahead.keep, working, built_ahead)
+                await self._stand_by(connection)
+                working.set()
             await checkpoint.prepare(connection)
             await connection.add_listener(CHANNEL, self._heard)
             await standby.sign(connection, self._instance)
@@ -132,6 +149,7 @@ class Worker:
                 self._seen,
                 self._pace.look,
                 self._on_batch,
+                built_ahead,
             )
             await session.run(connection)
 

@@ -13,7 +13,7 @@ from mulligan.errors import FailedPrecondition
 from mulligan.model import Seq, utc_now
 from mulligan.projections.models import READ_MODELS, named
 from mulligan.projections.rebuild import Rebuilder
-from mulligan.projections.status import Batch, ModelStatus
+from mulligan.projections.status import Batch, Building, ModelStatus
 from mulligan.projections.worker import Worker
 from mulligan.proto import v1
 from mulligan.queries import projections
@@ -126,7 +126,9 @@ class Projector(v1.ProjectorBase):
             return []
         nobody = "" if await projections.who_works(parts.database) else "no projector works"
         found = []
+        building = self._building_ahead()
         for row in await projections.list_projections(parts.database):
+            ahead = building.get(row.name)
             behind = max(0, head - row.seq)
             found.append(
                 v1.Projection(
@@ -137,9 +139,17 @@ class Projector(v1.ProjectorBase):
                     lag_seconds=await self._age(Seq(row.seq + 1)) if behind else 0.0,
                     status=row.status,
                     problem=row.problem or nobody,
+                    building_version=ahead.version if ahead else 0,
+                    building_seq=ahead.seq if ahead else 0,
+                    building_target=ahead.target if ahead else 0,
                 )
             )
         return found
+
+    def _building_ahead(self) -> dict[str, Building]:
+        """Return what this instance builds while it stands by."""
+        statuses = self.worker.status().values() if self.worker is not None else ()
+        return {one.name: one.building for one in statuses if one.building is not None}
 
     async def _age(self, seq: Seq) -> float:
         """Return for how many seconds an entry has been in the log."""

@@ -88,9 +88,7 @@ def _projector(runtime: Runtime) -> Made:
         tasks.start_soon(service.work, parts)
 
     def healthy() -> bool:
-        return service.worker is not None and all(
-            status.status == "live" for status in service.worker.status().values()
-        )
+        return service.worker is not None and service.worker.ready
 
     return Made(service, job, healthy, service.measure)
 
