@@ -1,14 +1,16 @@
 """Small services over real TLS, as the client expects the real ones to behave."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import grpclib
 from grpclib import Status
 from grpclib.events import RecvRequest, listen
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from mulligan.client.context import Context
@@ -46,6 +48,8 @@ class FakeRegion:
         self.token_life = 900.0
         self.seq = 0
         self.machines: dict[str, v1.Machine] = {}
+        self.images: dict[str, v1.Image] = {}
+        self.metadefs: dict[str, v1.Metadef] = {}
         self.records: list[v1.LogRecord] = []
         self.break_log_after: list[int] = []
 
@@ -82,6 +86,24 @@ class FakeRegion:
             expires_at=datetime.now(UTC) + timedelta(seconds=self.token_life),
             account="a-1",
         )
+
+
+class Named(Protocol):
+    """What has a UUID and a name."""
+
+    uuid: str
+    name: str
+
+
+One = TypeVar("One", bound=Named)
+
+
+def by_ref(held: Mapping[str, One], ref: str) -> One:
+    """Return the object of this UUID or name."""
+    for one in held.values():
+        if ref in (one.uuid, one.name):
+            return one
+    raise grpclib.GRPCError(Status.NOT_FOUND, f"{ref!r} was not found")
 
 
 class FakeCatalog(v1.CatalogBase):
@@ -121,6 +143,28 @@ class FakeMeta(v1.MetaBase):
         while self.region.silent:
             await anyio.sleep(0.05)
         return v1.ListRegionsResponse(regions=self.region.regions(all_of_them=True))
+
+    async def get_metadef(self, message: v1.GetMetadefRequest) -> v1.MetadefResponse:
+        return v1.MetadefResponse(metadef=by_ref(self.region.metadefs, message.metadef))
+
+    async def create_metadef(self, message: v1.CreateMetadefRequest) -> v1.MetadefResponse:
+        self.region.take("meta", message)
+        made = v1.Metadef(
+            uuid=message.request_id,
+            name=message.name,
+            description=message.description,
+            kinds=message.kinds,
+            etag="1",
+        )
+        self.region.metadefs.setdefault(made.uuid, made)
+        return v1.MetadefResponse(metadef=made)
+
+    async def update_metadef(self, message: v1.UpdateMetadefRequest) -> v1.MetadefResponse:
+        self.region.take("meta", message)
+        held = by_ref(self.region.metadefs, message.metadef)
+        for field in message.update_mask:
+            setattr(held, field, getattr(message, field))
+        return v1.MetadefResponse(metadef=held)
 
 
 class FakeIam(v1.IamBase):
@@ -180,6 +224,19 @@ class FakeControl(v1.ControlBase):
         machine = self.region.machines[message.machine]
         machine.state = v1.MachineState.MANAGEABLE
         return v1.MachineResponse(machine=machine, position=self.region.position())
+
+    async def get_image(self, message: v1.GetImageRequest) -> v1.ImageResponse:
+        return v1.ImageResponse(image=by_ref(self.region.images, message.image))
+
+    async def create_image(self, message: v1.CreateImageRequest) -> v1.ImageResponse:
+        self.region.take(self.instance, message)
+        if any(image.name == message.name for image in self.region.images.values()):
+            raise grpclib.GRPCError(Status.ALREADY_EXISTS, "the name is taken")
+        image = v1.Image(
+            uuid=message.request_id, name=message.name, url=message.url, sha256=message.sha256
+        )
+        self.region.images[image.uuid] = image
+        return v1.ImageResponse(image=image)
 
     async def why_machine(self, message: v1.WhyMachineRequest) -> v1.WhyMachineResponse:
         self.region.take(self.instance, message)
@@ -248,6 +305,25 @@ class FakeResource(v1.ResourceBase):
             raise grpclib.GRPCError(Status.UNAVAILABLE, "away")
 
 
+class MortalServer(Server):
+    """A server whose connections end with it, as those of a process do."""
+
+    def __init__(self, services: Sequence[Any]) -> None:
+        super().__init__(services)
+        self._protocols: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.append(protocol)
+        return protocol
+
+    def close(self) -> None:
+        super().close()
+        for protocol in self._protocols:
+            if hasattr(protocol, "processor"):  # it is connected
+                protocol.processor.close()
+
+
 class Instance:
     """One running process of the fake region: where it is, and how to stop it."""
 
@@ -273,7 +349,7 @@ class Cluster:
         number = len(self.instances)
         listener = listen_locally(port)
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        server = Server(
+        server = MortalServer(
             [
                 FakeCatalog(self.region),
                 FakeIam(self.region),
