@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from mulligan.cli.output import Column, Format, Output, name_of, plain
-from mulligan.cli.report import Several, describe
+from mulligan.cli.report import Several
 from mulligan.cli.verbs import Session
 from mulligan.errors import DeadlineExceeded, InvalidArgument, MulliganError, Unavailable
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from mulligan.client.regions import Outcome
 
 REGION = Column("REGION", lambda one: one.region)
-DEADLINE_S = 15.0
+DEADLINE_S = 5.0
 """Seconds that a region has to answer, before it is said that it does not."""
 _AWAY = (Unavailable, DeadlineExceeded)
 
@@ -82,7 +84,23 @@ async def regions_named(session: Session, text: str) -> list[str]:
         raise InvalidArgument("--regions", "name regions, as in --regions east,west, or all")
     if "all" not in names:
         return names
-    return [region.name for region in await session.client.regions.list()]
+    client = session.client
+    try:
+        with anyio.fail_after(2 * DEADLINE_S):
+            return [region.name for region in await client.regions.list()]
+    except (Unavailable, TimeoutError):
+        here, known = client.context.region, regions_of_contexts()
+        if not here or known <= {here}:
+            raise
+        return [here, *sorted(known - {here})]
+
+
+def regions_of_contexts() -> set[str]:
+    """Return the regions that the user's contexts are of."""
+    from mulligan.client.context import config_path, load_settings
+
+    contexts = load_settings(config_path()).contexts.values()
+    return {context.region for context in contexts if context.region}
 
 
 def print_all(out: Output, gathered: "Sequence[tuple[str, Gathered]]") -> None:
@@ -146,4 +164,4 @@ def fate(region: str, error: MulliganError) -> str:
     """Return in one line what became of a region."""
     if isinstance(error, _AWAY):
         return f"region {region} does not answer: {error.message}"
-    return f"region {region}: {' '.join(describe(error)).removeprefix('error: ')}"
+    return error.message if region in error.message else f"region {region}: {error.message}"

@@ -44,7 +44,8 @@ def names_of(text: str) -> tuple[str, ...]:
 def init_regions(state: Path, names: Sequence[str]) -> list[Config]:
     """Make what is missing of the regions' folders, below ``state``; return what they say.
 
-    No two regions get the same port. Raise what ``init_region`` raises.
+    No two regions get the same port, and none the usual ones, which a region alone has. Raise what
+    ``init_region`` raises.
     """
     state = state.expanduser().resolve()
     found = {
@@ -54,7 +55,7 @@ def init_regions(state: Path, names: Sequence[str]) -> list[Config]:
     }
     taken = {port for config in found.values() for port in ports_of(config)}
     for name in names:
-        paths = init_region(state / name, name, avoid=taken)
+        paths = init_region(state / name, name, usual_ports=False, avoid=taken)
         found[name] = load(paths.config, os.environ)
         taken |= ports_of(found[name])
     return [found[name] for name in names]
