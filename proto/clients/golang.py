@@ -51,7 +51,7 @@ def _figures(figures: Mapping[str, Figure]) -> str:
 
 def _tables(services: Sequence[Service]) -> str:
     rows = "".join(
-        f"\t{json.dumps(method.route)}: {{{', '.join(_facts(method))}}},\n"
+        f"\t{json.dumps(method.route)}: {{\n\t\t{', '.join(_facts(method))},\n\t}},\n"
         for service in services
         for method in service.methods
     )

@@ -152,5 +152,9 @@ def _items(request: Descriptor, reply: Descriptor) -> Items | None:
     if not _holds(request, "page", PAGE) or "next_page_token" not in reply.fields_by_name:
         return None
     fields: Sequence[FieldDescriptor] = reply.fields
-    repeated = [field for field in fields if field.is_repeated and field.message_type is not None]
-    return Items(repeated[0].name, repeated[0].message_type.name) if len(repeated) == 1 else None
+    lists = [
+        Items(field.name, field.message_type.name)
+        for field in fields
+        if field.is_repeated and field.message_type is not None
+    ]
+    return lists[0] if len(lists) == 1 else None
