@@ -211,6 +211,15 @@ class Source:
             return ""
         return answer.provider.parent if answer.provider else ""
 
+    async def rack(self, uuid: str) -> str:
+        """Return the name of what a machine stands under; nothing where that is nothing."""
+        up = await self.parent(uuid)
+        if not up:
+            return ""
+        request = GetProviderRequest(provider=up)
+        answer = await self.client.resource.get_provider(request, timeout=self.deadline)
+        return answer.provider.name if answer.provider else ""
+
     async def watch(
         self, *, after: int | None = None, only: LogFilter | None = None
     ) -> AsyncIterator[LogRecord]:
