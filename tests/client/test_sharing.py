@@ -27,7 +27,7 @@ TARGETS = ("west", "hidden")
 async def client(world: World) -> AsyncIterator[Client]:
     world.east.region.images[IMAGE.uuid] = IMAGE
     world.east.region.metadefs[OWNER.uuid] = OWNER
-    async with Client(world.east.context(), secret=SECRET, patience=0.1) as client:
+    async with Client(world.east.context(), secret=SECRET, patience=0.4) as client:
         yield client
 
 
