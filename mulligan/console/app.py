@@ -14,6 +14,7 @@ from mulligan.console.journeys import Journeys
 from mulligan.console.pages import PAGES, Page
 from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import INK
+from mulligan.console.time_slider import TimeSlider
 from mulligan.console.trouble import first_cause, next_step, shown
 from mulligan.console.view import View
 from mulligan.errors import MulliganError, Unavailable
@@ -39,6 +40,7 @@ class ConsoleApp(Journeys, App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(page.key, f"show('{page.name}')", page.title, show=False) for page in PAGES),
         Binding("r", "renew", "Read anew", show=False),
+        Binding("t", "slide", "Time"),
         Binding("l", "live", "Live"),
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", show=False, priority=True),
@@ -61,6 +63,7 @@ class ConsoleApp(Journeys, App[None]):
         yield Banner()
         yield TabLine(PAGES)
         yield ContentSwitcher(id="pages")
+        yield TimeSlider(self.source)
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
@@ -69,6 +72,9 @@ class ConsoleApp(Journeys, App[None]):
         self.theme = INK.name
         self.run_worker(self._look_after(), exit_on_error=False)
         await self.action_show(self._first)
+        if self._at:
+            self.query_one(TimeSlider).open()
+            self.query_one(TimeSlider).go(self._at)
 
     async def action_show(self, name: str) -> None:
         """Show a page; it is made when it is shown for the first time."""
@@ -81,7 +87,11 @@ class ConsoleApp(Journeys, App[None]):
         switcher.current = f"page-{name}"
         self.query_one(TabLine).current = name
         self._renew(page)
-        self._focus_into(switcher)
+        self.focus_page()
+
+    def action_slide(self) -> None:
+        """Open the time slider."""
+        self.query_one(TimeSlider).open()
 
     @property
     def shown(self) -> View | None:
@@ -107,6 +117,7 @@ class ConsoleApp(Journeys, App[None]):
 
     def action_live(self) -> None:
         """Show the present again."""
+        self.workers.cancel_group(self, "moment")
         if self.moment is None:
             return
         self.source.go_live()
@@ -139,11 +150,16 @@ class ConsoleApp(Journeys, App[None]):
         view = self.query_one(f"#page-{page.name}", View)
         view.ask(view.renew, group="renew")
 
-    def _focus_into(self, switcher: ContentSwitcher) -> None:
-        view = switcher.visible_content
+    def focus_page(self) -> None:
+        """Have the keys go to the page that is shown."""
+        view = self.query_one("#pages", ContentSwitcher).visible_content
         if view is not None:
-            target = next((one for one in view.query("*") if one.focusable), None)
-            self.screen.set_focus(target)
+            found = (one for one in view.query("*") if one.focusable and one.display)
+            self.screen.set_focus(next(found, None))
+
+    def beside(self, work: Callable[[], Awaitable[None]], *, group: str) -> None:
+        """Do some work beside the screen; a later one of the same group takes its place."""
+        self.run_worker(self.guarded(work), group=group, exclusive=True, exit_on_error=False)
 
     async def _look_after(self) -> None:
         """Follow how the region is; have everything read anew when it is back."""

@@ -38,7 +38,7 @@ class Banner(Widget):
 
 def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
     """Return the banner's line for a screen that wide."""
-    line = Text(" ▞ MULLIGAN ", style=f"bold {GROUND} on {LINK}")
+    line = Text.assemble((" ▞ MULLIGAN ", f"bold {GROUND} on {LINK}"))
     line.append(f"  {pulse.region or '…'}", style=f"bold {TEXT}")
     line.append(f"  #{pulse.head:,}" if pulse.head else "", style=TEXT)
     if pulse.head:
@@ -56,7 +56,7 @@ def _right(pulse: Pulse, moment: Moment | None) -> Text:
     if pulse.trouble:
         first = harmless(pulse.trouble).splitlines()[0]
         text = Text(f" ✖ region away: {first}", style=f"bold {BRIGHT} on {BAD}")
-        text.truncate(70, overflow="ellipsis")
+        text.truncate(90, overflow="ellipsis")
         return text.append(" ")
     if moment is not None:
         return Text(

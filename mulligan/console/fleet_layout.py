@@ -12,7 +12,11 @@ CELL = 2
 """Columns that a cell takes: a mark and the gap behind it."""
 GAP = 3
 """Columns between two racks."""
-_WIDEST, _NARROWEST = 24, 6
+_WIDEST, _USUAL, _NARROWEST = 40, 10, 4
+"""Cells of a rack beside one another."""
+_NAME_CELLS = 12
+"""Cells that a rack may be wide for its name's sake."""
+_BAD_COLUMNS = 4
 _DEEP = 32
 """Levels of places that are followed; a tree that is deeper, or a ring, ends there."""
 _NUMBERS = re.compile(r"(\d+)")
@@ -132,7 +136,7 @@ def lay_out(found: Sequence[Section], width: int) -> Layout:
             lines.append(None)
         if section.title:
             lines.append(Title(section.title, tuple(m for r in section.racks for m in r.machines)))
-        across = cells_across(max(len(rack.machines) for rack in section.racks), width)
+        across = cells_across(section.racks, width)
         block = across * CELL - 1
         beside = max(1, (width - 1 + GAP) // (block + GAP))
         for start in range(0, len(section.racks), beside):
@@ -143,11 +147,18 @@ def lay_out(found: Sequence[Section], width: int) -> Layout:
     return Layout(tuple(lines), spots, tuple(order), width)
 
 
-def cells_across(most: int, width: int) -> int:
-    """Return how many cells of the fullest rack stand in a line."""
-    fitting = max(1, (width - 2) // CELL)
-    wanted = _WIDEST if most > 480 else 20 if most > 60 else 10 if most > 12 else _NARROWEST
-    return min(fitting, wanted)
+def cells_across(racks: Sequence[Rack], width: int) -> int:
+    """Return how many cells stand beside one another so that a section takes the fewest lines."""
+    most = max(len(rack.machines) for rack in racks)
+    named = max(len(rack.name) for rack in racks) + _BAD_COLUMNS
+    least = min(max(_NARROWEST, -(-named // CELL)), _NAME_CELLS)
+    fitting = max(1, (width - 1) // CELL)
+
+    def lines(across: int) -> tuple[int, int]:
+        beside = max(1, (width - 1 + GAP) // (across * CELL - 1 + GAP))
+        return -(-len(racks) // beside) * (-(-most // across) + 2), abs(across - _USUAL)
+
+    return min(fitting, min(range(least, max(least, min(most, _WIDEST)) + 1), key=lines))
 
 
 def _place_row(

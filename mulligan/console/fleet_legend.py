@@ -18,7 +18,7 @@ class Legend(Widget):
 
     DEFAULT_CSS = "Legend { height: auto; padding: 0 1; background: $background; }"
 
-    counts: reactive[Mapping[str, int]] = reactive({}, always_update=True)
+    counts: reactive[Mapping[str, int]] = reactive({}, always_update=True, layout=True)
     matching: reactive[int | None] = reactive(None)
     """How many machines the filter lets through; None without one."""
 
@@ -50,10 +50,10 @@ def legend(counts: Mapping[str, int], matching: int | None) -> Text:
     else:
         line.append(f"{matching:,}", style=f"bold {BRIGHT}")
         line.append(f" of {total:,} match", style=DIM)
-    known = [*STATES, *sorted(state for state in counts if state not in STATES)]
+    known = sorted({*STATES, *counts}, key=lambda state: (state not in STATES, _rank(state), state))
     for state in known:
         if counts.get(state):
-            line.append("   ")
+            line.append("  ")
             entry = Text.assemble(
                 (_mark(state), colour_of(state)),
                 (f" {state} ", DIM),
@@ -61,8 +61,13 @@ def legend(counts: Mapping[str, int], matching: int | None) -> Text:
             )
             entry.apply_meta({"state": state})
             line.append_text(entry)
-    line.append("   □ cordoned", style=FAINT)
+    line.append("  □ cordoned", style=FAINT)
     return line
+
+
+def _rank(state: str) -> int:
+    """Return a state's place in the legend: what failed goes first, then a machine's life."""
+    return -1 if state == "failed" else list(STATES).index(state) if state in STATES else 0
 
 
 def _mark(state: str) -> str:

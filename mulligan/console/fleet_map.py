@@ -26,7 +26,9 @@ LAYOUT_S = 0.15
 class FleetMap(ScrollView, can_focus=True):
     """Every machine as a cell in its rack, in the colour of its state."""
 
-    DEFAULT_CSS = "FleetMap { height: 1fr; background: $background; }"
+    DEFAULT_CSS = (
+        "FleetMap { height: 1fr; background: $background; overflow-x: hidden; overflow-y: scroll; }"
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"move('{key}')", show=False) for key in ("left", "right", "up", "down")),
         *(Binding(key, f"move('{key}')", show=False) for key in ("home", "end")),

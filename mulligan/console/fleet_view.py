@@ -9,11 +9,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
+from mulligan.console.actions import actions_for
 from mulligan.console.brief import MachineBrief
 from mulligan.console.fleet_filter import GRAMMAR, parse
 from mulligan.console.fleet_follow import follow
 from mulligan.console.fleet_legend import Legend
 from mulligan.console.fleet_map import FleetMap
+from mulligan.console.links import ChooseAction, GoToHistory, GoToWhy
 from mulligan.console.machine_panel import MachinePanel
 from mulligan.console.theme import DIM, FAINT, TEXT, colour_of
 from mulligan.console.trouble import harmless
@@ -33,6 +35,9 @@ class FleetView(View):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("a", "act", "Actions"),
+        Binding("w", "why", "Why"),
+        Binding("h", "history", "History"),
         Binding("escape", "back", "Close", show=False),
     ]
 
@@ -139,6 +144,22 @@ class FleetView(View):
         line = self.query_one("#filter", Input)
         line.add_class("-open")
         line.focus()
+
+    def action_act(self) -> None:
+        """Offer what may be done with the machine under the cursor."""
+        machine = self.fleet.machines.get(self.fleet.selected)
+        if machine is not None:
+            self.post_message(ChooseAction(machine.name, actions_for(machine)))
+
+    def action_why(self) -> None:
+        """Show why the machine under the cursor is as it is."""
+        if self.fleet.selected:
+            self.post_message(GoToWhy(f"machine/{self.fleet.selected}"))
+
+    def action_history(self) -> None:
+        """Show what happened to the machine under the cursor."""
+        if self.fleet.selected:
+            self.post_message(GoToHistory(f"machine/{self.fleet.selected}"))
 
     def action_back(self) -> None:
         """Close the panel; then the filter."""

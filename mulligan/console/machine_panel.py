@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from mulligan.console.machine_text import body, heading, past
+from mulligan.console.machine_text import body, heading, keys, past
 from mulligan.console.source import Source
 from mulligan.console.theme import DIM, FAINT
 from mulligan.errors import NotFound
@@ -27,6 +27,7 @@ class MachinePanel(Vertical):
     MachinePanel #heading { height: auto; padding: 0 1; margin: 0 0 1 0; background: $panel; }
     MachinePanel VerticalScroll { height: 1fr; padding: 0 1; }
     MachinePanel Static { height: auto; }
+    MachinePanel #keys { padding: 0 1; background: $panel; }
     """
 
     def __init__(self, source: Source) -> None:
@@ -41,6 +42,7 @@ class MachinePanel(Vertical):
         with VerticalScroll(can_focus=False):
             yield Static(id="body")
             yield Static(id="past")
+        yield Static(id="keys")
 
     def open(self, uuid: str) -> None:
         """Show a machine, or read the one that is shown again."""
@@ -74,6 +76,7 @@ class MachinePanel(Vertical):
         self.machine = machine
         self.query_one("#heading", Static).update(heading(machine))
         self.query_one("#body", Static).update(body(machine, rack, now))
+        self.query_one("#keys", Static).update(keys(live=self.source.live))
         causes = await self.source.history(uuid)
         self.query_one("#past", Static).update(past(causes, now))
 

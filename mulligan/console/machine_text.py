@@ -53,13 +53,25 @@ def past(causes: Sequence[Cause], now: datetime) -> Text:
     """Return what happened last, newest first."""
     lines = _section("last events")
     for cause in causes:
-        ago = format_span((now - cause.at).total_seconds()) if cause.at else ""
+        ago = _ago(cause.at, now) if cause.at else ""
         lines.append(f"{ago:>8} ", style=FAINT)
         lines.append(harmless(cause.what), style=TEXT)
         lines.append(f"  {cause.actor}\n" if cause.actor else "\n", style=FAINT)
     if not causes:
         lines.append("none\n", style=FAINT)
     return lines
+
+
+def keys(*, live: bool) -> Text:
+    """Return what can be asked for from here."""
+    line = Text()
+    known = (("a", "actions"), ("w", "why"), ("h", "history"), ("esc", "close"))
+    for key, what in known:
+        if key != "a" or live:
+            line.append(f"{key} ", style=f"bold {LINK}").append(f"{what}  ", style=DIM)
+    if not live:
+        line.append("actions are off in the past", style=WARN)
+    return line
 
 
 def bar(done: int, of: int, width: int = 24) -> Text:
@@ -75,7 +87,7 @@ def _trouble(machine: Machine, now: datetime) -> Text | None:
         return None
     lines = _section("trouble")
     if fault is not None:
-        since = f" for {format_span((now - fault.since).total_seconds())}" if fault.since else ""
+        since = f" for {_ago(fault.since, now)}" if fault.since else ""
         lines.append(f"✖ {fault.fault}", style=f"bold {BAD}")
         lines.append(f"{since}{f' at {fault.step}' if fault.step else ''}\n", style=DIM)
         lines.append(f"{harmless(fault.message)}\n", style=TEXT)
@@ -94,7 +106,7 @@ def _work(machine: Machine, now: datetime) -> Text | None:
     lines.append_text(bar(operation.step_number, operation.steps))
     lines.append("\n")
     if operation.started_at is not None:
-        lines.append(f"for {format_span((now - operation.started_at).total_seconds())}", style=DIM)
+        lines.append(f"for {_ago(operation.started_at, now)}", style=DIM)
     if operation.deadline is not None:
         left = (operation.deadline - now).total_seconds()
         told = f", {format_span(left)} left" if left > 0 else ", past its deadline"
@@ -160,7 +172,16 @@ def _counted(items: Iterable[str]) -> str:
     counts: dict[str, int] = {}
     for item in items:
         counts[item] = counts.get(item, 0) + 1
-    return ", ".join(f"{n} {TIMES} {item}" if n > 1 else item for item, n in counts.items())
+    return ", ".join(_times(n, item) for item, n in counts.items())
+
+
+def _times(number: int, item: str) -> str:
+    return f"{number} {TIMES} {item}" if number > 1 else item
+
+
+def _ago(then: datetime, now: datetime) -> str:
+    """Return how long ago something was; clocks may differ a little, so it is never ahead."""
+    return format_span(max(0, int((now - then).total_seconds())))
 
 
 def _section(title: str) -> Text:
