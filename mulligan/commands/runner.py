@@ -1,6 +1,7 @@
 """Decide and append, exactly once for each request id."""
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -87,6 +88,14 @@ class _Decision(msgspec.Struct, frozen=True):
     read: ReadSet
 
 
+OnCommit = Callable[[str, int, float], None]
+"""Takes how an append ended (appended, repeated, conflict, failed), its events, and its seconds."""
+
+
+def _untold(outcome: str, events: int, seconds: float) -> None:
+    """Tell nobody."""
+
+
 class Commands:
     """Runs commands against one region's log."""
 
@@ -110,6 +119,7 @@ class Commands:
         self._index = index
         self._clock = clock
         self._rng = rng or random.Random()
+        self.on_commit: OnCommit = _untold
         self._settled: dict[CommitId, anyio.Event] = {}
         self._running: dict[CommitId, anyio.Event] = {}
 
@@ -336,11 +346,17 @@ class Commands:
     async def _append(self, decision: _Decision, fence: Fence | None) -> Outcome:
         commit = decision.commit
         settled = self._settled[commit.id] = anyio.Event()
+        began, outcome = time.perf_counter(), "failed"
         try:
             with tracing.span("append") as span:
                 acked = await self.log.append(commit, read=decision.read, fence=fence)
                 span.set("seq", acked.seq)
+            outcome = "repeated" if acked.repeat else "appended"
+        except Conflict:
+            outcome = "conflict"
+            raise
         finally:
+            self.on_commit(outcome, len(commit.events), time.perf_counter() - began)
             self._states.drop(commit.id)
             del self._settled[commit.id]
             settled.set()

@@ -130,6 +130,11 @@ class Appender:
         view.on_applied = self._on_applied
         view.on_halt = self._fail_all
 
+    @property
+    def waiting(self) -> int:
+        """How many commits have no answer yet."""
+        return len(self._pending)
+
     def admit(
         self, commit: Commit, read: ReadSet, fence: Fence | None
     ) -> Acked | asyncio.Future[Acked]:

@@ -108,6 +108,11 @@ class RegionLog:
         """How many transactions this process sent."""
         return self._appender.transactions
 
+    @property
+    def waiting(self) -> int:
+        """How many commits wait to be appended."""
+        return self._appender.waiting
+
     async def append(self, commit: Commit, *, read: ReadSet, fence: Fence | None = None) -> Acked:
         """Append all of the commit's events or none, and return where they stand."""
         admitted = self._appender.admit(commit, read, fence)

@@ -79,6 +79,11 @@ class Clients:
             self._breakers.popitem(last=False)
         return breaker
 
+    @property
+    def breakers_open(self) -> int:
+        """How many accounts of BMCs have refused so often that no more logins are tried."""
+        return sum(breaker.is_open for breaker in self._breakers.values())
+
     def knows(self, machine: str) -> bool:
         """Tell whether a client is kept for the machine, whatever its identity."""
         return machine in self._kept

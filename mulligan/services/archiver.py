@@ -19,8 +19,10 @@ from mulligan.log.vouching import Vouching
 from mulligan.model import Seq
 from mulligan.proto import v1
 from mulligan.services import render
+from mulligan.services.archive_metrics import ArchiveMetrics
 from mulligan.services.archiving import Archiving
 from mulligan.services.checkpoints import LogSigning, log_keys, rendered, trusted
+from mulligan.services.metrics import Metrics
 from mulligan.services.reading import page_of
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.work import Share
@@ -43,6 +45,10 @@ class Archiver(v1.ArchiverBase):
         self._work = Archiving(self._rt.config, parts, self._depot, self._signs, share)
         tasks.start_soon(self._signs.run, parts)
         tasks.start_soon(self._work.run)
+
+    def measure(self, metrics: Metrics) -> None:
+        """Add this service's metrics to those of the process."""
+        ArchiveMetrics(metrics.registry, lambda: self._work.tally() if self._work else None)
 
     @property
     def _archiving(self) -> Archiving:

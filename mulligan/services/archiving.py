@@ -18,6 +18,7 @@ from mulligan.log.sealing import Copied, Sealer
 from mulligan.log.segment import COPY, manifest_name, read_manifest
 from mulligan.log.vouching import LogKey
 from mulligan.model import Seq, utc_now
+from mulligan.services.archive_metrics import ArchiveTally
 from mulligan.services.checkpoints import LogSigning, log_keys, trusted
 from mulligan.services.runtime import Parts
 from mulligan.services.work import Share
@@ -63,6 +64,7 @@ class Archiving:
         self._pruner = self._new_pruner()
         self._copy_at = 0.0
         self._warned_at = float("-inf")
+        self._seen: StoreStatus | None = None
         self.problem = ""
 
     @property
@@ -109,6 +111,23 @@ class Archiving:
             return Copied(seq=Seq(0), at=None)
         return Copied(seq=manifest.last, at=manifest.sealed_at)
 
+    def tally(self) -> ArchiveTally | None:
+        """Return how far it is, as this instance knows; None where another one archives."""
+        if not self.mine():
+            return None
+        sealed, store = self._archive.sealed, self._seen
+        return ArchiveTally(
+            sealed=sealed[-1].last if sealed else 0,
+            copied=self._sealer.copied.seq,
+            head=self._parts.log.head.seq,
+            segments=len(sealed),
+            segment_bytes=self._archive.file_bytes,
+            stuck=bool(self.problem),
+            store_bytes=store.db_size if store is not None else 0,
+            store_used_bytes=store.db_size_in_use if store is not None else 0,
+            store_quota_bytes=self._quota,
+        )
+
     async def late(self, safe: Seq) -> datetime | None:
         """Return since when something committed lies outside of any copy, if that is for long."""
         if safe >= self._parts.log.head.seq:
@@ -125,7 +144,7 @@ class Archiving:
         return await oldest_held(self._parts.etcd, keys, head)
 
     async def _round(self) -> None:
-        store = await self._store()
+        store = self._seen = await self._store() or self._seen
         pressed = store is not None and store.db_size_in_use > WARN_AT * self._quota
         steps: list[Callable[[], Awaitable[object]]] = [self._sealer.seal]
         if anyio.current_time() >= self._copy_at:

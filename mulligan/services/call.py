@@ -31,6 +31,7 @@ from mulligan.log.restore_plan import look
 from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, ProjectId
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
+from mulligan.services.call_metrics import Unobserved
 from mulligan.services.caller import Peer, asked, set_asked, set_caller, set_peer
 from mulligan.services.denials import Attempt, Denials
 from mulligan.services.limits import PUBLIC_BYTES, Limited
@@ -141,6 +142,7 @@ class Gate:
         self._admission = Admission(runtime)
         self._denials = denials
         self._streams = frozenset(streams)
+        self.observer = Unobserved()
         self._draining = False
         self._idle = anyio.Event()
         self.in_flight = 0
@@ -171,10 +173,16 @@ class Gate:
             tracing.join(tracing.well_formed(str(metadata.get(tracing.HEADER, ""))))
             tracing.concern(call.facts)
             self.in_flight += 1
+            status = "CANCELLED"
             try:
                 with tracing.span(call.shown, "server", root=call.permission is not _OPEN) as span:
                     await self._call(call, method, stream, span)
+                status = "OK"
+            except GRPCError as error:
+                status = error.status.name
+                raise
             finally:
+                self.observer.call(call.shown, status, time.monotonic() - call.began)
                 self.in_flight -= 1
                 if not self.in_flight:
                     self._idle.set()
@@ -243,10 +251,13 @@ class Gate:
         if not self._admission.remembers(call.token):
             self._limits.token(call.peer.host)
         try:
-            return await self._admission.verify(call.token)
+            claims = await self._admission.verify(call.token)
         except Unauthenticated:
+            self.observer.token("refused")
             self._limits.bad_token(call.peer.host)
             raise
+        self.observer.token("verified")
+        return claims
 
     def _limit_login(self, call: Call, account: str) -> None:
         assert call.stack is not None
@@ -371,6 +382,7 @@ class Gate:
                     self._limits.bad_token(call.peer.host)
             case _:
                 return
+        self.observer.refused(reason)
         self._denials.note(call.attempt(reason), call.peer.host)
 
     async def _even_out(self, call: Call, error: Exception) -> None:

@@ -142,6 +142,11 @@ class Limits:
         return self._accounts.rate
 
     @property
+    def streams_open(self) -> int:
+        """Streams open at present."""
+        return self._streams.taken + self._public_streams.taken
+
+    @property
     def burst(self) -> int:
         """Calls of one account at once."""
         return int(self._accounts.burst)

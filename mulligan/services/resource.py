@@ -20,6 +20,7 @@ from mulligan.queries.holdings import held_members, own_use
 from mulligan.services import parse, render, visibility
 from mulligan.services.caller import request_of
 from mulligan.services.claim_changes import ClaimChanges
+from mulligan.services.fleet_metrics import ResourceMetrics
 from mulligan.services.objects import fetch, identify, identify_all
 from mulligan.services.placing import Placing
 from mulligan.services.planning import Planning
@@ -40,6 +41,8 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
         self._searches = SharedSearches(lambda: runtime.in_flight())
+        self.metrics = ResourceMetrics()
+        self._searches.on_search = self.metrics.searched
 
     @property
     def _commands(self) -> Commands:

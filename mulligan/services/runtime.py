@@ -37,7 +37,6 @@ from mulligan.services.configure import Settings
 from mulligan.services.keyring import KeyRing, every_key
 from mulligan.services.known_regions import KnownRegions
 from mulligan.services.limits import Limits
-from mulligan.services.metrics import Metrics
 from mulligan.services.moment import Past, Pasts
 from mulligan.services.readmodels import ReadModels
 from mulligan.services.secretkv import EtcdSecretKv, Shredder
@@ -106,7 +105,6 @@ class Runtime:
         self.address = address
         self.started_at = utc_now()
         self.settings = Settings(self.limits, self.instance)
-        self.metrics: Metrics | None = None
         self.keyring = KeyRing(self.region)
         self.waiting_for = "its first contact with etcd"
         self._parts: Parts | None = None
@@ -148,6 +146,11 @@ class Runtime:
     def ready(self) -> bool:
         """Whether calls can be served."""
         return self._parts is not None and self._parts.log.failure is None
+
+    @property
+    def event_log(self) -> EtcdLog | None:
+        """The log, halted or not; None while there is none."""
+        return self._parts.log if self._parts is not None else None
 
     @property
     def members(self) -> Members:

@@ -72,6 +72,7 @@ class SharedSearches:
 
     def __init__(self, asking: Callable[[], int]) -> None:
         self._asking = asking
+        self.on_search: Callable[[float], None] = lambda seconds: None
         self._batches: OrderedDict[bytes, _Batch] = OrderedDict()
 
     async def find(
@@ -100,7 +101,9 @@ class SharedSearches:
             batch = self._batches[key] = _Batch(now, seed)
             self._batches.move_to_end(key)
             try:
+                began = anyio.current_time()
                 batch.proposal = await find(database, request, now, seed=seed, limit=limit)
+                self.on_search(anyio.current_time() - began)
                 batch.until = anyio.current_time() + FRESH_S
             finally:
                 if batch.proposal is None or batch.found_nothing or batch.large:

@@ -27,17 +27,21 @@ from mulligan.services import work
 from mulligan.services.archiver import Archiver
 from mulligan.services.bootstrap import bootstrap
 from mulligan.services.call import Gate
+from mulligan.services.call_metrics import CallMetrics, CallsNow
 from mulligan.services.caller import WireCodec
 from mulligan.services.catalog import Catalog
 from mulligan.services.control import Control
 from mulligan.services.denials import Denials
 from mulligan.services.eventlog import Log
 from mulligan.services.executor import Executor
+from mulligan.services.executor_metrics import ExecutorMetrics
+from mulligan.services.fleet_metrics import ControlMetrics, ResourceMetrics
 from mulligan.services.http2 import EdgeServer
 from mulligan.services.iam import Iam
 from mulligan.services.meta import Meta
 from mulligan.services.metrics import Metrics, MetricsPage
 from mulligan.services.notify import ServiceManager
+from mulligan.services.process_metrics import ProcessMetrics
 from mulligan.services.projector import Projector
 from mulligan.services.resource import Resource
 from mulligan.services.runtime import Parts, Runtime, master_keys
@@ -100,7 +104,31 @@ def _log(runtime: Runtime) -> Made:
 
 def _archiver(runtime: Runtime) -> Made:
     service = Archiver(runtime)
-    return Made(service, service.work)
+    return Made(service, service.work, measure=service.measure)
+
+
+def _resource(runtime: Runtime) -> Made:
+    service = Resource(runtime)
+    found = service.metrics
+    return Made(service, partial(work.resource, runtime, found), measure=_registering(found))
+
+
+def _control(runtime: Runtime) -> Made:
+    found = ControlMetrics()
+    job = partial(work.control, runtime, found)
+    return Made(Control(runtime), job, measure=_registering(found))
+
+
+def _executor(runtime: Runtime) -> Made:
+    found = ExecutorMetrics()
+    job = partial(work.executor, runtime, found)
+    return Made(Executor(runtime), job, measure=_registering(found))
+
+
+def _registering(
+    found: ResourceMetrics | ControlMetrics | ExecutorMetrics,
+) -> Callable[[Metrics], None]:
+    return lambda metrics: found.register(metrics.registry)
 
 
 async def _nothing(parts: Parts, tasks: TaskGroup) -> None:
@@ -110,11 +138,11 @@ async def _nothing(parts: Parts, tasks: TaskGroup) -> None:
 _MAKERS: Mapping[str, Callable[[Runtime], Made]] = {
     "iam": _iam,
     "meta": lambda runtime: Made(Meta(runtime), _nothing),
-    "resource": lambda runtime: Made(Resource(runtime), partial(work.resource, runtime)),
-    "control": lambda runtime: Made(Control(runtime), partial(work.control, runtime)),
+    "resource": _resource,
+    "control": _control,
     "log": _log,
     "projector": _projector,
-    "executor": lambda runtime: Made(Executor(runtime), partial(work.executor, runtime)),
+    "executor": _executor,
     "archiver": _archiver,
 }
 
@@ -140,7 +168,8 @@ async def serve(name: str, config: Config) -> None:
     listen(server, RecvMessage, gate.on_message)
     tls = _tls(config)
     await server.listen(address.host, address.port, tls.context if tls is not None else None)
-    page = await open_metrics(name, config, made)
+    observing = Observing(runtime, gate)
+    page = await open_metrics(name, config, made, observing)
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
         if page is not None:
@@ -149,7 +178,8 @@ async def serve(name: str, config: Config) -> None:
         if tls is not None:
             tasks.start_soon(tls.keep_current)
         tasks.start_soon(_tell_health, runtime, made.healthy, health, asked)
-        tasks.start_soon(_run, runtime, made.job, denials, drained, ended)
+        job = observing.besides(made.job)
+        tasks.start_soon(_run, runtime, job, denials, drained, ended)
         await asked.wait()
         log.info("draining", extra={"service": name, "in_flight": gate.in_flight})
         await runtime.leave_catalog()
@@ -165,12 +195,45 @@ async def serve(name: str, config: Config) -> None:
     log.info("stopped", extra={"service": name})
 
 
-async def open_metrics(name: str, config: Config, made: Made) -> MetricsPage | None:
+class Observing:
+    """The metrics that every service has, if any are wanted."""
+
+    def __init__(self, runtime: Runtime, gate: Gate) -> None:
+        self._rt = runtime
+        self._gate = gate
+        self._process: ProcessMetrics | None = None
+
+    def measure(self, metrics: Metrics) -> None:
+        """Have calls, commits and what the process stands on counted from now on."""
+        gate, limits = self._gate, self._rt.limits
+        gate.observer = CallMetrics(metrics.registry)
+        metrics.registry.register(CallsNow(lambda: gate.in_flight, lambda: limits.streams_open))
+        self._process = ProcessMetrics(metrics.registry, self._rt)
+
+    def besides(self, job: Job) -> Job:
+        """Return a job that watches what the process stands on, too."""
+        process = self._process
+        if process is None:
+            return job
+
+        async def both(parts: Parts, tasks: TaskGroup) -> work.Drain | None:
+            parts.commands.on_commit = process.commit
+            tasks.start_soon(process.run, parts)
+            return await job(parts, tasks)
+
+        return both
+
+
+async def open_metrics(
+    name: str, config: Config, made: Made, observing: Observing | None = None
+) -> MetricsPage | None:
     """Open the page that Prometheus reads, if there is to be one."""
     if not config.metrics.port_offset:
         return None
     metrics = Metrics(name)
     made.measure(metrics)
+    if observing is not None:
+        observing.measure(metrics)
     address = getattr(config.listen, name)
     page = MetricsPage(metrics, address.host, address.port + config.metrics.port_offset)
     await page.open()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ from mulligan.reconcile.machines import MachineReconciler
 from mulligan.reconcile.migration import ClaimMigration
 from mulligan.reconcile.rotation import RotationReads, Rotations
 from mulligan.redfish.auth import Login
+from mulligan.redfish.bmc import BmcClient
+from mulligan.redfish.channel import Channel
 from mulligan.redfish.executor import Executor
 from mulligan.redfish.image_cache import Limits
 from mulligan.redfish.media_server import MediaServer
@@ -33,6 +36,8 @@ from mulligan.redfish.reports import OnReport
 from mulligan.redfish.watch import RESTING, WatchTimings
 from mulligan.redfish.watching import Watcher
 from mulligan.services.credentials import SECRET_KIND
+from mulligan.services.executor_metrics import ExecutorMetrics
+from mulligan.services.fleet_metrics import ControlMetrics, ResourceMetrics
 from mulligan.services.imaging import USER_DATA_KIND
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import TlsFiles, hosts_of, write_private
@@ -85,6 +90,30 @@ class Share:
             await bell.wait()
 
 
+class Working:
+    """What an executor's metrics look at."""
+
+    def __init__(self, worker: Executor, watcher: Watcher, share: Share) -> None:
+        self._worker = worker
+        self._watcher = watcher
+        self._share = share
+
+    def running(self) -> dict[str, int]:
+        """Return the steps that run, by kind."""
+        return dict(self._worker.at_work)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many there are of what."""
+        return {
+            "work_waiting": self._worker.waiting,
+            "work_sharing": len(self._share.instances()),
+            "bmc_clients": len(self._worker.clients),
+            "bmc_breakers_open": self._worker.clients.breakers_open,
+            "bmc_event_streams": self._watcher.streams,
+            "machines_watched": self._watcher.watched,
+        }
+
+
 def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
     async def find() -> Iterable[str]:
         """Wait for the read model to have all that is in the log now, then ask it."""
@@ -95,7 +124,9 @@ def _busy(parts: Parts) -> Callable[[], Awaitable[Iterable[str]]]:
     return find
 
 
-async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
+async def control(
+    runtime: Runtime, metrics: ControlMetrics, parts: Parts, tasks: TaskGroup
+) -> Drain | None:
     """Run the machine reconciler, the brake, and the rotations of BMC logins."""
     share = Share(runtime, parts)
     reconciler = MachineReconciler(
@@ -133,11 +164,16 @@ async def control(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | N
     tasks.start_soon(reconciler.run)
     tasks.start_soon(brake.run)
     tasks.start_soon(rotations.run)
+    metrics.waiting = lambda: reconciler.waiting
+    metrics.sharing = lambda: len(share.instances())
+    tasks.start_soon(metrics.run, parts.database, lambda: share.mine("metrics"))
     tasks.start_soon(share.watch, shares_changed)
     return None
 
 
-async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
+async def resource(
+    runtime: Runtime, metrics: ResourceMetrics, parts: Parts, tasks: TaskGroup
+) -> Drain | None:
     """Keep the time of claims, and move those off failed providers; one instance each does."""
     share = Share(runtime, parts)
 
@@ -158,10 +194,13 @@ async def resource(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
     )
     tasks.start_soon(timers.run)
     tasks.start_soon(migration.run)
+    tasks.start_soon(metrics.run, parts.database, lambda: share.mine("metrics"))
     return None
 
 
-async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | None:
+async def executor(
+    runtime: Runtime, metrics: ExecutorMetrics, parts: Parts, tasks: TaskGroup
+) -> Drain | None:
     """Run the executor, its media server, and the watching of machines that rest."""
     share = Share(runtime, parts)
     recorder = ReportRecorder(
@@ -192,6 +231,8 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
         media=media,
         limiter=anyio.CapacityLimiter(BMC_THREADS),
         ca_file=str(runtime.config.bmc.ca) if runtime.config.bmc.ca is not None else None,
+        client=partial(BmcClient, channel=partial(Channel, on_exchange=metrics.exchange)),
+        on_step=metrics.step,
     )
 
     async def find_watched(after: str) -> Sequence[MachineId]:
@@ -211,6 +252,7 @@ async def executor(runtime: Runtime, parts: Parts, tasks: TaskGroup) -> Drain | 
     )
 
     worker.keep_clients(watcher.holds)
+    metrics.working = Working(worker, watcher, share)
 
     def shares_changed() -> None:
         worker.shares_changed()

@@ -42,8 +42,13 @@ async def test_one_trace_leads_from_the_command_line_to_the_bmc(
     region: RunningRegion, yard: Yard, collector: Collector
 ) -> None:
     (name,) = await yard.enrolled()
-    context = {"MULLIGAN_TRACE_ENDPOINT": collector.endpoint, "MULLIGAN_TRACE_SAMPLE": "1"}
-    done = await region.cli("machine", "inspect", name, **context)
+    done = await region.cli(
+        "machine",
+        "inspect",
+        name,
+        MULLIGAN_TRACE_ENDPOINT=collector.endpoint,
+        MULLIGAN_TRACE_SAMPLE="1",
+    )
     assert done.returncode == 0, done.stderr
     trace = done.stderr.rpartition("trace: ")[2].strip()
     await rests(yard.admin, name, v1.MachineState.MANAGEABLE)
