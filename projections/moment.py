@@ -13,13 +13,11 @@ from typing import Any
 
 import anyio
 import msgspec
-from msgspec import Raw
 
 from mulligan.errors import Corrupt, Unavailable
-from mulligan.events.codec import Codec, UnreadableEvent
-from mulligan.events.envelope import EventRecord
-from mulligan.model import Seq, stream_id
+from mulligan.model import Seq
 from mulligan.projections import audit, writing
+from mulligan.projections.audited import COLUMNS, event_of, record_of
 from mulligan.projections.fold import Held, Occurrence, Poison, TableFold
 from mulligan.projections.postgres import Connection
 from mulligan.projections.schema import ReadModel, StateTable
@@ -139,7 +137,6 @@ class _Make:
         self._schema = scene.schema(model.name)
         self._model = model
         self._told = told
-        self._codec = Codec()
 
     async def run(self) -> None:
         journals = {journal.name for journal in self._model.journals}
@@ -235,8 +232,7 @@ class _Make:
     async def _events(self, where: str, *values: Any) -> AsyncGenerator[Sequence[Any], None]:
         """Yield events of the audit, in bounded parts."""
         cursor = await self._connection.cursor(
-            "SELECT seq, kind, key, version, type, schema_version, data, at"
-            f" FROM {audit.MODEL.schema}.event WHERE {where}",
+            f"SELECT seq, {COLUMNS}, at FROM {audit.MODEL.schema}.event WHERE {where}",
             *values,
             timeout=_SLOW,
         )
@@ -256,18 +252,8 @@ class _Make:
             raise Corrupt(f"the read model {self._model.name} cannot fold {poison}") from poison
 
     def _occurrence(self, row: Any) -> Occurrence:
-        record = EventRecord(
-            stream=stream_id(row["kind"], row["key"]),
-            version=row["version"],
-            type=row["type"],
-            v=row["schema_version"],
-            data=Raw(row["data"]),
-        )
-        try:
-            event = self._codec.event(record)
-        except UnreadableEvent as error:
-            raise Corrupt(f"entry {row['seq']}: {error}") from error
-        return Seq(row["seq"]), row["at"], row["key"], record, event
+        record = record_of(row)
+        return Seq(row["seq"]), row["at"], row["key"], record, event_of(record)
 
     async def _write(self, table: StateTable, held: dict[str, Held]) -> None:
         connection, schema = self._connection, self._schema

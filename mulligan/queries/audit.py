@@ -6,7 +6,8 @@ from datetime import datetime
 import msgspec
 
 from mulligan.events.envelope import EventRecord
-from mulligan.model import CommitId, Seq, StreamId, stream_id, stream_key, stream_kind
+from mulligan.model import CommitId, Seq, StreamId, stream_key, stream_kind
+from mulligan.projections.audited import record_of
 from mulligan.queries.database import Database, Record
 
 _COLUMNS = (
@@ -45,13 +46,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 def _read(row: Record) -> EventRow:
     return EventRow(
         seq=Seq(row["seq"]),
-        record=EventRecord(
-            stream=stream_id(row["kind"], row["key"]),
-            version=row["version"],
-            type=row["type"],
-            v=row["schema_version"],
-            data=msgspec.Raw(row["data"]),
-        ),
+        record=record_of(row),
         commit=CommitId(row["commit_id"]),
         at=row["at"],
         account=row["account"],

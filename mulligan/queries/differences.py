@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from mulligan.events.codec import Codec
-from mulligan.events.envelope import EventRecord
 from mulligan.handlers.kinds import KINDS
 from mulligan.model import Seq, StreamId, stream_id
+from mulligan.projections.audited import event_of, record_of
 from mulligan.queries.database import Database, Record, Snapshot
 
 _AT_ONCE = 200
@@ -109,7 +108,7 @@ async def _folded(
     snapshot: Snapshot, touched: Sequence[_Touched], after: Seq, until: Seq
 ) -> AsyncGenerator[Difference, None]:
     """Fold the streams from their first events; all of a batch in one read."""
-    codec, by_stream = Codec(), {(one.kind, one.key): one for one in touched}
+    by_stream = {(one.kind, one.key): one for one in touched}
     cursor = snapshot.connection.cursor(
         "SELECT e.seq, e.kind, e.key, e.version, e.type, e.schema_version, e.data, e.at,"
         " e.account, e.project FROM rm_audit.event e"
@@ -126,7 +125,7 @@ async def _folded(
         if last is not None and (last["kind"], last["key"]) != (row["kind"], row["key"]):
             yield _difference(by_stream, last, before, state)
             before = state = None
-        state = KINDS[row["kind"]].evolve(state, codec.event(_record(row)), row["at"])
+        state = KINDS[row["kind"]].evolve(state, event_of(record_of(row)), row["at"])
         if row["seq"] <= after:
             before = state
         last = row
@@ -148,16 +147,6 @@ def _difference(
         last_at=last["at"],
         account=last["account"],
         project=last["project"],
-    )
-
-
-def _record(row: Record) -> EventRecord:
-    return EventRecord(
-        stream=stream_id(row["kind"], row["key"]),
-        version=row["version"],
-        type=row["type"],
-        v=row["schema_version"],
-        data=msgspec.Raw(row["data"]),
     )
 
 

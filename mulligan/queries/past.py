@@ -3,17 +3,15 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from msgspec import Raw
 from msgspec.structs import replace
 
 from mulligan.errors import FailedPrecondition, Unavailable
-from mulligan.events.codec import Codec
-from mulligan.events.envelope import EventRecord
 from mulligan.handlers.group import Group
 from mulligan.handlers.kinds import KINDS
 from mulligan.handlers.provider import Provider
-from mulligan.model import GroupId, ProviderId, Seq, stream_id
+from mulligan.model import GroupId, ProviderId, Seq
 from mulligan.placement.fleet import Node
+from mulligan.projections.audited import COLUMNS, event_of, record_of
 from mulligan.queries.database import Database, Snapshot
 from mulligan.queries.fork import Fork, snapshot_of
 from mulligan.queries.states import decoder
@@ -91,12 +89,12 @@ async def _fold_back(
 
 async def _folded(snapshot: Snapshot, kind: str, keys: Iterable[str], seq: Seq) -> dict[str, Any]:
     """Fold streams up to an entry; those that began later are left out."""
-    codec, evolve = Codec(), KINDS[kind].evolve
+    evolve = KINDS[kind].evolve
     states: dict[str, Any] = {}
     ordered = sorted(keys)
     for first in range(0, len(ordered), _AT_ONCE):
         rows = await snapshot.fetch(
-            "SELECT key, version, type, schema_version, data, at FROM rm_audit.event"
+            f"SELECT {COLUMNS}, at FROM rm_audit.event"
             " WHERE key = ANY($1::text[]) AND kind = $2 AND seq <= $3 ORDER BY key, version",
             ordered[first : first + _AT_ONCE],
             kind,
@@ -104,14 +102,7 @@ async def _folded(snapshot: Snapshot, kind: str, keys: Iterable[str], seq: Seq) 
         )
         for row in rows:
             key = row["key"]
-            record = EventRecord(
-                stream=stream_id(kind, key),
-                version=row["version"],
-                type=row["type"],
-                v=row["schema_version"],
-                data=Raw(row["data"]),
-            )
-            states[key] = evolve(states.get(key), codec.event(record), row["at"])
+            states[key] = evolve(states.get(key), event_of(record_of(row)), row["at"])
     return states
 
 

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import Raw
-
-from mulligan.errors import Corrupt
-from mulligan.events.codec import Codec, UnreadableEvent
-from mulligan.events.envelope import EventRecord
 from mulligan.handlers.kinds import KINDS
 from mulligan.model import Seq, StreamId, stream_id, stream_key, stream_kind
+from mulligan.projections.audited import COLUMNS, event_of, record_of
 from mulligan.projections.models import STREAM_TABLES
 from mulligan.queries.database import Record
 from mulligan.queries.moments import PastDatabase
@@ -21,8 +17,6 @@ FEW = 64
 MAX_EVENTS = 20_000
 """Nor are more events than these folded for the few."""
 
-_codec = Codec()
-
 
 async def load_past(past: PastDatabase, streams: Sequence[StreamId]) -> dict[StreamId, Loaded]:
     """Return the states of streams as they were; raise Unavailable when that takes too long."""
@@ -31,7 +25,7 @@ async def load_past(past: PastDatabase, streams: Sequence[StreamId]) -> dict[Str
     if len(wanted) > FEW or past.has(models):
         return await load(past, wanted)
     rows = await past.fetch(
-        "SELECT kind, key, version, type, schema_version, data, at FROM rm_audit.event"
+        f"SELECT {COLUMNS}, at FROM rm_audit.event"
         " WHERE (key, kind) IN (SELECT * FROM unnest($1::text[], $2::text[]))"
         f" ORDER BY key, kind, version LIMIT {MAX_EVENTS + 1}",
         [stream_key(stream) for stream in wanted],
@@ -47,17 +41,7 @@ def _folded(wanted: Sequence[StreamId], rows: Sequence[Record], seq: Seq) -> dic
     times: dict[StreamId, tuple[int, datetime, datetime]] = {}
     for row in rows:
         stream, at = stream_id(row["kind"], row["key"]), row["at"]
-        record = EventRecord(
-            stream=stream,
-            version=row["version"],
-            type=row["type"],
-            v=row["schema_version"],
-            data=Raw(row["data"]),
-        )
-        try:
-            event = _codec.event(record)
-        except UnreadableEvent as error:
-            raise Corrupt(str(error)) from error
+        event = event_of(record_of(row))
         states[stream] = KINDS[row["kind"]].evolve(states.get(stream), event, at)
         times[stream] = (row["version"], times.get(stream, (0, at, at))[1], at)
     found: dict[StreamId, Loaded] = {}
