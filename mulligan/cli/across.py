@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 REGION = Column("REGION", lambda one: one.region)
 DEADLINE_S = 5.0
 """Seconds that a region has to answer, before it is said that it does not."""
+PAST_DEADLINE_S = 60.0
+"""The same for a look into the past, which may have to be folded first."""
 _AWAY = (Unavailable, DeadlineExceeded)
 
 
@@ -63,6 +65,7 @@ async def everywhere(
         raise InvalidArgument(
             "--at", "an entry's number is one region's; give a time, which is the same in all"
         )
+    session.haste = True
     names = await regions_named(session, text)
 
     async def ask(client: "Client") -> Gathered:
@@ -72,19 +75,25 @@ async def everywhere(
         await function(one, **given)
         return out
 
-    outcomes = await session.client.regions.each(names, ask, DEADLINE_S)
+    deadline = PAST_DEADLINE_S if session.at else DEADLINE_S
+    outcomes = await session.client.regions.each(names, ask, deadline)
     print_all(session.out, [(one.region, one.value) for one in outcomes if one.value is not None])
     complain(session, outcomes)
 
 
-async def regions_named(session: Session, text: str) -> list[str]:
-    """Return the regions of a list with commas, or ``all`` that can be found from here."""
+async def regions_named(session: Session, text: str, field: str = "--regions") -> list[str]:
+    """Return the regions of a list with commas; ``all`` is all that can be found from here."""
     names = list(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
     if not names:
-        raise InvalidArgument("--regions", "name regions, as in --regions east,west, or all")
+        raise InvalidArgument(field, f"name regions, as in {field} east,west, or all")
     if "all" not in names:
         return names
-    client = session.client
+    found = await _all_regions(session.client)
+    return list(dict.fromkeys([*found, *(name for name in names if name != "all")]))
+
+
+async def _all_regions(client: "Client") -> list[str]:
+    """Return every region that home can tell of; while home is away, those of the contexts."""
     try:
         with anyio.fail_after(2 * DEADLINE_S):
             return [region.name for region in await client.regions.list()]

@@ -29,6 +29,7 @@ from mulligan.cli.claim_options import (
     StartOption,
     parse_notice,
 )
+from mulligan.cli.claim_regions import Anywhere, place_claim
 from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE
 from mulligan.cli.gantt import Rows, Shape, Signs, by_claim, by_provider, draw, signs_for
 from mulligan.cli.many import each, names_of
@@ -70,11 +71,14 @@ async def make_claim(
     on_end: OnEndOption = "",
     ending_notice: NoticeOption = "",
     file: FileOption = "",
+    *,
+    anywhere: Anywhere,
     quiet: QuietOption = False,
 ) -> None:
     """Find providers that fit and take them, in one step.
 
-    A start ahead of now makes a reservation.
+    A start ahead of now makes a reservation. With --regions it is made in the first region, in the
+    order of --prefer, that has room, and in one only, even if answers are lost.
     """
     asked = Asked(
         classes=classes or [],
@@ -91,6 +95,9 @@ async def make_claim(
         notice=ending_notice,
         file=file,
     )
+    if anywhere.wanted:
+        await place_claim(session, asked.request(datetime.now(UTC)), anywhere)
+        return
     await send_claim(session, asked)
 
 

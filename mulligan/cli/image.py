@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mulligan.cli import pushing
 from mulligan.cli.many import each, names_of
 from mulligan.cli.output import Column
 from mulligan.cli.quantities import format_time
@@ -86,3 +87,6 @@ async def delete_image(
         session.out.note(f"deleted {name}")
 
     await each(names, delete)
+
+
+app.add_typer(pushing.images)

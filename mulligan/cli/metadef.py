@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mulligan.cli import pushing
 from mulligan.cli.jsontext import json_text, schema_of
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
@@ -201,3 +202,6 @@ def _schema(given: Defining) -> dict[str, Any] | None:
     if not isinstance(schema, dict):
         raise InvalidArgument("--schema", "is a JSON object")
     return schema
+
+
+app.add_typer(pushing.metadefs)

@@ -95,6 +95,8 @@ class Session:
 
     common: Common
     out: Output
+    haste: bool = False
+    """Whether a call gives up within seconds rather than wait out a restart."""
     _client: "Client | None" = field(default=None, init=False)
     _home: "Client | None" = field(default=None, init=False)
 
@@ -111,11 +113,17 @@ class Session:
                 secret=chosen.secret,
                 cache=self.cache,
                 allow_stale=self.common.stale,
-                patience=float(os.environ.get("MULLIGAN_PATIENCE", "60" if self.at else "15")),
+                patience=self.patience,
                 at=self.at,
                 config=config_path(),
             )
         return self._client
+
+    @property
+    def patience(self) -> float:
+        """How many seconds a call waits out restarts."""
+        usual = 60.0 if self.at else 3.0 if self.haste else 15.0
+        return float(os.environ.get("MULLIGAN_PATIENCE", usual))
 
     def use(self, client: "Client") -> None:
         """Work with this client, which its maker closes."""

@@ -13,6 +13,7 @@ import msgspec
 from mulligan.client.calls import PATIENCE, Calls, Shown
 from mulligan.client.channels import Channels
 from mulligan.client.context import Context, choose_context, config_path, contexts_by_region
+from mulligan.client.deeds import Deeds
 from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
 from mulligan.client.names import MindfulCalls, Names
@@ -37,7 +38,7 @@ from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest, Region
 PLAINTEXT = "http://"
 
 
-class Client:
+class Client(Deeds):
     """A control plane as one account sees it; use it as an async context manager.
 
     Nothing is sent before the first call. Inside ``async with`` the first call begins to watch
@@ -256,7 +257,9 @@ class Client:
         if record is None:
             assert self._config is not None
             chosen = choose_context(self._config, self._contexts()[name], environ={})
-            context, secret, ca_pem = chosen.context, chosen.secret, ""
+            project = chosen.context.project or self.context.project
+            context = msgspec.structs.replace(chosen.context, project=project)
+            secret, ca_pem = chosen.secret, ""
             cache = self._cache.sibling(chosen.name)
         else:
             prefix = PLAINTEXT if self._plaintext and not record.ca else ""
