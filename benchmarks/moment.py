@@ -5,23 +5,18 @@ The baseline is a rebuild of every read model of the same log in the same run.
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import anyio
-import uvloop
 
-from benchmarks._etcd import running_etcd
-from benchmarks.rebuild import _write as write_log
-from mulligan.embedded.postgres import EmbeddedPostgres
+from benchmarks._long_log import REGION, on_servers, write_log
 from mulligan.log.etcd import Etcd
 from mulligan.log.etcdlog import EtcdLog, EtcdStore
 from mulligan.log.protocol import EventLog
-from mulligan.model import RegionName, Seq, stream_id
+from mulligan.model import Seq, stream_id
 from mulligan.projections.moment import Scene
 from mulligan.projections.rebuild import Rebuilder
 from mulligan.queries import claims, machines, past_states, providers, trail
@@ -30,7 +25,6 @@ from mulligan.queries.moments import Moments, PastDatabase
 from mulligan.queries.paging import PageRequest
 
 GOAL_FIRST_S, GOAL_AGAIN_S = 10.0, 1.0
-_REGION = RegionName("bench")
 _PAGE = PageRequest(size=100, token="")
 
 Read = Callable[[PastDatabase], Awaitable[object]]
@@ -42,15 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="mulligan-bench-") as home:
-        server = EmbeddedPostgres(Path(home) / "postgres")
-        server.start()
-        try:
-            dsn = server.create_database("bench")
-            with running_etcd() as settings:
-                figures = uvloop.run(_measure(args, settings, dsn))
-        finally:
-            server.stop()
+    figures = on_servers(lambda settings, dsn: _measure(args, settings, dsn))
     for name, (first, again) in figures["reads_s"].items():
         print(f"{name:<12} first {first:7.3f} s   again {again:7.4f} s", file=sys.stderr)
     print(
@@ -64,8 +50,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 async def _measure(args: argparse.Namespace, settings: Any, dsn: str) -> dict[str, Any]:
     async with Etcd(settings) as etcd:
-        await write_log(EtcdStore(etcd, _REGION), args)
-        async with EtcdLog.open(etcd, _REGION) as log, Database(dsn) as database:
+        await write_log(EtcdStore(etcd, REGION), args.events, args.machines)
+        async with EtcdLog.open(etcd, REGION) as log, Database(dsn) as database:
             began = time.perf_counter()
             async with aclosing(Rebuilder(log, dsn).rebuild()) as steps:
                 async for _ in steps:

@@ -11,35 +11,19 @@ import os
 import pstats
 import resource
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import anyio
-import uvloop
 
-from benchmarks._etcd import running_etcd
-from benchmarks._traffic import Traffic
-from mulligan.embedded.postgres import EmbeddedPostgres
-from mulligan.events.codec import GENESIS_HASH, encode_commit, encode_entry
-from mulligan.events.envelope import Commit
+from benchmarks._long_log import REGION, on_servers, write_log
 from mulligan.log.etcd import Etcd
 from mulligan.log.etcdlog import EtcdLog, EtcdStore
-from mulligan.log.store import HeadRecord, Slot, Won
-from mulligan.log.view import link
-from mulligan.model import RegionName, Seq
 from mulligan.projections import building, checkpoint
 from mulligan.projections.models import READ_MODELS
 from mulligan.projections.postgres import connected
 from mulligan.projections.rebuild import Rebuilder
 from mulligan.projections.worker import Worker
-
-_REGION = RegionName("bench")
-_COMMITS = 64
-"""Commits an entry, as group commit makes them at 64 commands in flight."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,47 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="mulligan-bench-") as home:
-        server = EmbeddedPostgres(Path(home) / "postgres")
-        server.start()
-        try:
-            dsn = server.create_database("bench")
-            with running_etcd() as settings:
-                figures = uvloop.run(_measure(args, settings, dsn))
-        finally:
-            server.stop()
+    figures = on_servers(lambda settings, dsn: _measure(args, settings, dsn))
     _print(figures)
     return figures
 
 
 async def _measure(args: argparse.Namespace, settings: Any, dsn: str) -> dict[str, Any]:
     async with Etcd(settings) as etcd:
-        await _write(EtcdStore(etcd, _REGION), args)
-        async with EtcdLog.open(etcd, _REGION) as log:
+        await write_log(EtcdStore(etcd, REGION), args.events, args.machines)
+        async with EtcdLog.open(etcd, REGION) as log:
             live = {} if args.no_live else {"live": await _live(log, dsn)}
             rebuild = await _rebuild(log, dsn, args)
     copy = await _copy(dsn)
     ratio = round(copy["seconds"] / (rebuild["events"] / rebuild["events_per_s"]), 3)
     return {"machines": args.machines, **live, **rebuild, "copy": copy, "ratio": ratio}
-
-
-async def _write(store: EtcdStore, args: argparse.Namespace) -> None:
-    """Fill the log by its own compare-and-swap, one entry of many commits after the other."""
-    log_id = await store.identify()
-    token, prev = 0, GENESIS_HASH
-    traffic = Traffic(args.machines)
-    for seq, commits in enumerate(_entries(traffic.commits(args.events)), start=1):
-        at = traffic.now.isoformat().replace("+00:00", "Z")
-        stored = link(seq, prev, encode_entry(Seq(seq), prev, at, commits))
-        head = HeadRecord(seq=Seq(seq), hash=stored.hash, log_id=log_id, writer="w", batch_id="b")
-        won = await store.put(Slot(stored=stored, head=head, token=token, fences=()), 30.0)
-        assert isinstance(won, Won)
-        token, prev = won.token, stored.hash
-
-
-def _entries(commits: Iterator[Commit]) -> Iterator[list[bytes]]:
-    while batch := [encode_commit(c) for c in islice(commits, _COMMITS)]:
-        yield batch
 
 
 async def _live(log: EtcdLog, dsn: str) -> dict[str, Any]:

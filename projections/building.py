@@ -16,7 +16,7 @@ from mulligan.model import Seq
 from mulligan.projections import checkpoint, teams, writing
 from mulligan.projections.checkpoint import ORIGIN, Checkpoint, Place, place_of
 from mulligan.projections.crew import Crew, Folding
-from mulligan.projections.fold import ModelFold, Occurrences, Poison, TableFold, occurrences
+from mulligan.projections.fold import ModelFold, Occurrences, Poison, occurrences
 from mulligan.projections.lane import entries
 from mulligan.projections.postgres import Connection, connected, ungrouped
 from mulligan.projections.schema import ReadModel
@@ -74,7 +74,8 @@ class Draft:
         connection = self._connection
         await self.send(self.take_rows())
         for table in self._fold.tables:
-            await _write(connection, self.schema, table)
+            await writing.copy_held(connection, self.schema, table.table, table.held)
+            table.held.clear()
         for statement in self.model.index(self.schema):
             await connection.execute(statement, timeout=_SLOW)
         for statement in self.model.analyze(self.schema):
@@ -82,16 +83,6 @@ class Draft:
         await checkpoint.put(
             connection, self.model, self.schema, self.place, log_id, status="building"
         )
-
-
-async def _write(connection: Connection, schema: str, fold: TableFold) -> None:
-    table, held = fold.table, fold.held
-    rows = [writing.state_row(table, key, row) for key, row in held.items()]
-    await writing.copy_rows(connection, schema, table.name, table.all_columns, rows)
-    for child in table.children:
-        rows = [r for key, row in held.items() for r in child.rows(key, row.state)]
-        await writing.copy_rows(connection, schema, child.name, child.columns, rows)
-    held.clear()
 
 
 class Drafts:

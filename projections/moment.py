@@ -13,12 +13,13 @@ from typing import Any
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from mulligan.errors import Corrupt, Unavailable
 from mulligan.model import Seq
 from mulligan.projections import audit, writing
 from mulligan.projections.audited import COLUMNS, event_of, record_of
-from mulligan.projections.fold import Held, Occurrence, Poison, TableFold
+from mulligan.projections.fold import Occurrence, Poison, TableFold
 from mulligan.projections.postgres import Connection
 from mulligan.projections.schema import ReadModel, StateTable
 
@@ -139,24 +140,19 @@ class _Make:
         self._told = told
 
     async def run(self) -> None:
-        journals = {journal.name for journal in self._model.journals}
-        for statement in self._model.create(self._schema):
-            if statement.split(" (")[0].rpartition(".")[2] not in journals:
-                await self._execute(statement.replace("CREATE TABLE", "CREATE UNLOGGED TABLE", 1))
-        for name in sorted(journals):
+        folded = replace(self._model, journals=())
+        for statement in folded.create(self._schema):
+            await self._execute(statement.replace("CREATE TABLE", "CREATE UNLOGGED TABLE", 1))
+        for journal in self._model.journals:
             await self._execute(
-                f"CREATE VIEW {self._schema}.{name} AS SELECT * FROM {self._model.schema}.{name}"
-                f" WHERE seq <= {int(self._seq)}"
+                f"CREATE VIEW {self._schema}.{journal.name} AS"
+                f" SELECT * FROM {self._model.schema}.{journal.name} WHERE seq <= {int(self._seq)}"
             )
         for table in self._model.tables:
             await self._copy(table)
             await self._fold(table)
-        for statement in self._model.index(self._schema):
-            if not any(f" ON {self._schema}.{name} " in statement for name in journals):
-                await self._execute(statement)
-        for name in self._model.table_names:
-            if name not in journals:
-                await self._execute(f"ANALYZE {self._schema}.{name}")
+        for statement in (*folded.index(self._schema), *folded.analyze(self._schema)):
+            await self._execute(statement)
 
     async def _execute(self, statement: str, *values: Any) -> str:
         return await self._connection.execute(statement, *values, timeout=_SLOW)
@@ -212,7 +208,7 @@ class _Make:
         async with aclosing(events) as parts:
             async for part in parts:
                 await anyio.to_thread.run_sync(self._take, fold, part)
-        await self._write(table, fold.held)
+        await writing.copy_held(self._connection, self._schema, table, fold.held)
 
     async def _fold_keyed(self, table: StateTable, keys: Sequence[str], first: Seq) -> None:
         """Fold rows of which a stream has many: their events lie after the oldest row began."""
@@ -227,7 +223,7 @@ class _Make:
         async with aclosing(events) as parts:
             async for part in parts:
                 await anyio.to_thread.run_sync(self._take, fold, part, wanted)
-        await self._write(table, fold.held)
+        await writing.copy_held(self._connection, self._schema, table, fold.held)
 
     async def _events(self, where: str, *values: Any) -> AsyncGenerator[Sequence[Any], None]:
         """Yield events of the audit, in bounded parts."""
@@ -254,14 +250,6 @@ class _Make:
     def _occurrence(self, row: Any) -> Occurrence:
         record = record_of(row)
         return Seq(row["seq"]), row["at"], row["key"], record, event_of(record)
-
-    async def _write(self, table: StateTable, held: dict[str, Held]) -> None:
-        connection, schema = self._connection, self._schema
-        rows = [writing.state_row(table, key, row) for key, row in held.items()]
-        await writing.copy_rows(connection, schema, table.name, table.all_columns, rows)
-        for child in table.children:
-            rows = [r for key, row in held.items() for r in child.rows(key, row.state)]
-            await writing.copy_rows(connection, schema, child.name, child.columns, rows)
 
 
 async def note_use(connection: Connection, scene: Scene) -> None:

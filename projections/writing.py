@@ -101,6 +101,17 @@ async def send(connection: Connection, write: Write) -> None:
     await connection.execute(write.statement, *map(list, zip(*write.rows, strict=True)))
 
 
+async def copy_held(
+    connection: Connection, schema: str, table: StateTable, held: Mapping[str, Held]
+) -> None:
+    """Add rows that are not there yet, with their children's."""
+    rows = [state_row(table, key, row) for key, row in held.items()]
+    await copy_rows(connection, schema, table.name, table.all_columns, rows)
+    for child in table.children:
+        rows = [made for key, row in held.items() for made in child.rows(key, row.state)]
+        await copy_rows(connection, schema, child.name, child.columns, rows)
+
+
 async def copy_rows(
     connection: Connection, schema: str, name: str, columns: Sequence[Column], rows: Sequence[Row]
 ) -> None:
