@@ -30,6 +30,7 @@ def check(session: nox.Session) -> None:
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "python", "proto/generate.py", "--check")
+    run(session, "python", "proto/sync.py", "--check")
     run(session, "python", "proto/compatibility.py")
     run(session, "lint-imports", "--no-logo")
     run(session, "mypy")
@@ -108,6 +109,7 @@ def qemu(session: nox.Session) -> None:
 def generate(session: nox.Session) -> None:
     """Write proto/_generated anew from the .proto files."""
     run(session, "python", "proto/generate.py")
+    run(session, "python", "proto/sync.py")
 
 
 @nox.session
