@@ -123,9 +123,19 @@ def parse_time(text: str, now: datetime, field: str = "time") -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class Moment(str):
+    """A time as it is written, which knows the time, for those who would tell it otherwise."""
+
+    at: datetime
+
+
 def format_time(moment: datetime | None) -> str:
     """Write a time in UTC, to the second; an absent one is empty."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if moment else ""
+    if not moment:
+        return ""
+    written = Moment(f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}")
+    written.at = moment
+    return written
 
 
 def format_span(seconds: float) -> str:

@@ -51,7 +51,7 @@ async def list_contexts(session: Session) -> None:
     session.out.rows(rows, COLUMNS, f"no contexts in {config_path()}; `mulligan up` makes one")
 
 
-@verb(app, "use")
+@verb(app, "use", local=True)
 async def use_context(session: Session, name: Annotated[str, typer.Argument()]) -> None:
     """Make a context the current one."""
     import msgspec

@@ -29,7 +29,7 @@ class Noun(TyperGroup):
 
 
 class Verb(TyperCommand):
-    """A command with examples, which its function names, and with values that are read quickly."""
+    """A command whose help has examples, and whose values are read quickly."""
 
     def __init__(self, name: str | None, **attributes: Any) -> None:
         super().__init__(name, **attributes)
@@ -42,18 +42,10 @@ class Verb(TyperCommand):
         """Return the arguments and options, each with a quick reader."""
         return read_directly(super().get_params(ctx))
 
-    @property
-    def examples(self) -> Sequence[str]:
-        """Command lines that show the verb, each without ``mulligan``."""
-        return getattr(self.callback, "examples", ())
-
-    @property
-    def see(self) -> Sequence[str]:
-        """Other commands that a reader of this one's help may look for."""
-        return getattr(self.callback, "see", ())
-
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, own options, common options, examples and what else to see."""
+        from mulligan.cli.examples import examples_of
+
         params = self.get_params(ctx)
         common = {one.name: one for one in params if one.name in COMMON and is_shared(one, self)}
         own = [one for one in params if common.get(one.name) is not one]
@@ -67,9 +59,10 @@ class Verb(TyperCommand):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
-        if self.examples:
+        examples = examples_of(ctx.command_path.partition(" ")[2])
+        if examples:
             with formatter.section("Examples"):
-                for example in self.examples:
+                for example in examples:
                     formatter.write(f"{'':{formatter.current_indent}}mulligan {example}\n")
         with formatter.section("See also"):
             formatter.write_text(", ".join(self.see_also(ctx)))
@@ -77,9 +70,7 @@ class Verb(TyperCommand):
     def see_also(self, ctx: Any) -> list[str]:
         """Return what the end of the help points to."""
         noun = ctx.parent.command_path if ctx.parent else "mulligan"
-        named = [f"`mulligan {one}`" for one in self.see]
-        near = [f"`{noun} {one}`" for one in self.siblings if one != self.name]
-        return [*named, *[one for one in near if one not in named][:8], TOPICS]
+        return [*[f"`{noun} {one}`" for one in self.siblings if one != self.name][:8], TOPICS]
 
 
 def is_shared(param: Any, command: Any) -> bool:

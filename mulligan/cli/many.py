@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import anyio
 
-from mulligan.cli.report import Several, describe
+from mulligan.cli.report import NotSent, Several, describe
 from mulligan.errors import InvalidArgument, MulliganError
 
 AT_ONCE = 16
@@ -67,9 +67,12 @@ async def each(
     def told(outcome: Outcome[Item, Result]) -> None:
         if outcome.error is not None:
             errors.append(outcome.error)
+        if outcome.error is not None and not isinstance(outcome.error, NotSent):
             sys.stderr.write("\n".join(describe(outcome.error)) + "\n")
 
     outcomes = await attempt(items, act, at_once=at_once, told=told)
+    if errors and all(isinstance(error, NotSent) for error in errors):
+        raise errors[0]
     if errors:
         raise Several(errors[0], len(errors), len(items))
     return [outcome.result for outcome in outcomes]  # type: ignore[misc]

@@ -3,8 +3,10 @@
 import base64
 import dataclasses
 import json
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, TextIO
@@ -28,6 +30,24 @@ class Column(NamedTuple):
     wide: bool = False
 
 
+class Screen(NamedTuple):
+    """A terminal that is printed on: its width in characters, and whether colours are wanted."""
+
+    width: int
+    colours: bool
+
+
+def screen_of(out: TextIO) -> Screen | None:
+    """Return the terminal behind a file, or None if it is none."""
+    try:
+        if not out.isatty():
+            return None
+    except ValueError:  # it is closed
+        return None
+    colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Screen(shutil.get_terminal_size().columns, colours)
+
+
 class Output:
     """Where and how a command prints. Data goes to ``out``, notes to ``err``.
 
@@ -43,11 +63,13 @@ class Output:
         quiet: bool = False,
         out: TextIO | None = None,
         err: TextIO | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self.form = form
         self.quiet = quiet
         self.out = out or sys.stdout
         self.err = err or sys.stderr
+        self.screen = screen or screen_of(self.out)
 
     @property
     def for_people(self) -> bool:
@@ -67,8 +89,7 @@ class Output:
             case _ if not items:
                 self.note(empty or "none")
             case _:
-                shown = [column for column in columns if self._shows(column)]
-                self._table(shown, [[column.value(item) for column in shown] for item in items])
+                self.table(items, columns)
 
     def one(self, item: Any, columns: Sequence[Column]) -> None:
         """Print one object, every column of it."""
@@ -123,12 +144,25 @@ class Output:
         if not self.quiet:
             print(harmless(text), file=self.err, flush=True)
 
-    def _shows(self, column: Column) -> bool:
+    def shows(self, column: Column) -> bool:
+        """Tell whether a table has a column."""
         return not column.wide or self.form is Format.WIDE
 
-    def _table(self, columns: Sequence[Column], cells: Iterable[Sequence[str]]) -> None:
-        titles = [column.title for column in columns]
-        lines = [titles, *([c.replace("\n", " ") or "-" for c in row] for row in cells)]
+    def table(self, items: Sequence[Any], columns: Sequence[Column], titles: bool = True) -> None:
+        """Print rows under titles; on a terminal, fitted into it."""
+        shown = [column for column in columns if self.shows(column)]
+        cells = [[column.value(item) for column in shown] for item in items]
+        if self.screen is not None:
+            from mulligan.cli.screen import lines_of
+
+            heads = [column.title for column in shown] if titles else None
+            fitted = self.screen if self.form is Format.TABLE else None
+            for line in lines_of(heads, cells, [c.title for c in shown], self.screen, fitted):
+                print(line, file=self.out)
+            return
+        lines = [[c.replace("\n", " ") or "-" for c in row] for row in cells]
+        if titles:
+            lines.insert(0, [column.title for column in shown])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for row in lines:
             padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -54,6 +54,10 @@ class Several(MulliganError):
         super().__init__(f"{failed} of {of} failed")
 
 
+class NotSent(MulliganError):
+    """A call that would change something was held back, for a dry run."""
+
+
 class Refused(MulliganError):
     """Some of the objects that were selected could not be served; each was reported."""
 

@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
@@ -54,6 +54,12 @@ RegionsOption = Annotated[
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print the UUID only.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Go on, and show what changes, until Ctrl-C.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
@@ -65,6 +71,21 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "at": (AtOption, ""),
     "region": (RegionOption, ""),
 }
+
+WATCHED = frozenset({"list", "show", "status", "tree"})
+"""Verbs that take ``--watch`` where they read."""
+LASTING = frozenset({"delete", "disconnect"})
+"""Verbs that cannot be undone."""
+ACTING = frozenset(
+    (
+        *("create", "set", "add", "enable", "bind", "add-certificate", "connect", "seal"),
+        *("delete", "update", "remove", "disable", "unbind", "remove-certificate", "disconnect"),
+        *("make", "exact", "release", "move", "reshape", "extend", "shorten", "move-start"),
+        *("cancel", "cordon", "uncordon", "deploy", "retry", "rebuild", "revoke", "secret"),
+        *("rotate", "rekey", "checkpoint", "passwd"),
+    )
+)
+"""Verbs that change something, and take ``--dry-run`` unless they have one of their own."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +116,7 @@ class Session:
 
     common: Common
     out: Output
+    dry_run: bool = False
     haste: bool = False
     """Whether a call gives up within seconds rather than wait out a restart."""
     _client: "Client | None" = field(default=None, init=False)
@@ -160,7 +182,7 @@ class Session:
 
     def confirm(self, question: str, yes: bool) -> None:
         """Return if the user agrees; raise FailedPrecondition if not, or if none can be asked."""
-        if yes:
+        if yes or self.dry_run:
             return
         if not sys.stdin.isatty():
             raise FailedPrecondition(f"{question} Nobody is there to ask: add --yes")
@@ -168,10 +190,15 @@ class Session:
             raise FailedPrecondition("nothing was done")
 
     def confirm_several(self, verb: str, names: Sequence[str], yes: bool) -> None:
-        """Ask before a destructive verb is applied to more than one object."""
+        """Ask before a destructive verb is applied to several objects.
+
+        On a terminal it is asked before a single one is deleted, too: that cannot be undone.
+        """
         if len(names) > 1:
             shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
             self.confirm(f"{verb} {len(names)} objects ({shown})?", yes)
+        elif verb in LASTING and sys.stdin.isatty():
+            self.confirm(f"{verb} {names[0]}? That cannot be undone.", yes)
 
     def note_moment(self) -> None:
         """Say as of which entry it was answered, to people."""
@@ -193,8 +220,8 @@ def verb(
     *,
     reads: bool = False,
     across: bool = False,
-    examples: Sequence[str] = (),
-    see: Sequence[str] = (),
+    watched: bool | None = None,
+    local: bool = False,
 ) -> Callable[
     [Callable[Concatenate[Session, P], Awaitable[None]]],
     Callable[Concatenate[Session, P], Awaitable[None]],
@@ -205,8 +232,9 @@ def verb(
     followed by the common options that it does not define itself. A parameter called ``quiet``
     silences everything but UUIDs. With ``reads`` it only reads, of what has a past, and takes
     ``--at``; any other refuses it before it does anything. With ``across`` it takes ``--regions``
-    and is done in each of these. ``examples`` are command lines for its help, without ``mulligan``,
-    and ``see`` other commands that the help points to.
+    and is done in each of these. One that reads and is called like those of WATCHED takes
+    ``--watch``, unless ``watched`` says otherwise; one of ACTING takes ``--dry-run``, unless it is
+    ``local``, to this host.
     """
 
     def register(
@@ -219,19 +247,26 @@ def verb(
         added = {key: value for key, value in _COMMON.items() if key not in names}
         if across:
             added["regions"] = (RegionsOption, "")
+        if (reads and name in WATCHED) if watched is None else watched:
+            added["watch"] = (WatchOption, False)
+        if name in ACTING and not local and "dry_run" not in names:
+            added["dry_run"] = (DryRunOption, False)
 
         def command(**given: Any) -> None:
             context = cast(typer.Context, given.pop("typer_context"))
             outer = context.find_root().obj
             outer = outer if isinstance(outer, Common) else Common()
             regions = given.pop("regions") if across else ""
+            watch = given.pop("watch") if "watch" in added else False
+            dry_run = given.pop("dry_run") if "dry_run" in added else False
             common = outer.under({key: given.pop(key) for key in added if key in _COMMON})
             if common.at and not reads:
                 raise InvalidArgument("--at", f"`{name}` acts or tells of now; leave it out")
             out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))
             for key, kind in bundles.items():
                 given[key] = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
-            _run(function, Session(common, out), given, regions)
+            session = Session(common, out, dry_run=dry_run)
+            _run(_doing(function, session, given, regions, watch), session, function.__name__)
 
         parameters = [_keyword(parameter) for parameter in own]
         parameters += [
@@ -246,9 +281,7 @@ def verb(
         signature = inspect.Signature([context_parameter, *parameters])
         cast(Any, command).__signature__ = signature
         cast(Any, command).reads = reads
-        cast(Any, command).examples = tuple(examples)
-        cast(Any, command).see = tuple(see)
-        cast(Any, command).common = tuple(added)
+        cast(Any, command).common = tuple(key for key in added if key in _COMMON)
         command.__annotations__ = {
             parameter.name: parameter.annotation for parameter in signature.parameters.values()
         }
@@ -283,30 +316,47 @@ def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
 
-def _run(
+async def _doing(
     function: Callable[..., Awaitable[None]],
     session: Session,
     given: dict[str, Any],
     regions: str,
+    watch: bool,
 ) -> None:
+    """Do a verb once, in several regions, again and again, or only so far as it reads."""
+    if regions and watch:
+        raise InvalidArgument("--watch", "is of one region; leave out --regions")
+    if regions:
+        from mulligan.cli.across import everywhere
+
+        await everywhere(function, session, given, regions)
+    elif watch:
+        from mulligan.cli.watch import watch as watch_it
+
+        await watch_it(function, session, given)
+    elif session.dry_run:
+        from mulligan.cli.dry_run import try_out
+
+        await session.enter()
+        await try_out(function, session, given)
+    else:
+        await session.enter()
+        await function(session, **given)
+        session.note_moment()
+
+
+def _run(doing: Coroutine[Any, Any, None], session: Session, name: str) -> None:
     import asyncio
 
     async def run() -> None:
         try:
-            if regions:
-                from mulligan.cli.across import everywhere
-
-                await everywhere(function, session, given, regions)
-                return
-            await session.enter()
-            await function(session, **given)
-            session.note_moment()
+            await doing
         finally:
             session.close()
 
     if os.environ.get("MULLIGAN_TRACE_ENDPOINT"):
         from mulligan.cli.traced import run_traced
 
-        asyncio.run(run_traced(function.__name__, run, say=session.out.for_people))
+        asyncio.run(run_traced(name, run, say=session.out.for_people))
         return
     asyncio.run(run())

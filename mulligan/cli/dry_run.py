@@ -1,0 +1,171 @@
+"""``--dry-run`` of verbs that change something: everything but the change itself.
+
+What a verb reads is read. The first call that would change something is not sent; it is printed,
+and what it names is looked up, so that a name that does not exist is found out. Whether the service
+would accept it is not known, and the output says so.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from mulligan.cli.output import Column, Output, plain
+from mulligan.cli.report import NotSent
+from mulligan.cli.verbs import Session
+
+if TYPE_CHECKING:
+    from mulligan.client.client import Client
+
+SERVICES = {
+    "iam",
+    "meta",
+    "resource",
+    "control",
+    "executor",
+    "log",
+    "projector",
+    "archiver",
+    "catalog",
+}
+_LOOKING = ("get_", "list_", "watch_", "read_", "who_", "describe", "resolve")
+_OWNERS = {
+    "machine": "control",
+    "image": "control",
+    "credential": "control",
+    "claim": "resource",
+    "provider": "resource",
+    "group": "resource",
+    "account": "iam",
+    "project": "iam",
+}
+"""The service that knows the objects of a kind, which requests name in a field of that name."""
+SECRET = ("secret", "password", "content", "token")
+"""Fields whose content is not printed."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A call that would have been sent, as it is printed."""
+
+    call: str
+    request: Any
+
+    @property
+    def name(self) -> str:
+        """What ``-o name`` prints of it."""
+        return self.call
+
+
+COLUMNS = (
+    Column("WOULD SEND", lambda one: one.call),
+    Column(
+        "WITH",
+        lambda one: ", ".join(
+            f"{key}={'***' if key in SECRET else value}"
+            for key, value in plain(one.request).items()
+            if value and key not in ("request_id",)
+        ),
+    ),
+)
+
+
+class HoldingClient:
+    """A client whose calls that change something are kept in ``held`` and raise NotSent."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+        self.held: list[Held] = []
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._client, name)
+        return _HoldingService(self, name, value) if name in SERVICES else value
+
+
+class _HoldingService:
+    def __init__(self, holder: HoldingClient, service: str, stub: Any) -> None:
+        self._holder = holder
+        self._service = service
+        self._stub = stub
+
+    def __getattr__(self, method: str) -> Any:
+        call = getattr(self._stub, method)
+        if looks(self._service, method):
+            return call
+        return self._held(f"{self._service.title()}.{_camel(method)}", method)
+
+    def _held(self, name: str, method: str) -> Callable[[Any], Any]:
+        holder = self._holder
+
+        def keep(request: Any) -> "_Never":
+            return _Never(holder, Held(name, request))
+
+        return keep
+
+
+class _Never:
+    """A call that is not sent, whether it would be awaited or iterated over."""
+
+    def __init__(self, holder: HoldingClient, held: Held) -> None:
+        self._holder = holder
+        self._held = held
+
+    async def _raise(self) -> None:
+        await look_up(self._holder, self._held.request)
+        self._holder.held.append(self._held)
+        raise NotSent("nothing was done")
+
+    def __await__(self) -> Any:
+        return self._raise().__await__()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        await self._raise()
+
+
+def looks(service: str, method: str) -> bool:
+    """Tell whether a call only reads."""
+    from mulligan.proto.v1 import READS
+
+    route = f"/mulligan.v1.{service.title()}/{_camel(method)}"
+    return route in READS or method.startswith(_LOOKING)
+
+
+async def look_up(client: Any, request: Any) -> None:
+    """Raise NotFound for an object that a request names and that is not there."""
+    from mulligan.proto import v1
+
+    for kind, service in _OWNERS.items():
+        ref = getattr(request, kind, "")
+        if isinstance(ref, str) and ref:
+            ask = getattr(v1, f"Get{kind.title()}Request")(**{kind: ref})
+            await getattr(getattr(client, service), f"get_{kind}")(ask)
+
+
+def _camel(method: str) -> str:
+    return "".join(part.title() for part in method.split("_"))
+
+
+async def try_out(
+    function: Callable[..., Awaitable[None]], session: Session, given: dict[str, Any]
+) -> None:
+    """Do a verb up to what it would change, and print that."""
+    holder = HoldingClient(session.client)
+    session.use(cast("Client", holder))
+    with suppress(NotSent):
+        await function(session, **given)
+    show(session.out, holder.held)
+
+
+def show(out: Output, held: list[Held]) -> None:
+    """Print what would have been sent."""
+    if not held:
+        out.note("nothing would be sent; nothing was done")
+        return
+    out.rows(held, COLUMNS)
+    out.note(
+        "dry run: what it names is there; whether it would be accepted is decided when it is "
+        "sent. Nothing was done"
+    )
