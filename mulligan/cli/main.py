@@ -27,6 +27,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "whoami": ("login", "Show who you are and what you may do."),
     "context": ("context", "Choose between control planes and identities."),
     "status": ("status", "Show services, the log, projections, and machines in trouble."),
+    "console": ("console", "Watch the fleet and the log, look back in time, and act."),
     "machine": ("machine", "Find, enrol, inspect, deploy, rescue and release machines."),
     "claim": ("claim", "Take and give back resources."),
     "reservation": ("reservation", "Claim resources ahead of time."),

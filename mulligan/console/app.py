@@ -57,6 +57,8 @@ class ConsoleApp(Journeys, App[None]):
         self._first = page
         self._fresh: set[str] = set()
         self.failure: BaseException | None = None
+        """What went wrong in a way that nobody foresaw, if anything did."""
+        self.ended_by: BaseException | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the banner, the tabs, the pages and the keys."""
@@ -175,7 +177,7 @@ class ConsoleApp(Journeys, App[None]):
 
     def _fatal_error(self) -> None:
         """End with one line rather than with a trace of what was in memory."""
-        self.failure = self._exception
+        self.failure = self.ended_by = self._exception
         self._close_messages_no_wait()
 
     def get_system_commands(self, screen: Any) -> Any:

@@ -26,9 +26,12 @@ LAYOUT_S = 0.15
 class FleetMap(ScrollView, can_focus=True):
     """Every machine as a cell in its rack, in the colour of its state."""
 
-    DEFAULT_CSS = (
-        "FleetMap { height: 1fr; background: $background; overflow-x: hidden; overflow-y: scroll; }"
-    )
+    DEFAULT_CSS = """
+    FleetMap {
+        height: 1fr; background: $background;
+        overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1;
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"move('{key}')", show=False) for key in ("left", "right", "up", "down")),
         *(Binding(key, f"move('{key}')", show=False) for key in ("home", "end")),
@@ -218,10 +221,15 @@ class FleetMap(ScrollView, can_focus=True):
             self._waiting = True
             self.set_timer(LAYOUT_S, self._arrange)
 
+    @property
+    def _width(self) -> int:
+        """Columns beside the scroll bar, whether that is drawn already or not."""
+        return self.outer_size.width - self.styles.scrollbar_size_vertical
+
     def _arrange(self) -> None:
         self._waiting = False
-        width = self.scrollable_content_region.width
-        if not width:
+        width = self._width
+        if width <= 0:
             return
         found = sections(self.machines.values(), self._places, self._parents)
         self._layout = lay_out(found, width)
@@ -232,7 +240,7 @@ class FleetMap(ScrollView, can_focus=True):
 
     def on_resize(self, event: Resize) -> None:
         """Lay out for the new width."""
-        if self.scrollable_content_region.width != self._layout.width:
+        if self._width != self._layout.width:
             self._arrange()
 
     def at(self, x: int, y: int) -> MachineBrief | None:

@@ -31,8 +31,8 @@ NOTHING = encode_entry(Seq(1), GENESIS_HASH, "2027-01-01T00:00:00Z", [])
 """An entry of a log, and nothing in it."""
 
 LOCAL = ("run", "certificate", "backup")
-LOCAL_VERBS = {"archive restore"}
-"""What works on a region's folder, and is tried on one elsewhere."""
+LOCAL_VERBS = {"archive restore", "console"}
+"""What works on a region's folder or takes the screen, and is tried elsewhere."""
 
 COMMANDS = """
 login ada
