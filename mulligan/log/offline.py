@@ -18,7 +18,7 @@ from mulligan.events.envelope import Commit
 from mulligan.log.depot import Depot
 from mulligan.log.export_file import Reader, names_of
 from mulligan.log.holding import survey
-from mulligan.log.moment import read_time
+from mulligan.log.moment import last_before, read_time
 from mulligan.log.protocol import Acked, Fence, Head, Listener, ReadSet, Stored, Touch
 from mulligan.log.segment import Manifest, checked
 from mulligan.log.view import BrokenChain, link
@@ -144,13 +144,7 @@ class FetchedLog(OfflineLog):
 
     async def last_before(self, when: datetime) -> Seq:
         """Return the last entry dated ``when`` or earlier, by ~log2 reads of one entry."""
-        low, high = 0, int(self.head.seq) + 1
-        while low < high - 1:
-            middle = Seq((low + high) // 2)
-            async with aclosing(self.read(middle, middle)) as batches:
-                at = (await anext(batches))[0].entry.at
-            low, high = (middle, high) if at <= when else (low, middle)
-        return Seq(low)
+        return await last_before(self, when)
 
 
 class PartedLog(OfflineLog):

@@ -13,15 +13,13 @@ from typing import Protocol
 
 import msgspec
 import zstandard
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mulligan.errors import Corrupt
 from mulligan.log.export_file import Header, Reader, Writer
 from mulligan.log.identity import Ancestor
 from mulligan.log.protocol import Stored
 from mulligan.log.view import BrokenChain
-from mulligan.log.vouching import LogKey, unbase64, unpadded
+from mulligan.log.vouching import LogKey, unpadded, verifies
 from mulligan.model import Seq
 
 FORMAT = "mulligan-segment"
@@ -158,12 +156,7 @@ def signed_with(key: LogKey, manifest: Manifest) -> bool:
     """Tell whether the manifest bears the key's signature, given before the key was retired."""
     if key.retired_at is not None and manifest.sealed_at > key.retired_at:
         return False
-    try:
-        public = Ed25519PublicKey.from_public_bytes(unbase64(key.x))
-        public.verify(unbase64(manifest.signature), statement(manifest))
-    except (InvalidSignature, ValueError):
-        return False
-    return manifest.kid == key.kid
+    return manifest.kid == key.kid and verifies(key, manifest.signature, statement(manifest))
 
 
 def read_manifest(data: bytes, name: str) -> Manifest:

@@ -164,9 +164,14 @@ class Vouching:
 def signed_with(key: LogKey, event: CheckpointSigned, region: str) -> bool:
     """Tell whether the checkpoint bears the key's signature."""
     signed = statement(region, event.log_id, event.seq, event.hash, event.at)
+    return verifies(key, event.signature, signed)
+
+
+def verifies(key: LogKey, signature: str, data: bytes) -> bool:
+    """Tell whether a signature (base64url) is the key's, over these bytes."""
     try:
         public = Ed25519PublicKey.from_public_bytes(unbase64(key.x))
-        public.verify(unbase64(event.signature), signed)
+        public.verify(unbase64(signature), data)
     except (InvalidSignature, ValueError):
         return False
     return True

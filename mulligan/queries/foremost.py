@@ -4,8 +4,8 @@ import msgspec
 
 from mulligan.model import Seq
 from mulligan.queries.database import Database
+from mulligan.queries.projections import is_prepared
 
-_MADE = "SELECT to_regclass('mulligan.projection') IS NOT NULL AS made"
 _FOREMOST = """
 SELECT name, seq, chain FROM mulligan.projection
 WHERE log_id = $1 AND seq > 0 ORDER BY seq DESC LIMIT 1
@@ -22,6 +22,7 @@ class Foremost(msgspec.Struct, frozen=True):
 
 async def foremost(database: Database, log_id: str) -> Foremost | None:
     """Return the foremost read model of a log, None where there is none yet; raise as fetch."""
-    made = await database.fetchrow(_MADE)
-    row = await database.fetchrow(_FOREMOST, log_id) if made and made["made"] else None
+    if not await is_prepared(database):
+        return None
+    row = await database.fetchrow(_FOREMOST, log_id)
     return Foremost(row["name"], Seq(row["seq"]), row["chain"]) if row is not None else None

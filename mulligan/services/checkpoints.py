@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,6 +20,7 @@ from mulligan.events.envelope import Actor
 from mulligan.handlers.account import SigningKey
 from mulligan.handlers.checkpoint import STREAM, Checkpoint, NoteCheckpoint
 from mulligan.log.protocol import Fence, Fenced, Stored
+from mulligan.log.segment import Signs
 from mulligan.log.vouching import LogKey, unpadded
 from mulligan.model import CommitId, RegionName, Seq, new_id
 from mulligan.proto import v1
@@ -41,20 +41,6 @@ USE = "log"
 _LOOK_S = 5.0
 _RETRY_S = 0.3
 _TRIES = 5
-
-
-class Signs(Protocol):
-    """Whoever holds the private half of a log key."""
-
-    @property
-    def kid(self) -> str:
-        """The id of the key."""
-
-    async def ready(self) -> None:
-        """Return once it can sign; raise Unavailable if that takes long."""
-
-    def sign(self, data: bytes) -> bytes:
-        """Return the Ed25519 signature."""
 
 
 class LogSigning:
