@@ -1,7 +1,7 @@
 """The regions of a log, held in memory: who asks the catalog waits for no database."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import anyio
@@ -13,10 +13,12 @@ from mulligan.events.envelope import EventRecord
 from mulligan.handlers.region import Region, evolve
 from mulligan.log.protocol import EventLog, Stored
 from mulligan.model import RegionName, Seq, stream_key, stream_kind
-from mulligan.queries.database import Database
-from mulligan.queries.regions import every_region
+from mulligan.queries.paging import Object
 
 log = logging.getLogger(__name__)
+
+Load = Callable[[], Awaitable[tuple[Seq, Sequence[Object[Region]]]]]
+"""Returns a position, and all regions ever known as they were there or later."""
 
 _RETRY_S = 0.5
 
@@ -41,13 +43,13 @@ class KnownRegions:
             found.append(Known(0, Region(name=self._region)))
         return sorted(found, key=lambda one: str(one.state.name))
 
-    async def follow(self, event_log: EventLog, database: Database) -> None:
-        """Follow the log until cancelled; never fail."""
+    async def follow(self, event_log: EventLog, load: Load) -> None:
+        """Follow the log until cancelled; never fail. ``load`` gives what a read model has."""
         stop = event_log.listen(self._applied)
         try:
             while not self.complete:
                 try:
-                    await self._catch_up(event_log, database)
+                    await self._catch_up(event_log, load)
                 except MulliganError as error:
                     log.debug("regions are not known yet", extra={"reason": error.message})
                     await anyio.sleep(_RETRY_S)
@@ -57,8 +59,8 @@ class KnownRegions:
             self.complete = False
             self._known.clear()
 
-    async def _catch_up(self, event_log: EventLog, database: Database) -> None:
-        seq, rows = await every_region(database)
+    async def _catch_up(self, event_log: EventLog, load: Load) -> None:
+        seq, rows = await load()
         for row in rows:
             known = self._known.get(row.state.name)
             if known is None or known.version < row.version:

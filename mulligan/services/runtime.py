@@ -32,6 +32,7 @@ from mulligan.log.registry import Member, Members, Membership, Registration, mem
 from mulligan.model import RegionName, new_id, stream_key, utc_now
 from mulligan.queries.database import Database
 from mulligan.queries.moments import Moments
+from mulligan.queries.regions import every_region
 from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
 from mulligan.services.configure import Settings
 from mulligan.services.keyring import KeyRing, every_key
@@ -218,7 +219,7 @@ class Runtime:
             moments = Moments(database, event_log.head.log_id)
             tasks.start_soon(moments.run)
             regions = KnownRegions(self.region)
-            tasks.start_soon(regions.follow, event_log, database)
+            tasks.start_soon(regions.follow, event_log, partial(every_region, database))
             await stack.enter_async_context(registration.hold())
             yield Parts(
                 etcd=etcd,
