@@ -30,6 +30,7 @@ def check(session: nox.Session) -> None:
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "python", "proto/generate.py", "--check")
+    run(session, "python", "proto/clients/generate.py", "--check")
     run(session, "python", "proto/sync.py", "--check")
     run(session, "python", "proto/compatibility.py")
     run(session, "lint-imports", "--no-logo")
@@ -106,9 +107,19 @@ def qemu(session: nox.Session) -> None:
 
 
 @nox.session
+def clients(session: nox.Session) -> None:
+    """Build and test the clients in TypeScript and Go, after bringing npm's and Debian's parts."""
+    run(session, "python", "-m", "tests.clients.parts")
+    run(session, "python", "proto/clients/generate.py", "--check")
+    marked = ("-m", "clients", "tests/clients")
+    run(session, "python", "-m", "pytest", "-q", *marked, *session.posargs)
+
+
+@nox.session
 def generate(session: nox.Session) -> None:
-    """Write proto/_generated anew from the .proto files."""
+    """Write proto/_generated and the clients in other languages anew from the .proto files."""
     run(session, "python", "proto/generate.py")
+    run(session, "python", "proto/clients/generate.py")
     run(session, "python", "proto/sync.py")
 
 

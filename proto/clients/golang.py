@@ -50,6 +50,8 @@ def _figures(figures: Mapping[str, Figure]) -> str:
 
 
 def _tables(services: Sequence[Service]) -> str:
+    texts = "service, permission, resume"
+    flags = "reads, requestID, freshness, position, streaming, endless"
     rows = "".join(
         f"\t{json.dumps(method.route)}: {{\n\t\t{', '.join(_facts(method))},\n\t}},\n"
         for service in services
@@ -60,8 +62,8 @@ def _tables(services: Sequence[Service]) -> str:
         + "package mulligan\n\n"
         + "// facts are what the routing core goes by, of one method.\n"
         + "type facts struct {\n"
-        + "\tservice, permission, resume string\n"
-        + "\treads, requestID, freshness, position, streaming, endless bool\n"
+        + f"\t{texts:<{len(flags)}} string\n"
+        + f"\t{flags} bool\n"
         + "}\n\n"
         + "// methods holds every method by its route.\n"
         + f"var methods = map[string]facts{{\n{rows}}}\n"

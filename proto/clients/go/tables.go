@@ -4,7 +4,7 @@ package mulligan
 
 // facts are what the routing core goes by, of one method.
 type facts struct {
-	service, permission, resume string
+	service, permission, resume                               string
 	reads, requestID, freshness, position, streaming, endless bool
 }
 

@@ -23,4 +23,5 @@ export {
 export type { Tokens } from "./identity.js";
 export { type Outcome, Regions } from "./regions.js";
 export * from "./services.js";
+export * as v1 from "./v1.js";
 export { METHODS, type MethodFacts } from "./tables.js";
