@@ -20,7 +20,7 @@ async def all_serving(config: Config, within: float) -> None:
     missing = set(SERVICES)
 
     async def wait(name: str) -> None:
-        await _serving(getattr(config.listen, name), config)
+        await serving(getattr(config.listen, name), config)
         missing.discard(name)
 
     with anyio.move_on_after(within):
@@ -38,7 +38,8 @@ def _context(config: Config) -> ssl.SSLContext | None:
     return client_context(config.tls.ca)
 
 
-async def _serving(address: Address, config: Config) -> None:
+async def serving(address: Address, config: Config) -> None:
+    """Return once the service at an address of the region serves."""
     context = _context(config)
     while True:
         channel = TidyChannel(address.host, address.port, ssl=context)
