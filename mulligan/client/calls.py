@@ -2,7 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -87,20 +88,29 @@ class Calls:
                     self._positions.note(answer)
                     return answer
 
-    async def stream(
+    def stream(
         self, route: str, request: Any, reply: type[Reply], timeout: float | None = None
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncGenerator[Reply, None]:
         """Yield a stream's messages; go on after the last one where the stream can be resumed."""
+        messages = self._stream(route, request, reply, timeout)
+        self._channels.note(messages)
+        return messages
+
+    async def _stream(
+        self, route: str, request: Any, reply: type[Reply], timeout: float | None
+    ) -> AsyncGenerator[Reply, None]:
         self._require_reading(route)
         pursuit = Pursuit(self, route, timeout or self._patience)
         resume = resumption(with_request_id(request))
         while True:
             try:
-                async for message in self._stream_attempt(pursuit, route, resume.request, reply):
-                    pursuit.backoff.restart()
-                    if resume.is_new(message):
-                        self._positions.note(message)
-                        yield message
+                attempt = self._stream_attempt(pursuit, route, resume.request, reply)
+                async with aclosing(attempt) as messages:
+                    async for message in messages:
+                        pursuit.backoff.restart()
+                        if resume.is_new(message):
+                            self._positions.note(message)
+                            yield message
                 if not resume.endless:
                     return
                 raise Unavailable(f"{route} ended, which it should not; its service is stopping")
@@ -134,7 +144,7 @@ class Calls:
 
     async def _stream_attempt(
         self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncGenerator[Reply, None]:
         metadata = await pursuit.prepare()
         metadata = {**metadata, **self._header()}
         channel = self._channels.to(pursuit.address)

@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection
+from contextlib import suppress
 from importlib import import_module
+from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
@@ -39,7 +41,7 @@ class TidyChannel(Channel):
 
     def request(self, *arguments: Any, **more: Any) -> Any:
         """Return a call to open, as Channel does."""
-        return self._tidied(super().request(*arguments, **more))
+        return _Tidied(self, super().request(*arguments, **more))
 
     @property
     def _connected(self) -> bool:
@@ -53,21 +55,51 @@ class TidyChannel(Channel):
             protocol is not None and not protocol.processor.connection.is_closing()
         )
 
-    @asynccontextmanager
-    async def _tidied(self, call: Stream[Any, Any]) -> AsyncIterator[Stream[Any, Any]]:
-        task = asyncio.current_task()
-        assert task is not None
-        before = task.cancelling()
-        self.under_way += 1
+
+class _Tidied:
+    """One call of a channel, as a context. It is no generator, which could be closed twice."""
+
+    def __init__(self, channel: TidyChannel, call: Stream[Any, Any]) -> None:
+        self._channel = channel
+        self._call = call
+        self._before = 0
+
+    async def __aenter__(self) -> Stream[Any, Any]:
+        self._before = _task().cancelling()
+        self._channel.under_way += 1
         try:
-            async with call as opened:
-                yield opened
-        except Exception:
-            while task.cancelling() > before:
-                task.uncancel()
+            return await self._call.__aenter__()
+        except BaseException as error:
+            self._ended(error)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        raised = error
+        try:
+            await self._call.__aexit__(kind, error, trace)
+        except BaseException as other:
+            raised = other
             raise
         finally:
-            self.under_way -= 1
+            self._ended(raised)
+
+    def _ended(self, error: BaseException | None) -> None:
+        self._channel.under_way -= 1
+        if isinstance(error, Exception):
+            task = _task()
+            while task.cancelling() > self._before:
+                task.uncancel()
+
+
+def _task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None, "calls are made in tasks"
+    return task
 
 
 class Channels:
@@ -93,6 +125,7 @@ class Channels:
         if self._ssl is not None and cert:
             _show(self._ssl, cert, key)
         self._open: dict[str, TidyChannel] = {}
+        self._streams: WeakSet[AsyncGenerator[Any, None]] = WeakSet()
 
     def to(self, address: str) -> TidyChannel:
         """Return the channel to ``host:port``; it connects when it is first used."""
@@ -116,6 +149,16 @@ class Channels:
         """Close the channels to any address but these, once no call is under way on them."""
         for address in [a for a, c in self._open.items() if a not in known and not c.under_way]:
             self._open.pop(address).close()
+
+    def note(self, stream: AsyncGenerator[Any, None]) -> None:
+        """Have a stream end with the channels, whether or not whoever reads it ends it."""
+        self._streams.add(stream)
+
+    async def end_streams(self) -> None:
+        """End the streams that nobody waits for; the others end when their channel is closed."""
+        for stream in list(self._streams):
+            with suppress(RuntimeError):  # somebody waits for its next message
+                await stream.aclose()
 
     def close(self) -> None:
         """Close every channel; calls under way on them fail."""

@@ -17,6 +17,7 @@ from mulligan.client.deeds import Deeds
 from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
 from mulligan.client.names import MindfulCalls, Names
+from mulligan.client.one_instance import OneInstance
 from mulligan.client.positions import Positions
 from mulligan.client.regions import Regions
 from mulligan.client.stubs import (
@@ -129,6 +130,18 @@ class Client(Deeds):
         view._bind(moment)
         return view
 
+    def instance(self, address: str, *, patience: float = 3.0) -> "Client":
+        """Return a view whose every call goes to one instance, of whichever service it is.
+
+        It shares connections and identity, and ends with this client.
+        """
+        view = copy(self)
+        view._owner = False
+        view._patience = patience
+        view._directory = OneInstance(address, self._channels, self.region)
+        view._bind("")
+        return view
+
     @property
     def shown(self) -> Shown | None:
         """The entry as of which the latest call was answered; None for the present."""
@@ -224,6 +237,7 @@ class Client(Deeds):
             await self.regions.aclose()
             if self._watcher is not None:
                 await self._watcher.end()
+            await self._channels.end_streams()
         self.close()
 
     async def __aenter__(self) -> Self:

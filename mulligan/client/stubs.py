@@ -1,6 +1,7 @@
 """The generated stubs, each call of which goes through ``Calls``."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from betterproto2.grpclib import ServiceStub
@@ -43,8 +44,10 @@ class RoutedStub(ServiceStub):
         metadata: Any = None,
     ) -> AsyncIterator[Any]:
         _refuse(deadline, metadata)
-        async for message in self._calls.stream(route, request, response_type, timeout):
-            yield message
+        answers = self._calls.stream(route, request, response_type, timeout)
+        async with aclosing(answers) as messages:
+            async for message in messages:
+                yield message
 
 
 class Iam(RoutedStub, v1.IamStub):

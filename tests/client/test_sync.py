@@ -1,4 +1,4 @@
-"""The blocking client: from many threads, interrupted, forgotten, forked, and at a program's end."""
+"""The blocking client: from many threads, interrupted, forgotten, forked, and at an end."""
 
 import os
 import signal

@@ -100,3 +100,16 @@ async def test_the_watch_goes_on_when_all_that_were_known_at_first_are_gone(
         await cluster.stop(cluster.instances[number])
     await call(client)
     assert region.watches >= 2
+
+
+async def test_a_stream_that_nobody_ends_ends_with_its_client(
+    cluster: Cluster, region: FakeRegion, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a program leaves the loop over it by an exception that it reports later."""
+    region.records = [v1.LogRecord(position=v1.Position(region=REGION, seq=1), commit="1")]
+    async with Client(cluster.context(), secret=SECRET) as client:
+        stream = client.log.watch_log(v1.WatchLogRequest())
+        assert (await anext(stream)).commit == "1"
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    assert caplog.text == ""
