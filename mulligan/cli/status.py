@@ -1,56 +1,34 @@
 """``mulligan status``: is everything well, and if not, what to do."""
 
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mulligan.cli.machine_view import operation_shown, state_shown
 from mulligan.cli.output import Column, Format, Output
-from mulligan.cli.quantities import format_bytes, format_span, format_time
+from mulligan.cli.status_checks import (
+    Seen,
+    Status,
+    age_of,
+    critical,
+    exit_code,
+    is_late,
+    problems_of,
+    warning,
+)
 from mulligan.cli.verbs import Session, verb
-from mulligan.cli.wait import failure_of
-from mulligan.errors import MulliganError, NotFound, PermissionDenied
+from mulligan.errors import FailedPrecondition, MulliganError, NotFound, PermissionDenied
+from mulligan.quantities import format_bytes, format_span, format_time
 
 if TYPE_CHECKING:
-    from mulligan.proto.v1 import (
-        ArchiveStatus,
-        Brake,
-        Credential,
-        Endpoint,
-        LogStatus,
-        Machine,
-        Projection,
-    )
+    from mulligan.proto.v1 import ArchiveStatus, Credential, Endpoint, Machine, Region
 
 app = typer.Typer(rich_markup_mode=None)
 
-LONG = 600.0
-"""Seconds after which an operation without a deadline is worth a look."""
-LONG_ROTATION = 3600.0
-"""Seconds after which a rotation of a BMC password is worth a look."""
-LAGGING = 5.0
-"""Seconds of lag that are worth a look."""
-FILLING = 0.6
-"""The part of etcd's quota in use from which on it is time to do something."""
-SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
-
-
-@dataclass
-class Status:
-    """Everything that ``status`` prints; ``problems`` say what to do next."""
-
-    region: str = ""
-    services: "list[Endpoint]" = field(default_factory=list)
-    log: "LogStatus | None" = None
-    archive: "ArchiveStatus | None" = None
-    projections: "list[Projection]" = field(default_factory=list)
-    machines: "list[Machine]" = field(default_factory=list)
-    brakes: "list[Brake]" = field(default_factory=list)
-    rotating: "list[Credential]" = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
+PART_S = 1.5
+"""Seconds that each part has to answer; all are asked at once."""
 
 ENDPOINTS = (
     Column("SERVICE", lambda endpoint: endpoint.service),
@@ -75,71 +53,167 @@ MACHINES = (
 )
 
 
-@verb(app, "status")
-async def status(session: Session) -> None:
-    """Show services, the log, projections, and machines in trouble."""
+@verb(app, "status", watched=True)
+async def status(
+    session: Session,
+    by_code: Annotated[
+        bool,
+        typer.Option("--exit-code", help="Exit with 10 for warnings, 11 for what is critical."),
+    ] = False,
+) -> None:
+    """Show services, the log, projections, machines in trouble, and what to do, worst first."""
     found = await gather(session)
-    found.problems += problems_of(found, datetime.now(UTC))
+    found.problems = problems_of(found, datetime.now(UTC))
     if session.out.for_people:
         print_status(session.out, found)
     elif session.out.form is Format.NAME:
         session.out.rows(found.services, ENDPOINTS)
     else:
         session.out.one(found, ())
+    if by_code and found.problems:
+        raise typer.Exit(exit_code(found.problems))
 
 
 async def gather(session: Session) -> Status:
-    """Ask each service for its part; what cannot be had becomes a problem."""
-    from mulligan.proto.v1 import (
-        GetArchiveStatusRequest,
-        GetLogStatusRequest,
-        ListBrakesRequest,
-        ListProjectionsRequest,
-    )
+    """Ask every part at once, each with its deadline; what cannot be had becomes a problem."""
+    import anyio
 
     client = session.client
     found = Status(services=await client.endpoints(), region=client.region)
     present = {endpoint.service for endpoint in found.services}
 
+    async def ask(service: str, part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with anyio.fail_after(PART_S):
+                await part()
+        except (PermissionDenied, NotFound):
+            return  # not for this account to see
+        except TimeoutError:
+            what = f"no answer within {PART_S:g} s"
+            found.problems.append(critical(service, what, _NEXT_LOG))
+        except MulliganError as error:
+            what = f"it does not answer: {error.message}"
+            found.problems.append(critical(service, what, _NEXT_LOG))
+
+    async with anyio.create_task_group() as tasks:
+        for service, part in _parts(session, found):
+            if service in present:
+                tasks.start_soon(ask, service, part)
+        for endpoint in found.services:
+            tasks.start_soon(_instance, session, endpoint, found)
+        tasks.start_soon(_peers, session, found)
+    return found
+
+
+_NEXT_LOG = "see its log; start it again if it hangs"
+
+
+def _parts(
+    session: Session, found: Status
+) -> tuple[tuple[str, Callable[[], Awaitable[None]]], ...]:
+    """Return what is asked of which service."""
+    from mulligan.proto.v1 import (
+        GetArchiveStatusRequest,
+        GetLogStatusRequest,
+        ListBrakesRequest,
+        ListProjectionsRequest,
+        ListQuotasRequest,
+    )
+
+    client = session.client
+
     async def log() -> None:
-        found.log = await client.log.get_log_status(GetLogStatusRequest(), timeout=5)
+        found.log = await client.log.get_log_status(GetLogStatusRequest(), timeout=PART_S)
 
     async def archive() -> None:
         request = GetArchiveStatusRequest()
-        found.archive = await client.archiver.get_archive_status(request, timeout=5)
+        found.archive = await client.archiver.get_archive_status(request, timeout=PART_S)
 
     async def projections() -> None:
         request = ListProjectionsRequest()
-        answer = await client.projector.list_projections(request, timeout=5)
+        answer = await client.projector.list_projections(request, timeout=PART_S)
         found.projections = answer.projections
 
     async def machines() -> None:
         found.machines = await troubled(session)
 
     async def brakes() -> None:
-        found.brakes = (await client.control.list_brakes(ListBrakesRequest(), timeout=5)).brakes
+        answer = await client.control.list_brakes(ListBrakesRequest(), timeout=PART_S)
+        found.brakes = answer.brakes
 
     async def rotations() -> None:
         found.rotating = await rotating(session)
 
-    parts = (
+    async def quotas() -> None:
+        answer = await client.resource.list_quotas(ListQuotasRequest(), timeout=PART_S)
+        found.quotas = answer.quotas
+
+    return (
         ("log", log),
         ("archiver", archive),
         ("projector", projections),
         ("control", machines),
         ("control", brakes),
         ("control", rotations),
+        ("resource", quotas),
     )
-    for service, part in parts:
-        if service not in present:
-            continue
+
+
+async def _instance(session: Session, endpoint: "Endpoint", found: Status) -> None:
+    """Ask one instance what it says of itself."""
+    import anyio
+
+    from mulligan.proto.v1 import GetInstanceRequest
+
+    view = session.client.instance(endpoint.address, patience=PART_S)
+    asked = datetime.now(UTC)
+    try:
+        with anyio.fail_after(PART_S):
+            said = await view.catalog.get_instance(GetInstanceRequest(), timeout=PART_S)
+    except (PermissionDenied, NotFound, FailedPrecondition):
+        return  # not for this account to see, or a release that does not know the question
+    except (MulliganError, TimeoutError) as error:
+        why = error.message if isinstance(error, MulliganError) else f"no answer in {PART_S:g} s"
+        what = f"{endpoint.address} does not answer: {why}"
+        then = f"see its log; mulligan serve {endpoint.service}"
+        found.problems.append(critical(endpoint.instance, what, then))
+        return
+    middle = asked + (datetime.now(UTC) - asked) / 2
+    skew = (said.now - middle).total_seconds() if said.now is not None else 0.0
+    found.instances.append(Seen(said, skew))
+
+
+async def _peers(session: Session, found: Status) -> None:
+    """Look whether the regions that this one knows answer at all."""
+    import anyio
+
+    from mulligan.proto.v1 import ListRegionsRequest
+
+    try:
+        with anyio.fail_after(PART_S):
+            answer = await session.client.meta.list_regions(ListRegionsRequest(), timeout=PART_S)
+            async with anyio.create_task_group() as tasks:
+                for region in answer.regions:
+                    if not region.home and region.addresses:
+                        tasks.start_soon(_peer, region, found)
+    except (MulliganError, TimeoutError):
+        return  # meta's silence is told elsewhere, and a release may not know of regions
+
+
+async def _peer(region: "Region", found: Status) -> None:
+    import anyio
+
+    for address in region.addresses:
+        host, _, port = address.rpartition(":")
         try:
-            await part()
-        except (PermissionDenied, NotFound):
-            continue  # not for this account to see
-        except MulliganError as error:
-            found.problems.append(f"{service} does not answer: {error.message}")
-    return found
+            with anyio.fail_after(PART_S / 2):
+                stream = await anyio.connect_tcp(host.strip("[]"), int(port))
+            await stream.aclose()
+        except (OSError, ValueError, TimeoutError):
+            continue
+        return
+    what = f"region {region.name} does not answer at {', '.join(region.addresses)}"
+    found.problems.append(warning(region.name, what, f"mulligan region list; see {region.name}"))
 
 
 async def troubled(session: Session) -> "list[Machine]":
@@ -176,79 +250,6 @@ async def rotating(session: Session) -> "list[Credential]":
     return [one async for one in pages if one.rotation is not None]
 
 
-def is_late(machine: "Machine", now: datetime) -> bool:
-    """Tell whether a machine's operation is past its deadline, or has run for long without one."""
-    operation = machine.operation
-    if operation is None:
-        return False
-    if operation.deadline is not None:
-        return now > operation.deadline
-    return age_of(machine, now) > LONG
-
-
-def age_of(machine: "Machine", now: datetime) -> float:
-    """Return for how many seconds a machine has been failed or in its operation."""
-    since = machine.updated_at
-    if machine.fault is not None and machine.fault.since is not None:
-        since = machine.fault.since
-    if machine.operation is not None and machine.operation.started_at is not None:
-        since = machine.operation.started_at
-    return max(0.0, (now - since).total_seconds()) if since else 0.0
-
-
-def problems_of(found: Status, now: datetime) -> list[str]:
-    """Return what is wrong, each with what to do about it."""
-    from mulligan.proto.v1 import MachineState
-
-    problems: list[str] = []
-    present = {endpoint.service for endpoint in found.services}
-    problems += [
-        f"no {service} service is registered; start it with `mulligan serve {service}`"
-        for service in SERVICES
-        if service not in present
-    ]
-    if found.log is not None and found.log.failure:
-        problems.append(f"the log halted: {found.log.failure}; run `mulligan log verify`")
-    problems += store_problems(found)
-    for one in found.projections:
-        if one.status == "building":
-            problems.append(
-                f"projection {one.name} is being built as version {one.building_version}, entry "
-                f"{one.building_seq} of {one.building_target}; its reads are stale until then"
-            )
-        elif one.status != "live":
-            problems.append(
-                f"projection {one.name} is {one.status} at {one.seq}: {one.problem}; its reads are "
-                f"stale. See `mulligan projection show {one.name}`"
-            )
-        elif one.lag_seconds > LAGGING:
-            problems.append(f"projection {one.name} lags by {format_span(one.lag_seconds)}")
-    for brake in found.brakes:
-        domain = brake.domain_name or brake.domain
-        problems.append(
-            f"the brake is on in {domain}: {brake.failed} of {brake.total} machines failed within "
-            f"{format_span(brake.window)}; find out why, then `mulligan brake release {domain}`"
-        )
-    for login in found.rotating:
-        since = login.rotation.started_at if login.rotation is not None else None
-        if since is not None and (now - since).total_seconds() > LONG_ROTATION:
-            problems.append(
-                f"the rotation of {login.name} has gone on for"
-                f" {format_span((now - since).total_seconds())}; see"
-                f" `mulligan credential show {login.name}`"
-            )
-    for machine in found.machines:
-        called = machine.name or machine.uuid
-        if machine.state is MachineState.FAILED:
-            problems.append(failure_of(machine, called))
-        else:
-            problems.append(
-                f"{called} has been in {operation_shown(machine)} for "
-                f"{format_span(age_of(machine, now))}; see `mulligan machine why {called}`"
-            )
-    return problems
-
-
 def archive_shown(archive: "ArchiveStatus") -> str:
     """Return how far the archive is, in one line."""
     copied = f" at {format_time(archive.copied_at)}" if archive.copied_at else ""
@@ -256,25 +257,6 @@ def archive_shown(archive: "ArchiveStatus") -> str:
         f"sealed up to {archive.sealed}, copied up to {archive.copied}{copied}; etcd uses"
         f" {format_bytes(archive.store_used_bytes)} of {format_bytes(archive.store_quota_bytes)}"
     )
-
-
-def store_problems(found: Status) -> list[str]:
-    """Return what is wrong with etcd's space and the archive."""
-    problems = []
-    log, archive = found.log, found.archive
-    if log is not None and log.store_quota_bytes:
-        share = log.store_used_bytes / log.store_quota_bytes
-        if share > FILLING:
-            problems.append(
-                f"etcd uses {format_bytes(log.store_used_bytes)} of its quota of"
-                f" {format_bytes(log.store_quota_bytes)}; at the quota it refuses to write. See"
-                " `mulligan archive status`, lower archive.keep_bytes, or raise etcd's quota"
-            )
-    if archive is not None and archive.problem:
-        problems.append(
-            f"the archiver does not get on: {archive.problem}; see `mulligan archive status`"
-        )
-    return problems
 
 
 def print_status(out: Output, found: Status) -> None:
@@ -293,6 +275,7 @@ def print_status(out: Output, found: Status) -> None:
         out.rows(found.machines, MACHINES)
     out.line("")
     for problem in found.problems:
-        out.line(f"problem: {problem}")
+        out.line(f"{problem.severity}: {problem.subject}: {problem.what}")
+        out.line(f"  next: {problem.next}")
     if not found.problems:
         out.line("all is well")

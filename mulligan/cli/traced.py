@@ -13,7 +13,7 @@ SAMPLE = "MULLIGAN_TRACE_SAMPLE"
 
 
 async def run_traced(name: str, run: Callable[[], Awaitable[None]], *, say: bool) -> None:
-    """Run a command in a span; ``say`` its trace's id to people, and to all with an error."""
+    """Run a command in a span; ``say`` its trace's id at a terminal, and to all with an error."""
     try:
         share = float(os.environ.get(SAMPLE, "1"))
         tracing.start(TraceSettings(endpoint=os.environ[ENDPOINT], service="cli", sample=share))
@@ -27,7 +27,7 @@ async def run_traced(name: str, run: Callable[[], Awaitable[None]], *, say: bool
             except Exception as error:
                 error.add_note(f"  trace: {trace}")
                 raise
-        if say:
+        if say and sys.stderr.isatty():
             sys.stderr.write(f"trace: {trace}\n")
     finally:
         tracing.stop()

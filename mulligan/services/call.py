@@ -208,7 +208,7 @@ class Gate:
             await self._even_out(call, error)
             known = to_grpc(told(error))
             if known is None:
-                log.exception("a call failed unexpectedly", extra={"method": call.path})
+                log.exception("a call failed unexpectedly")
                 known = GRPCError(Status.INTERNAL, "something unexpected failed; the log says what")
             raise known from error
         finally:

@@ -98,7 +98,7 @@ class _Store:
 def digest_of(config: Config) -> str:
     """Return what differs between configurations that differ where they should not."""
     shared = {name: msgspec.to_builtins(getattr(config, name)) for name in _SHARED}
-    shared["etcd"] = [sorted(config.etcd.endpoints), config.etcd.quota_bytes]
+    shared["etcd"] = [sorted(map(str, config.etcd.endpoints)), config.etcd.quota_bytes]
     archive = msgspec.structs.asdict(config.archive)
     shared["archive"] = {name: archive[name] for name in sorted(archive) if name != "location"}
     return hashlib.sha256(msgspec.json.encode(shared, order="sorted")).hexdigest()[:12]
