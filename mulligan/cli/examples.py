@@ -25,9 +25,10 @@ context rename lab old-lab
 context delete old-lab --yes
 status
 status --watch
+configure resource --log-level debug --for 10m
 region list
 region show east
-region update east --attribute power=b
+region update --attribute power=b
 region connect west --address 192.0.2.20:7001
 region disconnect west --yes
 machine list
@@ -116,6 +117,7 @@ image create debian --url file:debian.iso --sha256 0000 --ready-when phone-home
 image list
 image show debian
 image delete debian
+image push debian --to west
 user-data create first-boot -f cloud-init.yaml
 user-data list
 user-data show first-boot --content
@@ -176,6 +178,7 @@ metadef list
 metadef show owner
 metadef update owner --description "Who pays"
 metadef delete owner
+metadef push owner --to all
 audit --from -7d --denied
 audit --account ada --all -o json
 log tail -n 20
@@ -199,7 +202,7 @@ backup secrets secrets.backup
 backup etcd etcd.snapshot
 certificate list
 certificate renew
-certificate issue ada client.pem
+certificate issue ada --out client
 certificate renew-ca
 projection list
 projection show rm_machines

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_group_from_info
 
-COMMON = ("context", "address", "project", "output", "stale", "at", "help")
+COMMON = ("context", "address", "project", "region", "output", "stale", "at", "help")
 """The options that every command takes, in the order of the help."""
 TOPICS = "`mulligan help` has topics: output, selection, times, contexts, environment, exit-codes"
 
@@ -35,7 +35,7 @@ class Verb(TyperCommand):
         super().__init__(name, **attributes)
         self.siblings: Sequence[str] = ()
         for param in self.params:
-            if param.metavar is None and param.param_type_name == "option":
+            if param.metavar is None:
                 param.metavar = metavar_of(param)
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -217,7 +217,10 @@ def metavar_of(param: Any) -> str | None:
         return None
     if descriptor.annotation is int:
         return "N"
-    return str(param.opts[-1]).lstrip("-").upper() if descriptor.annotation is not bool else None
+    if param.param_type_name == "argument" and param.nargs != 1:
+        return None
+    called = str(param.opts[-1]).lstrip("-").replace("_", "-").upper()
+    return called if descriptor.annotation is not bool else None
 
 
 def like(word: Any, known: Sequence[str]) -> str:

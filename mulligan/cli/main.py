@@ -28,6 +28,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "context": ("context", "Choose between control planes and identities."),
     "status": ("status", "Show services, the log, projections, and machines in trouble."),
     "console": ("console", "Watch the fleet and the log, look back in time, and act."),
+    "configure": ("configure", "Show and change what running services go by."),
     "machine": ("machine", "Find, enrol, inspect, deploy, rescue and release machines."),
     "claim": ("claim", "Take and give back resources."),
     "reservation": ("reservation", "Claim resources ahead of time."),
@@ -63,6 +64,8 @@ NOUNS: dict[str, tuple[str, str]] = {
     "projection": ("projection", "See the read models, and try a halted one again."),
     "rebuild": ("rebuild", "Build read models anew from the log."),
     "replay": ("replay", "Put a log through this version, to check it or to look back."),
+    "completion": ("completion", "Print what sets up completion by TAB in a shell."),
+    "help": ("help", "Explain a command or a topic; print the man page."),
     "version": ("version", "Print the version."),
 }
 """Each first word of a command: the module of ``mulligan.cli`` that has it, and its help.

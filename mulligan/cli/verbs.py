@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
 
@@ -32,15 +32,21 @@ ProjectOption = Annotated[
     str, typer.Option("--project", help="Project to act in [env MULLIGAN_PROJECT].")
 ]
 FormatOption = Annotated[
-    Format | None, typer.Option("-o", "--output", help="How to print what is found.")
+    Format | None,
+    typer.Option("-o", "--output", help="How to print what is found [env MULLIGAN_OUTPUT]."),
 ]
 StaleOption = Annotated[
-    bool, typer.Option("--stale", help="Accept answers older than what was just written.")
+    bool,
+    typer.Option(
+        "--stale", help="Accept answers older than what was just written [env MULLIGAN_STALE]."
+    ),
 ]
 AtOption = Annotated[
     str,
     typer.Option(
-        "--at", help="As of an entry or a time: 1234, -2h, 2027-01-31T08:00.", metavar="T"
+        "--at",
+        help="As of an entry or a time: 1234, -2h, 2027-01-31T08:00 [env MULLIGAN_AT].",
+        metavar="T",
     ),
 ]
 RegionOption = Annotated[
@@ -104,6 +110,21 @@ class Common:
         """Return these options with those that were given after the verb over them."""
         values = {name: given.get(name) or getattr(self, name) for name in _COMMON}
         return Common(**values)
+
+    def in_environment(self, reads: bool) -> "Common":
+        """Return these options with what the environment says where none was given.
+
+        MULLIGAN_AT is for what reads, so that it keeps nobody from acting.
+        """
+        form = os.environ.get("MULLIGAN_OUTPUT", "")
+        if self.output is None and form and form not in {str(one) for one in Format}:
+            raise InvalidArgument("MULLIGAN_OUTPUT", f"{form!r} is none of {', '.join(Format)}")
+        return replace(
+            self,
+            output=self.output or (Format(form) if form else None),
+            stale=self.stale or os.environ.get("MULLIGAN_STALE", "") in ("1", "true", "yes"),
+            at=self.at or (os.environ.get("MULLIGAN_AT", "") if reads else ""),
+        )
 
 
 class Bundle:
@@ -260,6 +281,7 @@ def verb(
             watch = given.pop("watch") if "watch" in added else False
             dry_run = given.pop("dry_run") if "dry_run" in added else False
             common = outer.under({key: given.pop(key) for key in added if key in _COMMON})
+            common = common.in_environment(reads)
             if common.at and not reads:
                 raise InvalidArgument("--at", f"`{name}` acts or tells of now; leave it out")
             out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))

@@ -40,6 +40,7 @@ class Changes(Output):
     def __init__(self, like: Output) -> None:
         super().__init__(like.form, quiet=like.quiet, out=like.out, err=like.err)
         self._known: dict[str, Any] = {}
+        self._begun = False
 
     def rows(self, items: Sequence[Any], columns: Sequence[Column], empty: str = "") -> None:
         """Print the rows that are new or changed, and note those that are gone."""
@@ -47,7 +48,7 @@ class Changes(Output):
         for gone in self._known.keys() - now.keys():
             self.note(f"gone: {gone}")
         changed = [item for key, (item, seen) in now.items() if self._known.get(key) != seen]
-        first = not self._known
+        first, self._begun = not self._begun, True
         self._known = {key: seen for key, (_, seen) in now.items()}
         if self.form in (Format.JSON, Format.YAML):
             for item in changed:

@@ -30,7 +30,7 @@ UUID = "01920000-0000-7000-8000-000000000001"
 NOTHING = encode_entry(Seq(1), GENESIS_HASH, "2027-01-01T00:00:00Z", [])
 """An entry of a log, and nothing in it."""
 
-LOCAL = ("run", "certificate", "backup")
+LOCAL = ("run", "certificate", "backup", "completion", "help")
 LOCAL_VERBS = {"archive restore", "console"}
 """What works on a region's folder or takes the screen, and is tried elsewhere."""
 
@@ -44,6 +44,9 @@ context list
 context use lab
 context show
 status
+configure
+configure all --log-level debug --logger mulligan.redfish --for 10m
+configure control --rate 10 --burst 20 --in-flight 5 --trace-sample 0.5
 machine enrol node-1 --bmc https://b --credential c --system 1 --insecure
 machine enrol node-1 --bmc https://b --credential c --pin --profile p --inspect
 machine enrol -f MACHINES --inspect

@@ -78,7 +78,7 @@ def untrue(words: list[str]) -> list[str]:
         if word.startswith("-") and word != "-":
             option = word.partition("=")[0]
             known = {o: p for p in command.params for o in (*p.opts, *p.secondary_opts)}
-            if option not in known and option not in {"--help", "--install-completion"}:
+            if option not in known and option != "--help":
                 return [f"{' '.join(path)} {option}"]
             if option in known and not known[option].is_flag and rest and "=" not in word:
                 rest.pop(0)
