@@ -18,6 +18,7 @@ DETAILS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
 GO_MODULE = "mulligan.example/client"
 """The Go module's path; it names no host, so a build says where it is with ``replace``."""
 GO_MESSAGES = "mulliganv1"
+GO_PLUGIN = "protoc-gen-go v1.28.1"
 
 
 class PluginFailed(Exception):
@@ -66,10 +67,7 @@ def typescript_messages(sources: Path, package: Path, target: Path) -> None:
 
 def go_messages(sources: Path, target: Path) -> None:
     """Write the package of messages below ``target`` by Go's plugin on the PATH."""
-    if shutil.which("protoc-gen-go") is None:
-        raise PluginMissing(
-            "protoc-gen-go is not installed: on Debian, `apt-get install protoc-gen-go`"
-        )
+    _require_go_plugin()
     package = f"{GO_MODULE}/{GO_MESSAGES}"
     named = [f"--go_opt=M{name}={package}" for name in protos(sources)]
     _protoc(sources, f"--go_out={target}", f"--go_opt=module={GO_MODULE}", *named, *protos(sources))
@@ -77,6 +75,20 @@ def go_messages(sources: Path, target: Path) -> None:
         # The compiler's version is this machine's, and no part of what the code says.
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if not line.startswith("// \tprotoc ")))
+
+
+def _require_go_plugin() -> None:
+    """Another version writes other code, which would look like a change."""
+    plugin = shutil.which("protoc-gen-go")
+    shown = ""
+    if plugin is not None:
+        version = subprocess.run([plugin, "--version"], capture_output=True, text=True, check=False)
+        shown = version.stdout.strip()
+    if shown != GO_PLUGIN:
+        raise PluginMissing(
+            f"{GO_PLUGIN} is not installed (found: {shown or 'none'}); Debian 12 has it: "
+            "`apt-get install protoc-gen-go`"
+        )
 
 
 def _protoc(sources: Path, *arguments: str) -> None:

@@ -7,7 +7,6 @@ with messages in the JSON form of protobuf; so is its outcome: ``{"answer": …}
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path

@@ -79,7 +79,7 @@ def test_a_figure_that_moved_is_found_and_one_that_is_gone_is_named(tmp_path: Pa
     calls.write_text(re.sub(r"(?m)^PATIENCE = .*$", "", text))
     assert read_figures(package)["PATIENCE"] == 15.0
     (package / "client" / "patience.py").unlink()
-    with pytest.raises(FigureMissing, match="PATIENCE was in mulligan/client/calls.py"):
+    with pytest.raises(FigureMissing, match=r"PATIENCE was in mulligan/client/calls\.py"):
         read_figures(package)
 
 

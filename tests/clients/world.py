@@ -1,7 +1,7 @@
 """A small region that goes wrong as a scenario says, for clients in every language."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -150,7 +150,7 @@ class World(Cluster):
     def seen(self) -> dict[str, Any]:
         """Return what the region noticed, in the words of scenarios."""
         region = self.region
-        requests = [request for _, request in region.requests]
+        requests: list[Any] = [request for _, request in region.requests]
         ids = {request.request_id for request in requests if getattr(request, "request_id", "")}
         found: dict[str, Any] = {
             "requests": len(requests),
@@ -192,7 +192,7 @@ class World(Cluster):
 
 def losing_the_answer(
     method: Callable[[Any], Awaitable[None]],
-) -> Callable[[Any], Awaitable[None]]:
+) -> Callable[[Any], Coroutine[Any, Any, None]]:
     """Return a method that does as asked, and whose connection breaks before it can say so."""
 
     async def lose(stream: Any) -> None:
