@@ -75,7 +75,10 @@ class ActionMenu(ModalScreen[Action | None]):
     ActionMenu { align: center middle; background: $background 60%; }
     ActionMenu #menu { width: 60; height: auto; max-height: 80%; background: $panel;
         border: round $primary; padding: 0 1; }
-    ActionMenu OptionList { height: auto; border: none; background: $panel; }
+    ActionMenu OptionList, ActionMenu OptionList:focus { height: auto; border: none;
+        background: $panel; background-tint: transparent; }
+    ActionMenu OptionList > .option-list--option-highlighted { background: #24405e; }
+    ActionMenu OptionList:focus > .option-list--option-highlighted { background: #24405e; }
     """
     BINDINGS = [Binding("escape,q", "dismiss", "Close")]
 

@@ -98,9 +98,9 @@ class HistoryView(View):
         return self.query_one(EventLines)
 
     def on_mount(self) -> None:
-        """Ask for a stream first."""
-        self.query_one("#history-stream", Input).focus()
-        self._say("type a stream, or press h on a line of the log")
+        """Say how to begin, and put the keys to the events."""
+        self.lines.focus()
+        self._say("/ picks a stream; so does h on a line of the log, or on a machine")
 
     def show_stream(self, stream: str) -> None:
         """Show a stream's history, its newest event chosen."""

@@ -31,7 +31,10 @@ class ProblemsView(View):
 
     DEFAULT_CSS = """
     ProblemsView #problems-head { height: 2; padding: 0 1; background: $surface; }
-    ProblemsView OptionList { height: 1fr; border: none; background: $background; padding: 0 1; }
+    ProblemsView OptionList, ProblemsView OptionList:focus { height: 1fr; border: none;
+        background: $background; background-tint: transparent; padding: 0 1; }
+    ProblemsView OptionList > .option-list--option-highlighted { background: #24405e; }
+    ProblemsView OptionList:focus > .option-list--option-highlighted { background: #24405e; }
     """
     BINDINGS = [
         Binding("a", "act", "Do it"),
@@ -108,12 +111,14 @@ class ProblemsView(View):
 
 def verdict(problems: list[Problem], found: Condition) -> Text:
     """Return whether all is well, as of when."""
-    at = Text(f"\nas of {format_time(found.at)}, the present; looked at every {LOOK_S:g} s", FAINT)
+    at = Text.assemble(
+        (f"\nas of {format_time(found.at)}, the present; looked at every {LOOK_S:g} s", FAINT)
+    )
     if not problems:
-        return Text("✔ all is well", style=f"bold {GOOD}").append_text(at)
+        return Text.assemble(("✔ all is well", f"bold {GOOD}"), at)
     worst = problems[0].severity
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return Text(count, style=BAD if worst < Severity.WATCH else WARN).append_text(at)
+    return Text.assemble((count, f"bold {BAD if worst < Severity.WATCH else WARN}"), at)
 
 
 def problem_shown(one: Problem) -> Text:

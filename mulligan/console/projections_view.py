@@ -34,6 +34,8 @@ class ProjectionsView(View):
     ProjectionsView #stores { height: 5; padding: 0 1; background: $surface; }
     ProjectionsView .heading { height: 1; padding: 0 1; background: $panel; color: $primary; }
     ProjectionsView DataTable { height: auto; max-height: 60%; background: $background; }
+    ProjectionsView DataTable > .datatable--cursor { background: #24405e; color: $foreground; }
+    ProjectionsView DataTable:focus { background-tint: transparent; }
     ProjectionsView #services { height: 1fr; max-height: 100%; }
     """
     BINDINGS = [Binding("a", "retry", "Retry a halted one")]

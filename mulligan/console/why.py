@@ -1,5 +1,6 @@
 """Why a machine or a claim is as it is: its chain as a tree, each step tied to its entry."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from mulligan.console.source import Source
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, GOOD, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless, next_step, shown
 from mulligan.errors import MulliganError, NotFound
+from mulligan.model import is_uuid
 from mulligan.proto.v1 import (
     ExplainClaimRequest,
     ExplainClaimResponse,
@@ -26,6 +28,8 @@ from mulligan.proto.v1 import (
 )
 from mulligan.quantities import format_amount, format_span, format_time
 
+SHORT = 60
+"""Characters of a detail that stands beside its step."""
 _BAD_WORDS = ("fail", "fatal", "denied", "refused", "lost", "halt")
 
 
@@ -44,6 +48,18 @@ class Chain(NamedTuple):
 
     summary: str
     steps: tuple[Step, ...]
+
+
+def named(chain: Chain, names: Mapping[str, str]) -> Chain:
+    """Return a chain with the names of objects and accounts in the place of UUIDs."""
+
+    def put(text: str) -> str:
+        for uuid, name in names.items():
+            text = text.replace(uuid, name)
+        return text
+
+    steps = tuple(step._replace(told=put(step.told)) for step in chain.steps)
+    return Chain(put(chain.summary), steps)
 
 
 def machine_chain(why: WhyMachineResponse) -> Chain:
@@ -68,9 +84,11 @@ def claim_chain(answer: ExplainClaimResponse) -> Chain:
         asked = tuple(group_shown(group) for group in request.groups)
         steps.append(Step("asked for", span_shown(request.window), asked))
     at = answer.searched_at
+    searched = bool(answer.policy)
     policy = f"policy {answer.policy}, seed {answer.seed}"
     considered = f"{answer.considered} providers considered, {answer.conflicts} conflicts"
-    steps.append(Step("searched", f"{policy}, {considered}", seq=at.seq if at else 0))
+    if searched:
+        steps.append(Step("searched", f"{policy}, {considered}", seq=at.seq if at else 0))
     if answer.stages:
         dropped = tuple(f"{one.stage}: {one.providers}" for one in answer.stages)
         steps.append(Step("providers dropped, by stage", "", dropped))
@@ -122,7 +140,9 @@ class WhyScreen(ModalScreen[None]):
     WhyScreen #why { width: 92%; height: 88%; background: $panel; border: round $primary;
         padding: 0 1; }
     WhyScreen #why-summary { height: auto; padding: 0 0 1 0; }
-    WhyScreen Tree { background: $panel; height: 1fr; }
+    WhyScreen Tree { background: $panel; height: 1fr; scrollbar-size: 1 1;
+        background-tint: transparent; }
+    WhyScreen Tree:focus { background-tint: transparent; }
     """
     BINDINGS = [
         Binding("escape,q", "dismiss", "Close"),
@@ -164,8 +184,19 @@ class WhyScreen(ModalScreen[None]):
             text = f"{shown(error)}\n{next_step(error)}".rstrip()
             summary.update(Text(text, style=BAD))
             return
+        chain = named(chain, await self._names(chain))
         summary.update(Text(harmless(chain.summary), style=f"bold {BRIGHT}"))
         grow(self.query_one(Tree), chain)
+
+    async def _names(self, chain: Chain) -> dict[str, str]:
+        """Return what the objects and accounts of a chain are called; no names are no harm."""
+        words = " ".join([chain.summary, *(step.told for step in chain.steps)]).split()
+        bare = {word.strip(".,;") for word in words}
+        try:
+            found = await self._source.present.names.describe(filter(is_uuid, bare))
+        except MulliganError:
+            return {}
+        return {uuid: name.name for uuid, name in found.items()}
 
     async def chain(self) -> Chain:
         """Ask why; raise NotFound for a stream that is neither a machine nor a claim."""
@@ -201,16 +232,24 @@ class WhyScreen(ModalScreen[None]):
 
 
 def grow(tree: "Tree[Step]", chain: Chain) -> None:
-    """Put a chain into a tree, all of it open, the cursor on what it rests upon."""
+    """Put a chain into a tree, all of it open, the cursor on what it rests upon.
+
+    A single short detail stands beside its step.
+    """
     tree.clear()
     for step in chain.steps:
-        place = f"#{step.seq:,} " if step.seq else ""
+        beside = len(step.details) == 1 and len(step.details[0]) <= SHORT
+        place = f"#{step.seq:,}" if step.seq else ""
         label = Text.assemble(
-            (place, LINK), (harmless(step.what), step.tone), (f"  {harmless(step.told)}", FAINT)
+            (f"{place:>8} ", LINK),
+            (harmless(step.what), step.tone),
+            (f"  {harmless(step.details[0])}" if beside else "", DIM),
+            (f"  {harmless(step.told)}", FAINT),
         )
-        node = tree.root.add(label, data=step, expand=True, allow_expand=bool(step.details))
-        for detail in step.details:
+        below = () if beside else step.details
+        node = tree.root.add(label, data=step, expand=True, allow_expand=bool(below))
+        for detail in below:
             node.add_leaf(Text(harmless(detail), style=DIM), data=step)
     tree.root.expand()
     if chain.steps:
-        tree.move_cursor(tree.root.children[-1])
+        tree.call_after_refresh(tree.move_cursor, tree.root.children[-1])
