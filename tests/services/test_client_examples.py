@@ -10,7 +10,7 @@ import anyio
 import msgspec
 import pytest
 
-from mulligan.client.context import Settings, load_settings, save_settings
+from mulligan.client.context import Settings, save_settings
 from mulligan.proto import v1
 from tests.e2e.fleet import IMAGE
 from tests.e2e.region import RunningRegion
@@ -43,18 +43,6 @@ async def offered(yard: Yard) -> list[str]:
     return names
 
 
-async def test_a_few_lines_get_a_machine(region: RunningRegion, offered: list[str]) -> None:
-    got: list[str] = []
-
-    async def run(name: str) -> None:
-        got.extend(await example(region, name, IMAGE, **RED))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, "get_a_machine")
-        tasks.start_soon(run, "get_a_machine_sync")
-    assert sorted(got) == sorted(f"{machine} runs {IMAGE}" for machine in offered)
-
-
 async def test_the_log_is_watched(region: RunningRegion, offered: list[str]) -> None:
     lines = await example(region, "watch_the_log", "0", "3")
     assert all(re.match(r"#\d+ \S+/\S+ \w+\.\w+ by \S*$", line) for line in lines)
@@ -68,12 +56,6 @@ async def test_machines_are_reserved(region: RunningRegion, yard: Yard, offered:
     found = (await yard.red.resource.get_claim(v1.GetClaimRequest(claim=claim))).claim
     assert found is not None and found.state is v1.ClaimState.RESERVED
     await yard.red.resource.release_claim(v1.ReleaseClaimRequest(claim=claim))
-
-
-async def test_usage_is_exported(region: RunningRegion, offered: list[str]) -> None:
-    head, *rows = await example(region, "export_usage")
-    assert head == "project,class,unit_hours,peak,claims"
-    assert any(row.startswith("red,machine,") for row in rows)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +119,24 @@ async def test_images_and_metadefs_are_shared(
     assert "keyed: metadef shared-owner replaced description" in replaced
 
 
+async def test_a_few_lines_get_a_machine(region: RunningRegion, offered: list[str]) -> None:
+    got: list[str] = []
+
+    async def run(name: str) -> None:
+        got.extend(await example(region, name, IMAGE, **RED))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, "get_a_machine")
+        tasks.start_soon(run, "get_a_machine_sync")
+    assert sorted(got) == sorted(f"{machine} runs {IMAGE}" for machine in offered)
+
+
+async def test_usage_is_exported(region: RunningRegion, offered: list[str]) -> None:
+    head, *rows = await example(region, "export_usage")
+    assert head == "project,class,unit_hours,peak,claims"
+    assert any(row.startswith("red,machine,") for row in rows)
+
+
 def test_the_examples_are_what_their_types_say() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "mypy", *map(str, sorted(EXAMPLES.glob("*.py")))],
@@ -147,7 +147,3 @@ def test_the_examples_are_what_their_types_say() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout
-
-
-def test_contexts_can_be_read_back(two: dict[str, Path]) -> None:
-    assert set(load_settings(two["rita"]).contexts) == {"e2e", "keyed"}
