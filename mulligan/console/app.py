@@ -7,7 +7,7 @@ import anyio
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher, Footer, Input
 
 from mulligan.console.banner import Banner, TabLine
 from mulligan.console.journeys import Journeys
@@ -33,6 +33,7 @@ class ConsoleApp(Journeys, App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Screen { background: $background; layers: base over; }
+    ModalScreen { background: $background 60%; }
     #pages { height: 1fr; }
     ToastRack { margin-bottom: 1; }
     Toast { max-width: 80; }
@@ -156,8 +157,9 @@ class ConsoleApp(Journeys, App[None]):
         """Have the keys go to the page that is shown."""
         view = self.query_one("#pages", ContentSwitcher).visible_content
         if view is not None:
-            found = (one for one in view.query("*") if one.focusable and one.display)
-            self.screen.set_focus(next(found, None))
+            found = [one for one in view.query("*") if one.focusable and one.display]
+            found.sort(key=lambda one: isinstance(one, Input))  # that would take every key
+            self.screen.set_focus(next(iter(found), None))
 
     def beside(self, work: Callable[[], Awaitable[None]], *, group: str) -> None:
         """Do some work beside the screen; a later one of the same group takes its place."""

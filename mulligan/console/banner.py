@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mulligan.console.app import ConsoleApp
 
 
+LEAST_LEFT = 40
+"""Columns that are kept for the region and its log, whatever is wrong."""
+
+
 class Banner(Widget):
     """One line: which region, how far its log is, and whether this is now or a moment ago."""
 
@@ -47,6 +51,7 @@ def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
     for name in pulse.halted:
         line.append(f"  {name} halted", style=f"bold {BAD}")
     right = _right(pulse, moment)
+    right.truncate(max(10, width - LEAST_LEFT), overflow="ellipsis")
     room = width - right.cell_len
     line.truncate(max(0, room), overflow="ellipsis", pad=True)
     return Text.assemble(line, right, no_wrap=True)
@@ -55,9 +60,7 @@ def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
 def _right(pulse: Pulse, moment: Moment | None) -> Text:
     if pulse.trouble:
         first = harmless(pulse.trouble).splitlines()[0]
-        text = Text(f" ✖ region away: {first}", style=f"bold {BRIGHT} on {BAD}")
-        text.truncate(90, overflow="ellipsis")
-        return text.append(" ")
+        return Text(f" ✖ region away: {first} ", style=f"bold {BRIGHT} on {BAD}")
     if moment is not None:
         return Text(
             f" ◀ AS OF #{moment.seq:,}  {moment.at:%Y-%m-%d %H:%M:%S} UTC  l: back to now ",

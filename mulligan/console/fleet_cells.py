@@ -28,10 +28,18 @@ def mark(machine: MachineBrief) -> str:
 def style(state: str, health: str, *, selected: bool, dim: bool) -> Style:
     """Return how a cell is coloured; ``dim`` is for what the filter leaves out."""
     if selected:
-        return Style(color=GROUND, bgcolor=BRIGHT if not dim else TEXT, bold=True)
+        return Style(color=colour_of(state), bgcolor=BRIGHT, bold=True)
     if dim:
         return Style(color="#263241")
     return Style(color=colour_of(state), bgcolor=SICK.get(health))
+
+
+@lru_cache
+def name_style(*, selected: bool, dim: bool) -> Style:
+    """Return how a machine's name is coloured, where there is room for it."""
+    if selected:
+        return Style(color=GROUND, bgcolor=BRIGHT, bold=True)
+    return Style(color="#263241" if dim else "#a9b6c6")
 
 
 TITLE = Style(color=TEXT, bold=True)

@@ -17,6 +17,7 @@ _WIDEST, _USUAL, _NARROWEST = 40, 10, 4
 _NAME_CELLS = 12
 """Cells that a rack may be wide for its name's sake."""
 _BAD_COLUMNS = 4
+_NAMED_AT_MOST, _LONGEST_NAME = 600, 24
 _DEEP = 32
 """Levels of places that are followed; a tree that is deeper, or a ring, ends there."""
 _NUMBERS = re.compile(r"(\d+)")
@@ -71,12 +72,21 @@ class Spot(msgspec.Struct, frozen=True):
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """The whole map for one width; ``order`` is how the cursor goes from cell to cell."""
+    """The whole map for one width; ``order`` is how the cursor goes from cell to cell.
+
+    A cell is ``cell`` columns wide: ``CELL``, or more where there is room for names.
+    """
 
     lines: tuple[Line, ...]
     spots: Mapping[str, Spot]
     order: tuple[str, ...]
     width: int
+    cell: int = CELL
+
+    @property
+    def named(self) -> bool:
+        """Whether cells have the names of machines in them."""
+        return self.cell > CELL
 
 
 EMPTY = Layout((), {}, (), 0)
@@ -126,8 +136,24 @@ def natural(name: str) -> tuple[object, ...]:
     )
 
 
-def lay_out(found: Sequence[Section], width: int) -> Layout:
-    """Place every cell on lines that are ``width`` columns wide."""
+def lay_out(
+    found: Sequence[Section], width: int, height: int = 0, names: Mapping[str, str] | None = None
+) -> Layout:
+    """Place every cell on lines that are ``width`` columns wide.
+
+    Where all machines fit into ``height`` lines with their ``names``, they are told by these.
+    """
+    if names and len(names) <= _NAMED_AT_MOST:
+        cell = CELL + 1 + min(_LONGEST_NAME, max(len(name) for name in names.values()))
+        most = max(len(rack.machines) for section in found for rack in section.racks)
+        for across in range(1, min(most, max(1, width // cell)) + 1):
+            layout = _lay_out(found, width, cell, across)
+            if len(layout.lines) <= height:
+                return layout
+    return _lay_out(found, width, CELL)
+
+
+def _lay_out(found: Sequence[Section], width: int, cell: int, wanted: int = 0) -> Layout:
     lines: list[Line] = []
     spots: dict[str, Spot] = {}
     order: list[str] = []
@@ -136,15 +162,15 @@ def lay_out(found: Sequence[Section], width: int) -> Layout:
             lines.append(None)
         if section.title:
             lines.append(Title(section.title, tuple(m for r in section.racks for m in r.machines)))
-        across = cells_across(section.racks, width)
-        block = across * CELL - 1
+        across = wanted or cells_across(section.racks, width)
+        block = across * cell - 1
         beside = max(1, (width - 1 + GAP) // (block + GAP))
         for start in range(0, len(section.racks), beside):
             row = section.racks[start : start + beside]
             if start:
                 lines.append(None)
-            _place_row(row, across, block, lines, spots, order)
-    return Layout(tuple(lines), spots, tuple(order), width)
+            _place_row(row, across, cell, lines, spots, order)
+    return Layout(tuple(lines), spots, tuple(order), width, cell)
 
 
 def cells_across(racks: Sequence[Rack], width: int) -> int:
@@ -164,12 +190,13 @@ def cells_across(racks: Sequence[Rack], width: int) -> int:
 def _place_row(
     row: Sequence[Rack],
     across: int,
-    block: int,
+    cell: int,
     lines: list[Line],
     spots: dict[str, Spot],
     order: list[str],
 ) -> None:
     """Add racks that stand beside one another: a line of names, then lines of cells."""
+    block = across * cell - 1
     columns = [1 + number * (block + GAP) for number in range(len(row))]
     lines.append(tuple(Label(x, block, rack) for x, rack in zip(columns, row, strict=True)))
     deep = max(-(-len(rack.machines) // across) for rack in row)
@@ -183,5 +210,5 @@ def _place_row(
         lines.append(tuple(runs))
     for x, rack in zip(columns, row, strict=True):
         for number, machine in enumerate(rack.machines):
-            spots[machine] = Spot(x + number % across * CELL, top + number // across)
+            spots[machine] = Spot(x + number % across * cell, top + number // across)
         order += rack.machines

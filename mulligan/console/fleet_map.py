@@ -13,10 +13,20 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from mulligan.console.brief import MachineBrief, Place
-from mulligan.console.fleet_cells import mark, style
+from mulligan.console.fleet_cells import mark, name_style, style
 from mulligan.console.fleet_filter import Test
-from mulligan.console.fleet_layout import EMPTY, Layout, Run, Spot, Title, lay_out, path, sections
-from mulligan.console.fleet_lines import labels, title
+from mulligan.console.fleet_layout import (
+    CELL,
+    EMPTY,
+    Layout,
+    Run,
+    Spot,
+    Title,
+    lay_out,
+    path,
+    sections,
+)
+from mulligan.console.fleet_lines import labels, shortened, title
 from mulligan.console.fleet_moves import step
 
 LAYOUT_S = 0.15
@@ -167,19 +177,31 @@ class FleetMap(ScrollView, can_focus=True):
 
     def _cells(self, runs: Sequence[Run]) -> list[Segment]:
         segments: list[Segment] = []
-        x = 0
+        x, cell = 0, self._layout.cell
         for run in runs:
             segments.append(Segment(" " * (run.x - x)))
             for uuid in run.machines:
                 machine = self.machines.get(uuid)
                 if machine is None:
-                    segments.append(Segment("  "))
-                    continue
-                here, out = uuid == self.selected, not self.passes(machine)
-                look = style(machine.state, machine.health, selected=here, dim=out)
-                segments += (Segment(mark(machine), look), Segment(" "))
-            x = run.x + 2 * len(run.machines)
+                    segments.append(Segment(" " * cell))
+                else:
+                    segments += self._cell(machine, cell)
+            x = run.x + cell * len(run.machines)
         return segments
+
+    def _cell(self, machine: MachineBrief, cell: int) -> list[Segment]:
+        """Return a machine's mark, and its name where cells are wide enough."""
+        here, out = machine.uuid == self.selected, not self.passes(machine)
+        look = style(machine.state, machine.health, selected=here, dim=out)
+        if cell <= CELL:
+            return [Segment(mark(machine), look), Segment(" ")]
+        name = shortened(machine.name, cell - 3)
+        return [
+            Segment(mark(machine), look),
+            Segment(" "),
+            Segment(name, name_style(selected=here, dim=out)),
+            Segment(" " * (cell - 2 - len(name))),
+        ]
 
     def _count(self, machine: MachineBrief | None, by: int) -> None:
         if machine is None:
@@ -232,7 +254,8 @@ class FleetMap(ScrollView, can_focus=True):
         if width <= 0:
             return
         found = sections(self.machines.values(), self._places, self._parents)
-        self._layout = lay_out(found, width)
+        names = {uuid: machine.name for uuid, machine in self.machines.items()}
+        self._layout = lay_out(found, width, self.outer_size.height, names)
         self.virtual_size = Size(width, len(self._layout.lines))
         if self.selected not in self._layout.spots:
             self.selected = self._layout.order[0] if self._layout.order else ""
@@ -240,8 +263,7 @@ class FleetMap(ScrollView, can_focus=True):
 
     def on_resize(self, event: Resize) -> None:
         """Lay out for the new width."""
-        if self._width != self._layout.width:
-            self._arrange()
+        self._arrange()
 
     def at(self, x: int, y: int) -> MachineBrief | None:
         """Return the machine whose cell is at a place of what is in view."""
@@ -249,9 +271,10 @@ class FleetMap(ScrollView, can_focus=True):
         line = self._layout.lines[number] if number < len(self._layout.lines) else None
         if not isinstance(line, tuple):
             return None
+        cell = self._layout.cell
         for run in line:
-            if isinstance(run, Run) and run.x <= x < run.x + 2 * len(run.machines):
-                return self.machines.get(run.machines[(x - run.x) // 2])
+            if isinstance(run, Run) and run.x <= x < run.x + cell * len(run.machines):
+                return self.machines.get(run.machines[(x - run.x) // cell])
         return None
 
     def on_mouse_move(self, event: MouseMove) -> None:

@@ -1,6 +1,6 @@
 """Where the cursor goes on the fleet map. Pure."""
 
-from mulligan.console.fleet_layout import CELL, Layout, Run
+from mulligan.console.fleet_layout import Layout, Run
 
 
 def step(layout: Layout, here: str, way: str, height: int) -> str:
@@ -33,16 +33,16 @@ def _vertical(layout: Layout, here: str, by: int, lines: int) -> str:
         line = layout.lines[number]
         runs = [one for one in line if isinstance(one, Run)] if isinstance(line, tuple) else []
         if runs:
-            found = _nearest(runs, spot.x)
+            found = _nearest(runs, spot.x, layout.cell)
             if abs(number - spot.y) >= lines:
                 break
         number += by
     return found
 
 
-def _nearest(runs: list[Run], x: int) -> str:
+def _nearest(runs: list[Run], x: int, cell: int) -> str:
     def column(run: Run) -> int:
-        return max(0, min((x - run.x) // CELL, len(run.machines) - 1))
+        return max(0, min((x - run.x) // cell, len(run.machines) - 1))
 
-    best = min(runs, key=lambda run: abs(run.x + column(run) * CELL - x))
+    best = min(runs, key=lambda run: abs(run.x + column(run) * cell - x))
     return best.machines[column(best)]

@@ -35,7 +35,7 @@ _STATIC = Path(textual_serve.__file__).parent / "static"
 _SAFE = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
-        " font-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
+        " font-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none';"
         " form-action 'none'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",

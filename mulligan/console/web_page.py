@@ -6,6 +6,7 @@ PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Mulligan</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/static/css/xterm.css">
 <style>
 @font-face {
@@ -14,7 +15,7 @@ PAGE = """<!DOCTYPE html>
   font-weight: 100 700;
 }
 html, body { margin: 0; height: 100%; background: #0d1219; overflow: hidden; }
-#terminal { position: absolute; inset: 0; padding: 6px; box-sizing: border-box; }
+#terminal { position: absolute; inset: 0; }
 #told {
   position: absolute; inset: 0; display: flex; align-items: center; justify-content: center;
   font: 16px "Roboto Mono", monospace; color: #8a9bb0; background: #0d1219; z-index: 9;
@@ -44,6 +45,11 @@ SCRIPT = """addEventListener("DOMContentLoaded", () => {
   const terminal = document.getElementById("terminal");
   terminal.dataset.sessionWebsocketUrl = scheme + location.host + "/ws";
   if (/^[0-9]{1,2}$/.test(size || "")) terminal.dataset.fontSize = size;
+  new MutationObserver((_, observer) => {
+    if (!document.body.classList.contains("-first-byte")) return;
+    observer.disconnect();
+    terminal.querySelector("textarea")?.focus();
+  }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 });
 """
-"""Tells the terminal where its line is, before textual.js looks for it when all is loaded."""
+"""Tells the terminal where its line is before textual.js asks; gives it the keys once it draws."""
