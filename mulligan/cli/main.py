@@ -1,5 +1,7 @@
 """The command ``mulligan``: nouns and verbs, and no traceback ever."""
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from typer.main import get_command
 
 from mulligan import __version__
 from mulligan.cli.grammar import Noun, Verbs
-from mulligan.cli.output import Format
+from mulligan.cli.output import Format, harmless
 from mulligan.cli.report import report
 from mulligan.cli.verbs import Common
 
@@ -157,6 +159,7 @@ def common(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return the exit code."""
+    prepare_streams()
     command = get_command(app)
     try:
         result = command.main(
@@ -171,12 +174,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\nstopped\n")
         return 130
     except BrokenPipeError:
-        # The reader went away; a flush at exit must not complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_nowhere()
         return 141
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            write_nowhere()
+        return report(error)
     except Exception as error:
         return report_any(error)
     return result if isinstance(result, int) else 0
+
+
+def write_nowhere() -> None:
+    """Give up what is still to be printed; a flush at the exit must not complain about it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def prepare_streams() -> None:
+    """Make sure that there is something to write to, and that it takes any character."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
 
 
 def report_any(error: Exception) -> int:
@@ -188,16 +210,8 @@ def report_any(error: Exception) -> int:
         sys.stdout.write(f"{error}\n")
         return 0
     usage = getattr(error, "ctx", None)
-    sys.stderr.write(f"error: {error.format_message()}\n")  # type: ignore[attr-defined]
+    message = harmless(error.format_message())  # type: ignore[attr-defined]
+    sys.stderr.write(f"error: {message}\n")
     if usage is not None:
         sys.stderr.write(f"  next: see `{usage.command_path} --help`\n")
     return 2
-
-
-def entry() -> None:
-    """Run as the console script does."""
-    sys.exit(main())
-
-
-if __name__ == "__main__":
-    entry()

@@ -88,6 +88,9 @@ def report(error: BaseException) -> int:
     found = first_cause(error)
     if isinstance(found, MulliganError):
         lines = [*describe(found), *getattr(found, "__notes__", ())]
+    elif isinstance(found, OSError) and found.strerror:
+        where = f"{found.filename}: " if found.filename else ""
+        lines = [f"error: {where}{found.strerror}"]
     else:
         lines = [
             f"error: unexpected {type(found).__name__}: {found}",

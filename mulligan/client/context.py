@@ -72,6 +72,8 @@ def load_settings(path: Path) -> Settings:
         return Settings()
     except OSError as error:
         raise InvalidArgument(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(str(path), "is no text; correct or remove the file") from error
     try:
         return msgspec.convert(tomllib.loads(text), Settings)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
