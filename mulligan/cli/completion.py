@@ -39,7 +39,6 @@ _CALLED = {
     "machines": "machine",
     "claims": "claim",
     "images": "image",
-    "names": "",
     "parent": "provider",
     "under": "provider",
     "wipe-image": "image",
@@ -170,7 +169,8 @@ def _values(param: Any, path: Sequence[str]) -> Iterator[str]:
 
         yield from TOPICS
     else:
-        kind = _CALLED.get(called, called)
+        own = called in ("name", "names") and "create" not in path
+        kind = path[0] if own and path else _CALLED.get(called, called)
         kind = kind if kind in KINDS else kind.removesuffix("s")
         if kind in KINDS:
             yield from names(kind)
