@@ -15,10 +15,10 @@ from mulligan.console.journeys import Journeys
 from mulligan.console.links import GoToEntry, GoToHistory, GoToMoment, GoToWhy
 from mulligan.console.log_view_filter import EVERYTHING, Filter, passing
 from mulligan.console.log_view_rows import LoggedCommit, LoggedEvent, LogRow
+from mulligan.console.source import Source
 from mulligan.console.theme import INK
 from mulligan.console.trouble import first_cause, shown
 from mulligan.errors import NotFound, Unavailable
-from tests.console.fakes import FakeSource
 
 BEGAN = datetime(2027, 3, 1, 12, tzinfo=UTC)
 ANN = "01900000-0000-7000-8000-0000000000aa"
@@ -153,7 +153,7 @@ class FakeHistory:
 class Stage(Journeys, App[None]):
     """An app that shows one page, and keeps what it asks for."""
 
-    def __init__(self, page: Widget, source: FakeSource) -> None:
+    def __init__(self, page: Widget, source: Source) -> None:
         super().__init__()
         self.page = page
         self.source = source
@@ -210,6 +210,11 @@ class Stage(Journeys, App[None]):
         """Keep which moment the page wants to show."""
         message.prevent_default()
         self.asked.append(("moment", message.seq))
+
+
+def screen_text(pilot: Any) -> str:
+    """Return what is on the screen, as text."""
+    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
 
 
 async def settled(pilot: Any, holds: Callable[[], object], what: str, within: float = 5.0) -> None:

@@ -10,7 +10,7 @@ from mulligan.console.log_view import LogView
 from mulligan.console.log_view_entry import EntryScreen
 from mulligan.console.log_view_rows import ROOM
 from tests.console.fakes import FakeSource
-from tests.console.feeds import ANN, NODE, FakeLog, Stage, commit, event, settled
+from tests.console.feeds import ANN, NODE, FakeLog, Stage, commit, event, screen_text, settled
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def view(log: FakeLog) -> LogView:
 
 @pytest.fixture
 async def pilot(view: LogView) -> AsyncIterator[Pilot[None]]:
-    async with Stage(view, view.source).run_test(size=(140, 30)) as pilot:  # type: ignore[arg-type]
+    async with Stage(view, view.source).run_test(size=(140, 30)) as pilot:
         await settled(pilot, lambda: view.lines.rows, "the newest entries are shown")
         yield pilot
 
@@ -150,10 +150,6 @@ async def test_enter_opens_the_whole_commit(
     assert stage(pilot).asked == [("history", f"claim/{NODE.format(1)}")]
 
 
-def screen_text(pilot: Pilot[None]) -> str:
-    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
-
-
 async def test_it_goes_on_where_it_was_when_the_log_comes_back(
     pilot: Pilot[None], view: LogView, log: FakeLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +177,7 @@ async def test_the_window_is_bounded_and_drawing_does_not_fall_behind(
 async def test_in_the_past_nothing_after_the_moment_is_shown(log: FakeLog) -> None:
     log.until = 500
     view = LogView(FakeSource(), log)
-    async with Stage(view, view.source).run_test(size=(140, 30)) as pilot:  # type: ignore[arg-type]
+    async with Stage(view, view.source).run_test(size=(140, 30)) as pilot:
         await settled(pilot, lambda: view.lines.rows, "the log is shown")
         log.grow(10)
         await pilot.press("space")
