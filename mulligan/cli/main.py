@@ -215,3 +215,7 @@ def report_any(error: Exception) -> int:
     if usage is not None:
         sys.stderr.write(f"  next: see `{usage.command_path} --help`\n")
     return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
