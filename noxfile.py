@@ -116,6 +116,13 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Drive the console's web page in headless Chromium, and write the pictures of the docs."""
+    run(session, "python", "-m", "tests.browser.parts")
+    run(session, "python", "-m", "pytest", "-q", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
 def generate(session: nox.Session) -> None:
     """Write proto/_generated and the clients in other languages anew from the .proto files."""
     run(session, "python", "proto/generate.py")

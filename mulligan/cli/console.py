@@ -78,7 +78,7 @@ async def _serve(session: Session, host: str, port: int, page: str, *, yes: bool
         session.out.note("whoever opens it acts as you; Ctrl-C stops it")
         sys.stdout.flush()
 
-    command = [sys.executable, "-m", "mulligan.cli.main", *_options(session)]
+    command = [sys.executable, "-m", "mulligan.cli.start", *_options(session)]
     await WebConsole([*command, "console", "--page", page], host, port).serve(ready)
 
 

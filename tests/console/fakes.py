@@ -190,6 +190,8 @@ def message(one: MachineBrief) -> v1.Machine:
         fault=v1.Fault(fault=fault, message=text, since=NOON) if one.fault else None,
         operation=_operation(one),
         cordon=v1.MachineCordon(reason="fan") if one.cordon else None,
+        claim=one.claim,
+        project=one.project,
         created_at=NOON,
         updated_at=one.updated,
     )
