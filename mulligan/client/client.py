@@ -202,6 +202,10 @@ class Client(Deeds):
         """Return every endpoint that the Catalog lists now."""
         return await self._directory.endpoints()
 
+    def instances(self, service: str) -> list[str]:
+        """Return the addresses among which calls of a service are shared out now."""
+        return self._directory.serving(service)
+
     async def log_in(self) -> Tokens:
         """Log in with the secret or certificate now; raise Unauthenticated when it is refused."""
         return await self._identity.log_in()

@@ -69,7 +69,7 @@ class Directory:
             return self._in_turn(service, self._seeds)
         if self._stale:
             await self._refresh()
-        found = self._serving(service)
+        found = self.serving(service)
         if not found:
             self._stale = True
             where = f"region {self.region}" if self.region else "any region"
@@ -102,10 +102,11 @@ class Directory:
 
     def has_healthy(self, service: str) -> bool:
         """Tell whether an instance is known that has not just failed."""
-        known = self._seeds if service == "catalog" else self._serving(service)
+        known = self._seeds if service == "catalog" else self.serving(service)
         return any(self._is_healthy(address) for address in known)
 
-    def _serving(self, service: str) -> list[str]:
+    def serving(self, service: str) -> list[str]:
+        """Return the addresses of a service's instances, as far as is known."""
         return sorted(
             endpoint.address
             for endpoint in self._endpoints
