@@ -21,6 +21,9 @@ FIGURES = {
     "ABSENT_LIFE": "names",
     "BATCH": "names",
     "PAGE_SIZE": "paging",
+    "MOVING_S": "deeds",
+    "FIRST_LOOK": "deeds",
+    "LAST_LOOK": "deeds",
     "POSITION_HEADER": "model",
     "AT_HEADER": "model",
 }

@@ -12,6 +12,7 @@ SECONDS = frozenset(
     {
         "PATIENCE", "ATTEMPT", "CONNECT", "RENEW_S", "FIRST", "LONGEST", "ASK_TIMEOUT",
         "COOL_DOWN", "PAUSE", "KEEPALIVE", "LIFE", "ABSENT_LIFE",
+        "MOVING_S", "FIRST_LOOK", "LAST_LOOK",
     }
 )  # fmt: skip
 """The figures that are seconds; here they are milliseconds."""

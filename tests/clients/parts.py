@@ -27,6 +27,7 @@ GO_PACKAGES = (
 )
 GO_LIBRARIES = Path("/usr/share/gocode")
 GO_DRIVER = FOLDER / "go-driver"
+GO_EXAMPLE = FOLDER / "go-example"
 
 _LIMIT_S = 900
 
@@ -69,14 +70,13 @@ def prepare_go() -> None:
     source.parent.mkdir(parents=True, exist_ok=True)
     if not source.is_symlink():
         source.symlink_to(GO)
-    for program in ("driver",):
-        link = source.parent / program
-        if not link.is_symlink():
-            link.symlink_to(HERE / "go" / program)
-        package = f"mulligan.example/{program}"
-        _run("go", "vet", package, go=True)
-        _run("go", "build", "-o", str(FOLDER / f"go-{program}"), package, go=True)
-    _run("go", "vet", GO_MODULE, go=True)
+    link = source.parent / "driver"
+    if not link.is_symlink():
+        link.symlink_to(HERE / "go" / "driver")
+    example = f"{GO_MODULE}/examples/get_a_machine"
+    _run("go", "vet", GO_MODULE, example, "mulligan.example/driver", go=True)
+    _run("go", "build", "-o", str(GO_DRIVER), "mulligan.example/driver", go=True)
+    _run("go", "build", "-o", str(GO_EXAMPLE), example, go=True)
 
 
 def _not_installed(names: Sequence[str]) -> list[str]:

@@ -13,11 +13,13 @@ from mulligan.model import new_id
 from tests.client.fakes import throwaway_tls
 from tests.clients import parts
 from tests.clients.drivers import Program
+from tests.e2e.fleet import IMAGE, Fleet
 from tests.e2e.region import RunningRegion, short_folder
 
 pytestmark = pytest.mark.clients
 
 NODE_S = 90
+EXAMPLE_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,37 @@ async def test_a_refusal_is_a_typed_error(driver: Program) -> None:
     outcome = await driver.do(wrong)
     assert outcome["error"] == "InvalidArgument"
     assert list(outcome["violations"]) == ["name"]
+
+
+@pytest.fixture(scope="module")
+async def tenant(region: RunningRegion) -> AsyncIterator[dict[str, str]]:
+    """The environment of a tenant, for whom there is a machine."""
+    with short_folder() as folder:
+        fleet = Fleet(region, folder / "fleet", 2, slowest=1)
+        admin = region.client()
+        async with fleet.emulator:
+            await fleet.prepare(admin)
+            await fleet.enrol(admin, fleet.names)
+            await fleet.provide(admin, fleet.names)
+            await region.tenant("red", "rita")
+            yield {
+                "PATH": os.environ["PATH"],
+                "MULLIGAN_ADDRESS": ",".join(region.context.address),
+                "MULLIGAN_CA": region.context.ca,
+                "MULLIGAN_ACCOUNT": "rita",
+                "MULLIGAN_SECRET": "rita-red-secret",
+                "MULLIGAN_PROJECT": "red",
+            }
+
+
+@pytest.mark.parametrize("language", ["typescript", "go"])
+async def test_the_example_gets_a_machine(language: str, tenant: dict[str, str]) -> None:
+    example = parts.TYPESCRIPT / "examples" / "get_a_machine.mjs"
+    command = {"typescript": ["node", str(example)], "go": [str(parts.GO_EXAMPLE)]}[language]
+    with anyio.fail_after(EXAMPLE_S):
+        ended = await anyio.run_process([*command, IMAGE], env=tenant, check=False)
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert ended.stdout.decode().strip().endswith(f"runs {IMAGE}")
 
 
 async def test_node_s_own_tests_pass(region: RunningRegion, tmp_path: Path) -> None:

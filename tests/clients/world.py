@@ -1,7 +1,7 @@
 """A small region that goes wrong as a scenario says, for clients in every language."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -186,19 +186,18 @@ class World(Cluster):
             self.headers.append(dict(event.metadata))
             if self.answers_lost:
                 self.answers_lost -= 1
-                event.method_func = losing_the_answer(event.method_func)
+                event.method_func = Losing(event.method_func)
         await self._check(event)
 
 
-def losing_the_answer(
-    method: Callable[[Any], Awaitable[None]],
-) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    """Return a method that does as asked, and whose connection breaks before it can say so."""
+class Losing:
+    """A method that does as asked, and whose connection breaks before it can say so."""
 
-    async def lose(stream: Any) -> None:
-        await method(Mute(stream))
+    def __init__(self, method: Callable[[Any], Awaitable[None]]) -> None:
+        self._method = method
 
-    return lose
+    async def __call__(self, stream: Any) -> None:
+        await self._method(Mute(stream))
 
 
 class Mute:

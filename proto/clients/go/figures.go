@@ -21,6 +21,9 @@ const (
 	figureAbsentLife     = 1000 * time.Millisecond
 	figureBatch          = 1000
 	figurePageSize       = 500
+	figureMoving         = 1800000 * time.Millisecond
+	figureFirstLook      = 200 * time.Millisecond
+	figureLastLook       = 2000 * time.Millisecond
 	figurePositionHeader = "mulligan-position"
 	figureAtHeader       = "mulligan-at"
 )

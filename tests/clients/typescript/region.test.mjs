@@ -42,14 +42,14 @@ test("what is enrolled is listed, by the one who wrote it, at once", async () =>
   const { machine } = await admin.control.enrollMachine({ name: "Node 1", bmc });
   const found = [];
   for await (const one of admin.control.listAllMachines({})) found.push(one.uuid);
-  assert.deepEqual(found, [machine.uuid]);
+  assert(found.includes(machine.uuid));
   assert.equal(await admin.names.resolve("machine", "node-1"), machine.uuid);
   assert.equal((await admin.names.describe([machine.uuid])).get(machine.uuid).name, "Node 1");
 });
 
 test("a tenant claims what an operator provides", async () => {
   const inventories = [{ resourceClass: "custom.slots", total: 2n }];
-  await admin.resource.createProvider({ name: "rack-1", type: "rack", inventories });
+  await admin.resource.createProvider({ name: "host-1", type: "compute", inventories });
   const request = { groups: [{ resources: { "custom.slots": 1n }, count: 1 }] };
   const { claim, position } = await tenant.resource.makeClaim({ name: "mine", request });
   assert.equal((await tenant.resource.getClaim({ claim: claim.uuid })).claim.name, "mine");

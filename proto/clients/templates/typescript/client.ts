@@ -6,13 +6,15 @@ import { Calls, type Parts, type Shown } from "./calls.js";
 import { Channels } from "./channels.js";
 import { Directory } from "./directory.js";
 import { InvalidArgument, Unauthenticated } from "./errors.js";
-import { ASK_TIMEOUT_MS, PATIENCE_MS } from "./figures.js";
+import { ASK_TIMEOUT_MS, MOVING_MS, PATIENCE_MS } from "./figures.js";
 import type { Endpoint, ListEndpointsResponse, Region } from "./gen/mulligan/v1/catalog_pb.js";
+import type { Machine, MachineState } from "./gen/mulligan/v1/control_pb.js";
 import { Identity, type Tokens } from "./identity.js";
 import { Names, textsOf } from "./names.js";
 import { Positions } from "./positions.js";
 import { Regions } from "./regions.js";
 import { Catalog, Iam, Services } from "./services.js";
+import { waitFor } from "./waiting.js";
 
 const PLAINTEXT = "http://";
 
@@ -149,6 +151,16 @@ export class Client extends Services {
    */
   at(moment: string): Client {
     return new Client(this.whole.options, { whole: this.whole, at: moment });
+  }
+
+  /**
+   * Return a machine once it rests in one of these states.
+   *
+   * Throw FailedPrecondition when it has failed, and DeadlineExceeded when the time is over: what
+   * was begun goes on then.
+   */
+  waitFor(machine: string, states: readonly MachineState[], timeoutMs = MOVING_MS): Promise<Machine> {
+    return waitFor(this.control, machine, states, timeoutMs);
   }
 
   /** Close the connections; a view does nothing. */
