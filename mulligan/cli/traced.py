@@ -20,7 +20,7 @@ async def run_traced(name: str, run: Callable[[], Awaitable[None]], *, say: bool
     except ValueError as error:
         raise InvalidArgument(ENDPOINT, f"{error}; or unset it") from None
     try:
-        with tracing.span(f"mulligan {name.replace('_', ' ')}", root=True):
+        with tracing.span(f"command {name.replace('_', ' ')}", root=True):
             trace = tracing.trace_id()
             try:
                 await run()

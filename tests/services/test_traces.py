@@ -14,7 +14,7 @@ from tests.services.yard import Yard
 
 TRACE = "0000000000000000000000000000beef"
 WAY = (
-    ("mulligan-cli", "mulligan inspect"),
+    ("mulligan-cli", "command inspect"),
     ("mulligan-cli", "Control.InspectMachine"),
     ("mulligan-control", "Control.InspectMachine"),
     ("mulligan-control", "machine.inspect"),
