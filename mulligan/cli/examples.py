@@ -25,13 +25,17 @@ context rename lab old-lab
 context delete old-lab --yes
 status
 status --watch
+status --regions all
 configure resource --log-level debug --for 10m
 region list
+region list --regions all
 region show east
-region update --attribute power=b
-region connect west --address 192.0.2.20:7001
+region update --parent earth --attribute power=wind
+region connect west --from-context west --both-ways
+region connect west --address 192.0.2.20:7001 --ca-file west.pem
 region disconnect west --yes
 machine list
+machine list --regions all
 machine list --state failed --under rack-7
 machine list --watch
 machine list --at -2h -o wide

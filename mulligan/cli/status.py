@@ -18,7 +18,7 @@ from mulligan.cli.status_checks import (
     problems_of,
     warning,
 )
-from mulligan.cli.verbs import Session, verb
+from mulligan.cli.verbs import RegionsOption, Session, verb
 from mulligan.errors import FailedPrecondition, MulliganError, NotFound, PermissionDenied
 from mulligan.quantities import format_bytes, format_span, format_time
 
@@ -60,8 +60,19 @@ async def status(
         bool,
         typer.Option("--exit-code", help="Exit with 10 for warnings, 11 for what is critical."),
     ] = False,
+    regions: RegionsOption = "",
 ) -> None:
-    """Show services, the log, projections, machines in trouble, and what to do, worst first."""
+    """Show services, the log, projections, machines in trouble, and what to do, worst first.
+
+    With --regions there is one line a region.
+    """
+    if regions:
+        from mulligan.cli.status_regions import status_of_regions
+
+        problems = await status_of_regions(session, regions, gather)
+        if by_code and problems:
+            raise typer.Exit(exit_code(problems))
+        return
     found = await gather(session)
     found.problems = problems_of(found, datetime.now(UTC))
     if session.out.for_people:

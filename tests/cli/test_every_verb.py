@@ -44,6 +44,7 @@ context list
 context use lab
 context show
 status
+status --regions here
 configure
 configure all --log-level debug --logger mulligan.redfish --for 10m
 configure control --rate 10 --burst 20 --in-flight 5 --trace-sample 0.5
@@ -85,6 +86,8 @@ machine actions node-1 --limit 1
 machine wait node-1 --for enrolled
 claim make --class machine=1 --class memory=64GiB -n 2 --require a.b --group g --for 4h --isolate
 claim make -f REQUEST --not-before +1h --not-after +2d --for 4h --on-end keep_power_off
+claim make --class machine=1 --for 4h --regions here --prefer least:price
+claim list --regions here
 claim exact node-1:memory=1GiB,machine=1 --start +1h --ending-notice 0
 claim candidates -f REQUEST --limit 3 --seed 7
 claim candidates -f REQUEST --all
@@ -108,6 +111,7 @@ reservation move-start claim-1 --to +1h
 reservation cancel claim-1 claim-2 --yes
 image create i --url https://i --sha256 00 --kind http-boot --ready-when phone-home
 image list
+image push i j --to here
 image show i
 image delete i
 user-data create u -f REQUEST
@@ -127,7 +131,7 @@ credential rotate c
 credential rotate c --password-stdin --timeout 1s
 credential delete c
 region list --under earth --visibility public -a power=wind
-region show x
+region show here
 region update --parent earth --visibility internal -a power=wind --reached-at r:7001 --etag 1
 region connect west --address w:7001 --ca-file CERTIFICATE --parent earth -a power=wind
 region disconnect west east --yes
@@ -195,6 +199,7 @@ metadata find --kind machine --tag hot --where a=1
 metadef create m -f SCHEMA --kind machine --read-role owner --protected
 metadef create m --schema {}
 metadef list
+metadef push m --to here --replace
 metadef show m
 metadef update m --description d --unprotected
 metadef delete m
@@ -311,6 +316,8 @@ def settled(message: Any) -> Any:
     match message:
         case v1.Machine():
             message.operation = None
+        case v1.Region():
+            message.name, message.home = "here", True
         case v1.ExportedEntry():
             message.entry = NOTHING
         case v1.VerifyLogProgress() | v1.VerifyArchiveProgress():

@@ -1,0 +1,81 @@
+"""``mulligan status --regions``: one line a region, and what is wrong where."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mulligan.cli.across import DEADLINE_S, regions_named
+from mulligan.cli.output import Column
+from mulligan.cli.status_checks import Problem, Status, critical, problems_of
+from mulligan.cli.verbs import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mulligan.client.client import Client
+
+
+@dataclass(frozen=True)
+class RegionStatus:
+    """How a region fares: ``state`` is well, warning, critical or away."""
+
+    region: str
+    state: str
+    services: int
+    head: int
+    machines_in_trouble: int
+    problems: list[Problem]
+
+
+COLUMNS = (
+    Column("REGION", lambda one: one.region),
+    Column("STATE", lambda one: one.state),
+    Column("SERVICES", lambda one: str(one.services or "")),
+    Column("HEAD", lambda one: str(one.head or "")),
+    Column("IN TROUBLE", lambda one: str(one.machines_in_trouble or "")),
+    Column("WORST PROBLEM", lambda one: worst(one.problems)),
+)
+
+
+async def status_of_regions(
+    session: Session, text: str, gather: "Callable[[Session], Awaitable[Status]]"
+) -> list[Problem]:
+    """Print how each of the regions fares; return all that is wrong. One that is away is one."""
+    session.haste = True
+    names = await regions_named(session, text)
+
+    async def ask(client: "Client") -> Status:
+        one = Session(session.common, session.out)
+        one.use(client)
+        found = await gather(one)
+        found.problems = problems_of(found, datetime.now(UTC))
+        return found
+
+    outcomes = await session.client.regions.each(names, ask, DEADLINE_S)
+    rows = []
+    for one in outcomes:
+        if one.value is not None:
+            rows.append(row_of(one.region, one.value))
+        elif one.error is not None:
+            what = f"region {one.region} does not answer: {one.error.message}"
+            then = f"look on its hosts; mulligan --context {one.region} status"
+            away = [critical(one.region, what, then)]
+            rows.append(RegionStatus(one.region, "away", 0, 0, 0, away))
+    session.out.rows(rows, COLUMNS)
+    return [problem for row in rows for problem in row.problems]
+
+
+def row_of(region: str, found: Status) -> RegionStatus:
+    """Return the line of a region that answered."""
+    head = found.log.head.seq if found.log is not None and found.log.head else 0
+    state = str(found.problems[0].severity) if found.problems else "well"
+    services = len({endpoint.service for endpoint in found.services})
+    return RegionStatus(region, state, services, head, len(found.machines), found.problems)
+
+
+def worst(problems: list[Problem]) -> str:
+    """Return the first problem, and how many more there are."""
+    if not problems:
+        return ""
+    more = f" (+{len(problems) - 1} more)" if len(problems) > 1 else ""
+    return problems[0].what + more
