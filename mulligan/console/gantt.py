@@ -56,7 +56,7 @@ class GanttView(View):
     ) -> None:
         super().__init__(source)
         self.feed: GanttFeed = feed or RegionClaims(source)
-        self.called = called or RegionLog(source).called
+        self.called = RegionLog(source).called if called is None else called
         self.held = Held(self.feed)
         self._cell = CELL
 

@@ -124,7 +124,9 @@ def row_cells(
     for claim in sorted(claims, key=_rank):
         _paint(claim, scale, chars, styles, chosen=claim.uuid == chosen)
     if 0 <= here < scale.cells and styles[here].bgcolor is not None:
-        chars[here], styles[here] = "│", styles[here] + Style(color=BAD, bold=True)
+        if chars[here] in " ▒!":  # a name stays readable
+            chars[here] = "│"
+        styles[here] += Style(color=BAD, bold=True)
     return merged(chars, styles)
 
 

@@ -63,6 +63,7 @@ def test_a_claim_takes_the_cells_that_it_touches_and_no_more() -> None:
 def test_now_is_a_line_also_through_a_claim() -> None:
     assert drawn()[10] == "│"
     assert drawn(claim(-5, 9))[10] == "│"
+    assert " web" in drawn(claim(-1, 9)), "but not through its name"
 
 
 def test_a_claim_says_its_name_where_there_is_room() -> None:
