@@ -1,0 +1,177 @@
+"""What is wrong, told worst first with what to do; and how the parts of a region stand."""
+
+from datetime import timedelta
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from mulligan.commands.shards import owner_of
+from mulligan.console.condition import Condition, leads_of, shares_of
+from mulligan.console.problems import ProblemsView
+from mulligan.console.problems_found import SERVICES, Severity, problems_of
+from mulligan.console.projections_view import ProjectionsView
+from mulligan.proto import v1
+from tests.console.fakes import FakeSource
+from tests.console.feeds import BEGAN, NODE, Stage, screen_text, settled
+
+
+def endpoints(*more: v1.Endpoint) -> list[v1.Endpoint]:
+    every = [v1.Endpoint(service=name, instance=f"{name}-1", version="1.0") for name in SERVICES]
+    return [*every, *more]
+
+
+def well(**parts: object) -> Condition:
+    facts: dict[str, object] = {"services": endpoints(), "region": "east", "at": BEGAN} | parts
+    return Condition(**facts)  # type: ignore[arg-type]
+
+
+def failed(name: str = "node-1") -> v1.Machine:
+    return v1.Machine(
+        uuid=NODE.format(1),
+        name=name,
+        state=v1.MachineState.FAILED,
+        failed_operation="deploy",
+        fault=v1.Fault(fault="bmc_unreachable", message="no answer", step="power_on"),
+    )
+
+
+def late(hours: float) -> v1.Machine:
+    return v1.Machine(
+        uuid=NODE.format(2),
+        name="node-2",
+        state=v1.MachineState.CLEANING,
+        operation=v1.Operation(
+            verb="clean",
+            step="power_off",
+            step_number=1,
+            steps=2,
+            started_at=BEGAN - timedelta(hours=hours),
+        ),
+    )
+
+
+def test_a_region_that_is_well_has_no_problems() -> None:
+    assert problems_of(well(machines=[late(0.1)])) == []
+
+
+def test_each_thing_that_is_wrong_is_told_the_worst_first_with_what_to_do() -> None:
+    found = well(
+        services=endpoints()[1:],
+        silent={"control": "no answer in 3 s"},
+        log=v1.LogStatus(store_used_bytes=95, store_quota_bytes=100),
+        archive=v1.ArchiveStatus(problem="the disk is full"),
+        projections=[
+            v1.Projection(name="claims", status="halted", seq=7, problem="claim.made: no such"),
+            v1.Projection(name="names", status="live", lag=900, lag_seconds=12),
+            v1.Projection(name="iam", status="building", building_version=2, building_target=9),
+        ],
+        brakes=[v1.Brake(domain="r1", domain_name="rack-1", failed=4, total=10, window=600)],
+        machines=[failed(), late(2)],
+    )
+    problems = problems_of(found)
+    assert [one.severity for one in problems] == sorted(one.severity for one in problems)
+    by_about = {one.about: one for one in problems}
+    assert by_about["iam"].severity is Severity.BROKEN
+    assert by_about["control"].text == "control does not answer: no answer in 3 s"
+    assert by_about["etcd"].severity is Severity.FAILING
+    assert {name: one.action.verb for name, one in by_about.items() if one.action} == {
+        "projection claims": "projection-retry", "brake rack-1": "brake-release",
+        "node-1": "retry", "node-2": "abort",
+    }  # fmt: skip
+    assert by_about["node-1"].text == "node-1 failed to deploy: no answer (step power_on)"
+    assert all(one.next for one in problems)
+
+
+def test_an_operation_is_late_past_its_deadline_whatever_its_age() -> None:
+    machine = late(5)
+    assert machine.operation is not None
+    machine.operation.deadline = BEGAN + timedelta(minutes=1)
+    assert problems_of(well(machines=[machine])) == []
+    machine.operation.deadline = BEGAN - timedelta(minutes=1)
+    assert len(problems_of(well(machines=[machine]))) == 1
+
+
+def test_shares_and_leads_are_those_that_the_instances_choose() -> None:
+    services = endpoints(v1.Endpoint(service="control", instance="control-2"))
+    machines = [NODE.format(n) for n in range(200)]
+    shares = shares_of(services, machines)
+    assert shares["control-1"] + shares["control-2"] == 200
+    assert 60 < shares["control-2"] < 140
+    assert shares["executor-1"] == 200
+    more = [*services, v1.Endpoint(service="resource", instance="resource-2")]
+    leader = owner_of("claim-timers", ["resource-1", "resource-2"])
+    assert "claims' times" in leads_of(more)[leader]
+
+
+@pytest.fixture
+def found() -> Condition:
+    return well(machines=[failed()])
+
+
+async def test_the_page_offers_what_can_be_done_and_keeps_the_cursor(found: Condition) -> None:
+    async def look() -> Condition:
+        return found
+
+    view = ProblemsView(FakeSource(), look)
+    stage = Stage(view, view.source)
+    async with stage.run_test(size=(120, 24)) as pilot:
+        await settled(pilot, lambda: "1 problem" in screen_text(pilot), "the problem is told")
+        assert "Retry node-1" in screen_text(pilot)
+        await pilot.press("y", "h")
+        await settled(pilot, lambda: len(stage.asked) == 2, "the page leads on")
+        assert stage.asked == [
+            ("why", f"machine/{NODE.format(1)}"), ("history", f"machine/{NODE.format(1)}"),
+        ]  # fmt: skip
+        found.brakes = [v1.Brake(domain="r1", domain_name="rack-1")]
+        await view.renew()
+        assert view.chosen is not None and view.chosen.about == "node-1"
+        found.machines, found.brakes = [], []
+        await view.renew()
+        await settled(pilot, lambda: "all is well" in screen_text(pilot), "it is well again")
+        await pilot.press("a", "y")
+        assert len(stage.asked) == 2
+
+
+async def test_read_models_and_services_are_told_and_a_halted_one_can_be_retried() -> None:
+    found = well(
+        log=v1.LogStatus(
+            head=v1.Position(region="east", seq=120),
+            store_used_bytes=2**20,
+            store_quota_bytes=2**22,
+            store_bytes=2**21,
+            first=40,
+        ),
+        archive=v1.ArchiveStatus(sealed=60, copied=119, segments=2, location="/archive"),
+        projections=[
+            v1.Projection(name="claims", version=2, status="halted", seq=7, problem="no such"),
+            v1.Projection(
+                name="iam", status="building", building_version=3, building_seq=5,
+                building_target=10,
+            ),
+        ],
+    )  # fmt: skip
+
+    async def look() -> Condition:
+        return found
+
+    async def machines() -> list[str]:
+        return [NODE.format(n) for n in range(10)]
+
+    view = ProjectionsView(FakeSource(), look, machines)
+    stage = Stage(view, view.source)
+    async with stage.run_test(size=(140, 40)) as pilot:
+        await settled(pilot, lambda: "halted: no such" in screen_text(pilot), "it is told")
+        text = screen_text(pilot)
+        for part in ("#120", "1 MiB in use of 4 MiB", "from #40 on", "sealed up to #60", "v3 ███"):
+            assert part in text
+        await view._read()
+        table = view.query_one("#services", DataTable)
+        assert "10" in str(table.get_row("control/control-1")[4])
+        await pressed(pilot, view)
+        await settled(pilot, lambda: "Retry projection claims" in screen_text(pilot), "it asks")
+
+
+async def pressed(pilot: Pilot[None], view: ProjectionsView) -> None:
+    view.query_one("#projections", DataTable).focus()
+    await pilot.press("a")
