@@ -121,6 +121,7 @@ async def test_the_example_gets_a_machine(language: str, tenant: dict[str, str])
         ended = await anyio.run_process([*command, IMAGE], env=tenant, check=False)
     assert ended.returncode == 0, ended.stderr.decode()
     assert ended.stdout.decode().strip().endswith(f"runs {IMAGE}")
+    assert ended.stderr == b""
 
 
 async def test_node_s_own_tests_pass(region: RunningRegion, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 /** Connections: one TLS channel an address, opened on first use and kept. */
 
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 
 import {
   type ChannelCredentials,
@@ -13,6 +15,7 @@ import {
 import { InvalidArgument } from "./errors.js";
 import { KEEPALIVE_MS } from "./figures.js";
 
+const UNNAMED = "mulligan";
 const LARGEST_ANSWER = 64 * 1024 * 1024;
 
 const OPTIONS: ChannelOptions = {
@@ -43,23 +46,39 @@ export interface Trust {
 export class Channels {
   /** What vouches for the services, in words. */
   readonly ca: string;
-  private readonly credentials: ChannelCredentials;
   private readonly open = new Map<string, Client>();
 
-  constructor(trust: Trust) {
+  private readonly credentials: ChannelCredentials;
+  private readonly files: Files;
+
+  constructor(private readonly trust: Trust) {
     this.ca = trust.ca ?? (trust.caPem ? "the one that the region's record gives" : "");
-    this.credentials = trust.plaintext ? credentials.createInsecure() : tls(trust);
+    this.files = trust.plaintext ? NO_FILES : read(trust);
+    this.credentials = trust.plaintext ? credentials.createInsecure() : tls(this.files);
   }
 
   /** Return the channel to `host:port`; it connects when it is first used. */
   to(address: string): Client {
     let channel = this.open.get(address);
     if (channel === undefined) {
-      requireAddress(address);
-      channel = new Client(address, this.credentials, OPTIONS);
+      channel = this.opened(address);
       this.open.set(address, channel);
     }
     return channel;
+  }
+
+  /**
+   * Return a new channel. TLS knows no IP addresses as names of servers (RFC 6066), and Node warns of
+   * each that it is given; so such a server is asked for by no name of its own, and its certificate
+   * compared with its address.
+   */
+  private opened(address: string): Client {
+    const host = hostOf(address);
+    if (isIP(host) === 0 || this.trust.plaintext) {
+      return new Client(address, this.credentials, OPTIONS);
+    }
+    const checked = tls(this.files, (_name, cert) => checkServerIdentity(host, cert));
+    return new Client(address, checked, { ...OPTIONS, "grpc.ssl_target_name_override": UNNAMED });
   }
 
   /** Wait until the channel stands, or has failed, or `deadlineMs` are over. */
@@ -83,17 +102,33 @@ export class Channels {
   }
 }
 
-function requireAddress(address: string): void {
-  const port = Number(/^.+:(\d+)$/.exec(address)?.[1] ?? Number.NaN);
-  if (!(port <= 65535)) throw InvalidArgument.of("address", `'${address}' is not host:port`);
+function hostOf(address: string): string {
+  const [, host, port] = /^(.+):(\d+)$/.exec(address) ?? [];
+  if (host === undefined || Number(port) > 65535) {
+    throw InvalidArgument.of("address", `'${address}' is not host:port`);
+  }
+  return host.replace(/^\[(.*)\]$/, "$1");
 }
 
-function tls(trust: Trust): ChannelCredentials {
+interface Files {
+  readonly ca: Buffer | null;
+  readonly cert: Buffer | null;
+  readonly key: Buffer | null;
+}
+
+const NO_FILES: Files = { ca: null, cert: null, key: null };
+
+function read(trust: Trust): Files {
   const ca = trust.caPem ? Buffer.from(trust.caPem) : pem("ca", trust.ca);
   const cert = pem("cert", trust.cert);
-  const key = cert === null ? null : pem("key", trust.key ?? trust.cert);
+  return { ca, cert, key: cert === null ? null : pem("key", trust.key ?? trust.cert) };
+}
+
+type Check = (name: string, cert: PeerCertificate) => Error | undefined;
+
+function tls({ ca, cert, key }: Files, check?: Check): ChannelCredentials {
   try {
-    return credentials.createSsl(ca, key, cert);
+    return credentials.createSsl(ca, key, cert, check && { checkServerIdentity: check });
   } catch (error) {
     throw InvalidArgument.of("cert", `cannot use the certificates: ${String(error)}`);
   }

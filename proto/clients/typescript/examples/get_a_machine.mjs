@@ -7,6 +7,6 @@ const request = { groups: [{ resources: { machine: 1n } }], window };
 const { claim } = await client.resource.makeClaim({ request });
 const begun = await client.control.deployMachine({ claim: claim.uuid, image: process.argv[2] });
 const machine = await client.waitFor(begun.machine.uuid, [v1.MachineState.ACTIVE]);
-console.log(`${machine.name} runs ${machine.image}`);
+console.log(`${machine.name} runs ${process.argv[2]}`);
 await client.control.releaseMachine({ machine: machine.uuid });
 client.close();

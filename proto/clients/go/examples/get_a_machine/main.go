@@ -37,7 +37,7 @@ func run(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s runs %s\n", machine.GetName(), machine.GetImage())
+	fmt.Printf("%s runs %s\n", machine.GetName(), image)
 	_, err = client.Control.ReleaseMachine(ctx, &v1.MachineRequest{Machine: machine.GetUuid()})
 	return err
 }
