@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, dataclass_transform, get_type_hints
 
+from mulligan.proto.quick import default_of, parse
+
 
 class _Fields:
     """Stands for the fields of a class that is no dataclass yet, and makes it one when asked."""
@@ -35,6 +37,8 @@ def dataclass(*, eq: bool, repr: bool) -> Callable[[type[Any]], type[Any]]:
         cls.__dataclass_fields__ = _Fields(eq=eq, repr=repr)
         cls.__init__ = first
         cls._is_pydantic = _never
+        cls._get_field_default = default_of
+        cls.parse = classmethod(parse)
         return cls
 
     return defer

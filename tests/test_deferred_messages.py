@@ -1,10 +1,19 @@
 """Generated messages become dataclasses when they are used, and are none the worse for it."""
 
 import dataclasses
+import random
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import betterproto2
+
+from mulligan.proto import v1
 from mulligan.proto.deferred import dataclass, finished
+from mulligan.proto.quick import parse
+from tests.cli.test_every_verb import filled
 
 
 def fresh() -> type:
@@ -40,7 +49,30 @@ def test_to_import_the_messages_finishes_none_of_them() -> None:
 
 
 def test_a_message_survives_a_round_trip_with_what_it_holds() -> None:
-    from mulligan.proto import v1
-
     page = v1.ListMachinesResponse(machines=[v1.Machine(name="m", state=v1.MachineState.FAILED)])
     assert v1.ListMachinesResponse.parse(bytes(page)) == page
+
+
+def outcome(read: Callable[[bytes], Any], data: bytes) -> object:
+    try:
+        message = read(data)
+    except Exception as error:
+        return type(error).__name__
+    return message, bytes(message)
+
+
+def test_messages_are_read_as_betterproto2_reads_them_whole_and_broken() -> None:
+    dice = random.Random(20270131)
+    slowly = vars(betterproto2.Message)["parse"].__func__
+    for kind in vars(v1).values():
+        if not (isinstance(kind, type) and issubclass(kind, betterproto2.Message)):
+            continue
+        whole = bytes(filled(kind))
+        for _ in range(6):
+            data = bytearray(whole)
+            for _ in range(dice.randrange(3) if data else 0):
+                data[dice.randrange(len(data))] = dice.randrange(256)
+            broken = bytes(data[: dice.randrange(len(data) + 1)])
+            for one in (whole, broken):
+                expected = outcome(partial(slowly, kind), one)
+                assert outcome(partial(parse, kind), one) == expected, (kind, one)
