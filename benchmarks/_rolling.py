@@ -35,8 +35,15 @@ from mulligan.embedded.up import context_of
 from mulligan.services import process as service_process
 from mulligan.services.serve import SERVICES
 
-READY_S = 90.0
+READY_S = 40.0
 STOP_S = 30.0
+_REGION = "roll"
+_INIT = """
+from pathlib import Path
+from mulligan.embedded.region import init_region
+init_region(Path({folder!r}), {region!r}, usual_ports=False)
+"""
+_LOOK_S = 3.0
 
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload(["mulligan.services.serve", "uvloop"])
@@ -149,12 +156,12 @@ class Deployment:
         """
         instance = self._spawn(service, tree, release)
         self.running.append(instance)
-        try:
-            with anyio.fail_after(READY_S):
+        deadline = anyio.current_time() + READY_S
+        while anyio.current_time() < deadline and instance.process.ended(0) is None:
+            with anyio.move_on_after(_LOOK_S):
                 await serving(instance.address, self.config)
-        except TimeoutError as error:
-            raise RuntimeError(f"{service} does not serve:\n{instance.told}") from error
-        return instance
+                return instance
+        raise RuntimeError(f"{service} does not serve:\n{instance.told}")
 
     async def stop(self, instance: Instance) -> None:
         """Send an instance SIGTERM and return when it has ended, as it should."""
@@ -199,9 +206,17 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployment(folder: Path) -> AsyncIterator[Deployment]:
-    """Hold a region's etcd and Postgres below ``folder``, and what is started on them."""
-    paths = init_region(folder / "r", "roll", usual_ports=False)
+async def deployment(folder: Path, tree: Path | None = None) -> AsyncIterator[Deployment]:
+    """Hold a region's etcd and Postgres below ``folder``, and what is started on them.
+
+    The release of ``tree`` sets it up, if one is given.
+    """
+    paths = RegionPaths(state_dir=folder / "r")
+    if tree is None:
+        init_region(paths.state_dir, _REGION, usual_ports=False)
+    else:
+        code = _INIT.format(folder=str(paths.state_dir), region=_REGION)
+        await anyio.run_process([sys.executable, "-c", code], cwd=tree)
     deployed = Deployment(paths)
     etcd, postgres = embedded_etcd(deployed.config), embedded_postgres(deployed.config)
     with ExitStack() as stack:

@@ -127,7 +127,8 @@ def _options(settings: EtcdSettings) -> list[tuple[str, Any]]:
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # How long connecting may take, for all its name; less, and a busy host never gets there.
+        ("grpc.min_reconnect_backoff_ms", int(settings.connect_timeout * 1000)),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_http_proxy", 0),
     ]
