@@ -151,10 +151,10 @@ async def connect_region(
 ) -> None:
     """Tell this region of another one, or anew what is known of it.
 
-    With --from-context the other region is asked what it is, and need not be typed; what is given
-    beside that goes first. Repeating it changes nothing.
+    With --from-context the other region is asked what it is; with --address what was known of it
+    stays. What is given beside that goes first. Repeating it changes nothing.
     """
-    from mulligan.client.introductions import ca_of, described, described_by, tell
+    from mulligan.client.introductions import ca_of, described, described_by, known_here, tell
     from mulligan.proto.v1 import Region
 
     if bool(from_context) == bool(address):
@@ -164,7 +164,10 @@ async def connect_region(
     if not from_context:
         from mulligan.client.context import Context
 
-        other = Region(name=region, addresses=list(address or []), ca=ca_of(Context(ca=ca_file)))
+        other = (await known_here(session.client)).get(region) or Region(name=region)
+        other.addresses = list(address or [])
+        if ca_file or not other.ca:
+            other.ca = ca_of(Context(ca=ca_file))
         _describe(other, parent, visibility, attribute)
         answer = await tell(session.client, other)
         session.out.one(answer.region, WHOLE)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mulligan.errors import InvalidArgument
+
 app = typer.Typer(rich_markup_mode=None)
 
 _DEFAULT_STATE = "~/.local/state/mulligan"
@@ -62,6 +64,8 @@ def up(
     With --regions several whole regions run, each in a folder of its own, and know each other.
     """
     if regions:
+        if region != "local":
+            raise InvalidArgument("--region", "leave it out where --regions says which")
         return _up_several(state, regions)
     from mulligan.config import load
     from mulligan.embedded.region import RegionPaths, init_region
@@ -102,7 +106,6 @@ def serve(
 ) -> int:
     """Run one service until SIGTERM; etcd and Postgres may come later."""
     from mulligan.config import load
-    from mulligan.errors import InvalidArgument
     from mulligan.services.process import run
     from mulligan.services.serve import SERVICES
 
