@@ -56,9 +56,12 @@ async def test_every_client(
     for _ in range(scenario.get("servers", 1)):
         await world.start()
     ca = throwaway_tls(tmp_path).ca if scenario.get("ca") == "wrong" else tls.ca
+    addresses = [instance.address for instance in world.instances]
+    if "host" in scenario:
+        addresses = [await world.reached_at(scenario["host"], one) for one in world.instances]
     opened = {
         "op": "open",
-        "address": [instance.address for instance in world.instances],
+        "address": addresses,
         "ca": str(ca),
         "account": "ada",
         "secret": scenario.get("secret", SECRET),

@@ -1,7 +1,10 @@
 """A small region that goes wrong as a scenario says, for clients in every language."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -68,6 +71,7 @@ class World(Cluster):
         self.headers: list[Mapping[str, Any]] = []
         self.answers_lost = 0
         self.beyond: World | None = None
+        self._doors: list[asyncio.Server] = []
 
     async def start(self, *, port: int = 0) -> Instance:
         """Start one process that serves everything, and register it."""
@@ -98,8 +102,18 @@ class World(Cluster):
     async def close(self) -> None:
         """Stop everything, the region beyond included."""
         await super().close()
+        for door in self._doors:
+            door.close()
+            await door.wait_closed()
         if self.beyond is not None:
             await self.beyond.close()
+
+    async def reached_at(self, host: str, instance: Instance) -> str:
+        """Let an instance be reached at another address of this machine, and return that."""
+        port = int(instance.address.rpartition(":")[2])
+        door = await asyncio.start_server(partial(_pass_on, port), host, 0)
+        self._doors.append(door)
+        return f"{host}:{door.sockets[0].getsockname()[1]}"
 
     async def play(self, change: Mapping[str, Any]) -> None:
         """Change the world as one entry of a scenario says."""
@@ -188,6 +202,19 @@ class World(Cluster):
                 self.answers_lost -= 1
                 event.method_func = Losing(event.method_func)
         await self._check(event)
+
+
+async def _pass_on(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Connect a caller with a port of 127.0.0.1 until either hangs up."""
+    within, without = await asyncio.open_connection("127.0.0.1", port)
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65_536):
+                target.write(data)
+        target.close()
+
+    await asyncio.gather(copy(reader, without), copy(within, writer))
 
 
 class Losing:

@@ -133,9 +133,16 @@ export function failureOf(
     return { error: silent, broken: true, late: true };
   }
   if (torn || (error.code === Status.UNAVAILABLE && LOCAL.test(said))) {
-    return { error: transportError(said, address, ca), broken: true, late: false };
+    return { error: transportError(plainly(said), address, ca), broken: true, late: false };
   }
   return { error: refusal(error, route), broken: false, late: false, status: error.code };
+}
+
+/** Return what the transport says without what it says of itself. */
+function plainly(said: string): string {
+  return said
+    .replace(/^No connection established\. Last error: (Error(:| \[\w+\]:) )?/, "")
+    .replace(/\.? *Resolution note:.*$/s, "");
 }
 
 function transportError(said: string, address: string, ca: string): Unavailable {
