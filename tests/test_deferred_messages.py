@@ -55,10 +55,9 @@ def test_a_message_survives_a_round_trip_with_what_it_holds() -> None:
 
 def outcome(read: Callable[[bytes], Any], data: bytes) -> object:
     try:
-        message = read(data)
+        return vars(read(data))
     except Exception as error:
         return type(error).__name__
-    return message, bytes(message)
 
 
 def test_messages_are_read_as_betterproto2_reads_them_whole_and_broken() -> None:
