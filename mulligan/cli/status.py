@@ -19,7 +19,14 @@ from mulligan.cli.status_checks import (
     warning,
 )
 from mulligan.cli.verbs import RegionsOption, Session, verb
-from mulligan.errors import FailedPrecondition, MulliganError, NotFound, PermissionDenied
+from mulligan.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    MulliganError,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from mulligan.quantities import format_bytes, format_span, format_time
 
 if TYPE_CHECKING:
@@ -106,6 +113,7 @@ async def gather(session: Session) -> Status:
             what = f"it does not answer: {error.message}"
             found.problems.append(critical(service, what, _NEXT_LOG))
 
+    await _be_known(session)
     async with anyio.create_task_group() as tasks:
         for service, part in _parts(session, found):
             if service in present:
@@ -114,6 +122,19 @@ async def gather(session: Session) -> Status:
             tasks.start_soon(_instance, session, endpoint, found)
         tasks.start_soon(_peers, session, found)
     return found
+
+
+async def _be_known(session: Session) -> None:
+    """Log in before parts are asked, so that nobody is taken for slow because that takes time."""
+    import anyio
+
+    from mulligan.proto.v1 import WhoAmIRequest
+
+    try:
+        with anyio.fail_after(PART_S):
+            await session.client.iam.who_am_i(WhoAmIRequest(), timeout=PART_S)
+    except (Unavailable, DeadlineExceeded, TimeoutError):
+        return  # iam's silence is told of like any other's
 
 
 _NEXT_LOG = "see its log; start it again if it hangs"

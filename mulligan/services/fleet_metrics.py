@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOOK_S = 15.0
+_RETRY_S = 2.0
 _SEARCHES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -120,4 +121,6 @@ async def _count(
             take(await ask() if mine() else None)
         except MulliganError as error:
             log.debug("could not count", extra={"reason": error.message})
+            await anyio.sleep(_RETRY_S)
+            continue
         await anyio.sleep(_LOOK_S)
