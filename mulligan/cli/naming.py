@@ -26,7 +26,9 @@ async def name_fields(session: Session, items: Sequence[Any], *paths: str) -> No
     """
     if not session.out.for_people:
         return
-    uuids = sorted({text for text in _texts(items, paths) if is_uuid(text)})
+    uuids = sorted(filter(is_uuid, set(_texts(items, paths))))
+    if not uuids:
+        return
     names = await _names(session, uuids)
     wide = session.out.form is Format.WIDE
 
@@ -42,8 +44,6 @@ async def name_fields(session: Session, items: Sequence[Any], *paths: str) -> No
 
 
 async def _names(session: Session, uuids: list[str]) -> "dict[str, Name]":
-    if not uuids:
-        return {}
     try:
         with anyio.fail_after(PATIENCE):
             return await session.client.names.describe(uuids)
