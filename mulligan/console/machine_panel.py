@@ -22,10 +22,10 @@ class MachinePanel(Vertical):
     """Facts, operation, fault, last events and actions of the machine that is open."""
 
     DEFAULT_CSS = """
-    MachinePanel { width: 48; display: none; background: $surface; border-left: vkey $border; }
+    MachinePanel { width: 50; display: none; background: $surface; border-left: vkey $border; }
     MachinePanel.-open { display: block; }
     MachinePanel #heading { height: auto; padding: 0 1; margin: 0 0 1 0; background: $panel; }
-    MachinePanel VerticalScroll { height: 1fr; padding: 0 1; }
+    MachinePanel VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     MachinePanel Static { height: auto; }
     MachinePanel #keys { padding: 0 1; background: $panel; }
     """

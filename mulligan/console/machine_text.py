@@ -22,7 +22,7 @@ from mulligan.proto.v1 import Cause, Facts, Machine, Operation
 from mulligan.quantities import format_bytes, format_span, format_time
 
 _HEALTH = {"ok": GOOD, "warning": WARN, "critical": BAD}
-_LABEL = 10
+_LABEL = 9
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -56,7 +56,8 @@ def past(causes: Sequence[Cause], now: datetime) -> Text:
         ago = _ago(cause.at, now) if cause.at else ""
         lines.append(f"{ago:>8} ", style=FAINT)
         lines.append(harmless(cause.what), style=TEXT)
-        lines.append(f"  {cause.actor}\n" if cause.actor else "\n", style=FAINT)
+        who = cause.actor.removeprefix("service:")
+        lines.append(f"  {who}\n" if who else "\n", style=FAINT)
     if not causes:
         lines.append("none\n", style=FAINT)
     return lines

@@ -62,10 +62,13 @@ class Tab:
     async def open(self, address: str) -> None:
         await self.page.goto(address)
         await self.page.wait_for_selector("body.-first-byte", timeout=30_000)
+        await asyncio.sleep(0.25)
 
     async def press(self, *keys: str) -> None:
+        """Press keys as people do: Escape with a key right behind it would be another key."""
         for key in keys:
             await self.page.keyboard.press(key)
+            await asyncio.sleep(0.25)
 
     async def picture(self, name: str) -> None:
         """Keep what is seen for the docs, once it is the same for a while."""
