@@ -41,6 +41,15 @@ The ideas are in [the smart client](../client.md); this is every name of it.
 .. autoclass:: mulligan.client.client.Client
 ```
 
+## Several regions
+
+```{eval-rst}
+.. autoclass:: mulligan.client.regions.Regions
+.. autoclass:: mulligan.client.preferring.Preference
+.. automodule:: mulligan.client.placing
+.. automodule:: mulligan.client.sharing
+```
+
 ## Contexts
 
 ```{eval-rst}

@@ -10,6 +10,7 @@ import pytest
 
 from mulligan.client.client import Client
 from mulligan.client.context import Context, Settings, save_settings
+from mulligan.client.tokens import TokenCache
 from mulligan.errors import DeadlineExceeded, NotFound, Unauthenticated, Unavailable
 from mulligan.proto import v1
 from mulligan.tls import TlsFiles
@@ -140,3 +141,16 @@ async def test_a_region_that_lists_none_is_alone(cluster: Cluster) -> None:
     async with Client(cluster.context(), secret=SECRET) as client:
         (only,) = await client.regions.list()
     assert only.name == "here" and only.home
+
+
+async def test_the_tokens_of_regions_are_kept_apart(world: World, tmp_path: Path) -> None:
+    cache = TokenCache.at("mine", {"XDG_CACHE_HOME": str(tmp_path)})
+    context = world.east.context()
+    async with Client(context, secret=SECRET, cache=cache) as client:
+        await who(client)
+        await who(await client.regions.client("west"))
+    async with Client(context, cache=cache) as client:
+        assert await who(await client.regions.client("west")) == "west"
+    assert (world.east.region.logins, world.west.region.logins) == (1, 1)
+    kept = {path.name for path in (tmp_path / "mulligan" / "tokens").iterdir()}
+    assert {"mine.json", "mine@west.json"} <= kept
