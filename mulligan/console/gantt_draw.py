@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -30,6 +31,10 @@ _MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 HUES = ("#4d96ff", "#4fc08d", "#f2a65a", "#b48ef2", "#3fc1c9", "#e58fc5", "#9ccc65", "#ffca7a")
 """Colours of projects; which one a project has follows from its id."""
 _DARKER = ("#22406b", "#24533f", "#694a2b", "#4f3f6a", "#1f5558", "#633f56", "#45592d", "#6e5836")
+_ACTIVE = tuple(Style(color=GROUND, bgcolor=hue, bold=True) for hue in HUES)
+_RESERVED = tuple(Style(color=hue, bgcolor=dark) for hue, dark in zip(HUES, _DARKER, strict=True))
+_NAMED = Style(color="#ffffff")
+_HERE = Style(color=BAD, bold=True)
 _OVER = Style(color="#8a9bb0", bgcolor="#222d3b")
 _CLEANING = Style(color="#3fc1c9")
 _NOW = Style(color=WARN, bold=True)
@@ -102,11 +107,11 @@ def style_of(claim: GanttClaim, *, chosen: bool) -> tuple[str, Style]:
     hue = crc32(claim.project.encode()) % len(HUES)
     match claim.state:
         case "active":
-            return " ", Style(color=GROUND, bgcolor=HUES[hue], bold=True)
+            return " ", _ACTIVE[hue]
         case "reserved" if claim.stranded:
             return "!", _STRANDED
         case "reserved":
-            return "▒", Style(color=HUES[hue], bgcolor=_DARKER[hue])
+            return "▒", _RESERVED[hue]
         case _:
             return " ", _OVER
 
@@ -116,8 +121,8 @@ def row_cells(
 ) -> list[Segment]:
     """Return one provider's time line: what is active above what is reserved, over, or cleaned."""
     chars, styles = [" "] * scale.cells, [_GRID] * scale.cells
-    for mark in marks(scale):
-        chars[mark.cell] = "·"
+    for cell in _dots(scale):
+        chars[cell] = "·"
     here = scale.at(now)
     if 0 <= here < scale.cells:
         chars[here], styles[here] = "│", _NOW
@@ -126,8 +131,14 @@ def row_cells(
     if 0 <= here < scale.cells and styles[here].bgcolor is not None:
         if chars[here] in " ▒!":  # a name stays readable
             chars[here] = "│"
-        styles[here] += Style(color=BAD, bold=True)
+        styles[here] += _HERE
     return merged(chars, styles)
+
+
+@lru_cache(maxsize=4)
+def _dots(scale: Scale) -> tuple[int, ...]:
+    """Return the cells of the marks; every row of a drawing has the same."""
+    return tuple(mark.cell for mark in marks(scale))
 
 
 def _rank(claim: GanttClaim) -> tuple[int, datetime]:
@@ -150,7 +161,7 @@ def _paint(
         begin = first + (1 if room > len(label) else 0)
         chars[begin : begin + len(label)] = label
         if fill != " ":
-            plain = style + Style(color="#ffffff")
+            plain = style + _NAMED
             styles[begin : begin + len(label)] = [plain] * len(label)
     if claim.end is not None and claim.turnaround and claim.state in ("active", "reserved"):
         until = min(scale.cells, scale.behind(claim.end + claim.turnaround))

@@ -14,10 +14,14 @@ from textual.strip import Strip
 
 from mulligan.console.gantt_draw import HEADING, LABEL, GanttClaim, Scale, row_cells
 from mulligan.console.gantt_source import GanttRow, Held
+from mulligan.console.theme import GROUND, TEXT
 from mulligan.console.trouble import harmless
 
 MARGIN = 26
 """Cells of the names at the left."""
+_PLAIN = Style()
+_BASE = Style(color=TEXT, bgcolor=GROUND)
+"""As the CSS has it; asking that for each line costs more than drawing it."""
 _CURSOR = Style(bgcolor="#24405e", bold=True)
 
 
@@ -80,16 +84,16 @@ class GanttGrid(ScrollView, can_focus=True):
         """Draw one row."""
         number, width = y + self.scroll_offset.y, self.size.width
         if number >= len(self.rows) or self.scale is None:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, _BASE)
         row = self.rows[number]
-        base = self.rich_style + (_CURSOR if number == self.cursor else Style())
+        base = _BASE + (_CURSOR if number == self.cursor else _PLAIN)
         name = f"{' ' * (row.depth + 1)}{harmless(row.name)}"
         label = name if len(name) < MARGIN else f"{name[: MARGIN - 2]}…"
         style = base + (HEADING if row.heading else LABEL)
         chosen = self.claim if number == self.cursor else ""
         cells = row_cells(self.held.of(row.uuid), self.scale, self.now, chosen)
         segments = [Segment(f"{label:<{MARGIN}}", style)]
-        segments += [Segment(one.text, base + (one.style or Style())) for one in cells]
+        segments += [Segment(one.text, base + (one.style or _PLAIN)) for one in cells]
         return Strip(segments).adjust_cell_length(width, base)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:

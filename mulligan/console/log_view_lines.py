@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from mulligan.console.called import Called
 from mulligan.console.log_view_rows import LoggedEvent, LogRow, summary_of
-from mulligan.console.theme import BAD, DIM, FAINT, GOOD, LINK, TEXT, WARN
+from mulligan.console.theme import BAD, DIM, FAINT, GOOD, GROUND, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless
 
 TONES = {
@@ -29,6 +29,8 @@ _BAD = ("failed", "denied", "fault", "applied", "halted", "lost")
 _SEQ, _TIME, _ACTOR = Style(color=FAINT), Style(color=DIM), Style(color="#f2a65a")
 _PLAIN, _DATA = Style(color=TEXT), Style(color=DIM)
 _TROUBLE = Style(color=BAD, bold=True)
+_BASE = Style(color=TEXT, bgcolor=GROUND)
+"""As the CSS has it; asking that for each line costs more than drawing it."""
 _CURSOR = Style(bgcolor="#24405e", bold=True)
 
 
@@ -43,7 +45,7 @@ class LogLines(ScrollView, can_focus=True):
     """Rows of the log with a cursor; posts ``Opened``, and ``TopReached`` when more is wanted."""
 
     DEFAULT_CSS = """
-    LogLines { height: 1fr; background: $surface; scrollbar-size-vertical: 1;
+    LogLines { height: 1fr; background: $background; scrollbar-size-vertical: 1;
         overflow-x: hidden; overflow-y: scroll; }
     """
     BINDINGS = [
@@ -167,9 +169,9 @@ class LogLines(ScrollView, can_focus=True):
         number = y + self.scroll_offset.y
         width = self.size.width
         if number >= len(self.rows):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, _BASE)
         self.drawn += 1
-        base = self.rich_style
+        base = _BASE
         if number == self.cursor:
             base += _CURSOR
         row = self.rows[number]
