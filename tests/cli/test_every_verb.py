@@ -31,7 +31,8 @@ NOTHING = encode_entry(Seq(1), GENESIS_HASH, "2027-01-01T00:00:00Z", [])
 """An entry of a log, and nothing in it."""
 
 LOCAL = ("run", "certificate", "backup", "completion", "help")
-LOCAL_VERBS = {"archive restore", "console"}
+_CONTEXTS = (f"context {verb}" for verb in ("add", "edit", "rename", "delete"))
+LOCAL_VERBS = {"archive restore", "console", *_CONTEXTS}
 """What works on a region's folder or takes the screen, and is tried elsewhere."""
 
 COMMANDS = """
