@@ -29,7 +29,7 @@ from mulligan.errors import InvalidArgument
 LATER_S = 0.12
 """Seconds that the cursor rests before what an event changed is asked for."""
 AT_MOST = 5_000
-_WIDE = 120
+"""Commits of a stream that are held; what is older than these is in the log."""
 
 
 class EventLines(LogLines):

@@ -163,11 +163,6 @@ class LogWindow:
             self.held = True  # its end is not the log's end any more
         return len(older)
 
-    def extend(self, commits: Sequence[LoggedCommit]) -> int:
-        """Take newer entries that were read; return how many lines gave way at the top."""
-        self.rows.extend(rows_of(commits))
-        return self._trim_top()
-
     def replace(self, commits: Sequence[LoggedCommit], *, held: bool) -> None:
         """Begin anew with another stretch of the log."""
         self.rows = rows_of(commits)[-self._room :]
