@@ -55,7 +55,10 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(
-                source, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+                source,
+                copy / name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__", "node_modules"),
             )
         else:
             shutil.copy(source, copy / name)
