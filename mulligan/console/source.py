@@ -46,7 +46,8 @@ PAST_DEADLINE_S = 90.0
 PULSE_DEADLINE_S = 2.5
 PAUSE_S = 0.5
 """Seconds between two questions for what is still being made."""
-PAGE_SIZE = 500
+PAGE_SIZE = 200
+"""Objects in one answer: reading one holds up the screen, for some 0.2 ms an object."""
 MACHINES_AT_MOST = 50_000
 """Machines that are kept; a region has 10,000."""
 PLACE_TYPES = ("compute", "storage", "network", "component")
