@@ -240,13 +240,14 @@ def grow(tree: "Tree[Step]", chain: Chain) -> None:
     for step in chain.steps:
         beside = len(step.details) == 1 and len(step.details[0]) <= SHORT
         place = f"#{step.seq:,}" if step.seq else ""
+        below = () if beside else step.details
+        arrow = "" if below else "  "  # the tree draws one where something is below
         label = Text.assemble(
-            (f"{place:>8} ", LINK),
+            (f"{arrow}{place:>8} ", LINK),
             (harmless(step.what), step.tone),
             (f"  {harmless(step.details[0])}" if beside else "", DIM),
             (f"  {harmless(step.told)}", FAINT),
         )
-        below = () if beside else step.details
         node = tree.root.add(label, data=step, expand=True, allow_expand=bool(below))
         for detail in below:
             node.add_leaf(Text(harmless(detail), style=DIM), data=step)
