@@ -37,7 +37,9 @@ def generate(sources: Path, target: Path) -> None:
     The same input gives the same bytes. Raise GenerationError when the compiler refuses a file or
     an RPC names no permission.
     """
-    protos = sorted(path.relative_to(sources).as_posix() for path in sources.rglob("*.proto"))
+    found = (path.relative_to(sources) for path in sources.rglob("*.proto"))
+    # What clients in other languages are built with has .proto files of its own.
+    protos = sorted(path.as_posix() for path in found if path.parts[0] != "clients")
     if not protos:
         raise GenerationError(f"no .proto file below {sources}")
     with tempfile.TemporaryDirectory(prefix="mulligan-proto-") as scratch:

@@ -36,7 +36,7 @@ ELSEWHERE = re.compile(
     r"|replay\b"  # tests/e2e
     r"|log export|log verify --file|archive verify .*--keys"  # tests/services/test_log_proof.py
     r"|.*--regions? |\w+ push |.*region connect "  # tests/e2e
-    r"|login --cert"  # tests/services/test_accounts_sessions.py
+    r"|login --cert"  # tests/services/test_accounts_cli.py
 )
 """What needs a host of its own, signed files or several regions, or does not end."""
 REFUSED = re.compile(
