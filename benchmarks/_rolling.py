@@ -220,9 +220,9 @@ async def deployment(folder: Path, tree: Path | None = None) -> AsyncIterator[De
     deployed = Deployment(paths)
     etcd, postgres = embedded_etcd(deployed.config), embedded_postgres(deployed.config)
     with ExitStack() as stack:
-        await anyio.to_thread.run_sync(etcd.start)
+        etcd.start()  # not in another thread, whose end would be theirs
         stack.callback(etcd.stop)
-        await anyio.to_thread.run_sync(postgres.start)
+        postgres.start()
         stack.callback(postgres.stop)
         try:
             yield deployed
