@@ -180,14 +180,17 @@ async def test_new_machines_appear_in_their_rack_and_deleted_ones_go() -> None:
         assert fleet.rack_of("m-new").endswith("rack-0")
 
 
-async def test_when_very_many_change_all_are_read_rather_than_each() -> None:
+async def test_when_very_many_change_all_are_read_rather_than_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mulligan.console.fleet_follow.MANY", 20)
     source = FakeSource(1000)
     async with shown(source) as (pilot, fleet):
         source.reads.clear()
         for n in range(600):
             source.change(f"m-{n}", state="retired")
         await settled(pilot, lambda: fleet.counts["retired"] >= 600)
-        assert source.reads == ["all"]
+        assert "all" in source.reads and len(source.reads) < 100
 
 
 async def test_keys_move_open_and_close() -> None:
