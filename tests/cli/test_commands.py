@@ -235,7 +235,7 @@ async def test_a_wrong_secret_exits_4(cli: Cli) -> None:
 async def test_status_names_what_is_missing(cli: Cli) -> None:
     ended = await cli("status")
     assert ended.returncode == 0
-    assert b"no resource service is registered; start it with `mulligan serve resource`" in (
+    assert b"no resource service is registered\n  next: mulligan serve resource" in (
         ended.stdout
     )
 
