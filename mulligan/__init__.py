@@ -1,3 +1,3 @@
 """Mulligan: an event-sourced machine provisioning control plane."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
