@@ -20,12 +20,12 @@ from mulligan.log.vouching import LogKey
 from mulligan.model import Seq, utc_now
 from mulligan.services.archive_metrics import ArchiveTally
 from mulligan.services.checkpoints import LogSigning, log_keys, trusted
+from mulligan.services.leading import ARCHIVE
 from mulligan.services.runtime import Parts
 from mulligan.services.work import Share
 
 log = logging.getLogger(__name__)
 
-SHARE = "archive"
 WARN_AT = 0.6
 """The part of etcd's quota in use from which on it is time to do something."""
 LATE = 10
@@ -79,7 +79,7 @@ class Archiving:
 
     def mine(self) -> bool:
         """Tell whether this instance archives now."""
-        return self._share.mine(SHARE)
+        return self._share.mine(ARCHIVE)
 
     async def run(self) -> None:
         """Archive for ever."""

@@ -28,6 +28,7 @@ from mulligan.queries.trail import list_checkpoints
 from mulligan.services import render
 from mulligan.services.caller import request_of
 from mulligan.services.keyring import every_key
+from mulligan.services.leading import CHECKPOINTS
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.signing import SigningKeys
@@ -183,7 +184,7 @@ class CheckpointCalls:
             parts.commands,
             self._signs,
             self._rt.region,
-            mine=lambda: share.mine("checkpoints"),
+            mine=lambda: share.mine(CHECKPOINTS),
             fence=parts.registration.fence,
         )
         tasks.start_soon(self._signs.run, parts)

@@ -17,7 +17,9 @@ from mulligan.log.etcd import StoreStatus
 from mulligan.model import utc_now
 from mulligan.proto import v1
 from mulligan.services.configure import ROOT, level_of
+from mulligan.services.leading import DUTIES, READ_MODELS
 from mulligan.services.runtime import Parts, Runtime
+from mulligan.services.work import Share
 from mulligan.tls import expires
 
 _PATIENCE_S = 0.8
@@ -57,6 +59,7 @@ async def instance(runtime: Runtime) -> v1.Instance:
     authority = ends_of(config.tls.ca) if config.tls.enabled else None
     failure = parts.log.failure
     status = found.status
+    leads, may_lead = leads_of(runtime)
     return v1.Instance(
         service=runtime.service,
         instance=runtime.instance,
@@ -78,7 +81,18 @@ async def instance(runtime: Runtime) -> v1.Instance:
         postgres_problem=postgres.problem,
         log_level=level_of(ROOT),
         traces=tracing.is_on(),
+        leads=leads,
+        stands_by=may_lead and not leads,
     )
+
+
+def leads_of(runtime: Runtime) -> tuple[list[str], bool]:
+    """Return what this instance does for all of its service, and whether there is such a thing."""
+    if runtime.holds_work is not None:
+        return [READ_MODELS] if runtime.holds_work() else [], True
+    duties = DUTIES.get(runtime.service, ())
+    share = Share(runtime, runtime.present)
+    return [duty for duty in duties if share.mine(duty)], bool(duties)
 
 
 class _Store:

@@ -33,6 +33,7 @@ class Projector(v1.ProjectorBase):
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
         self.worker: Worker | None = None
+        runtime.holds_work = lambda: self.worker is not None and self.worker.working
         self._observe: Callable[[str, Batch], None] = lambda name, batch: None
 
     def measure(self, metrics: Metrics) -> None:

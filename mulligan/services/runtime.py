@@ -100,6 +100,7 @@ class Runtime:
         self.config = config
         self.limits = Limits(config.limits)
         self.in_flight: Callable[[], int] = lambda: 0
+        self.holds_work: Callable[[], bool] | None = None
         self.service = service
         self.region = RegionName(config.region)
         self.instance = f"{service}-{os.getpid()}-{new_id()[-8:]}"

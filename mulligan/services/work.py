@@ -39,6 +39,7 @@ from mulligan.services.credentials import SECRET_KIND
 from mulligan.services.executor_metrics import ExecutorMetrics
 from mulligan.services.fleet_metrics import ControlMetrics, ResourceMetrics
 from mulligan.services.imaging import USER_DATA_KIND
+from mulligan.services.leading import CLAIM_MIGRATION, CLAIM_TIMERS
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import TlsFiles, hosts_of, write_private
 
@@ -182,14 +183,14 @@ async def resource(
 
     timers = ClaimTimers(
         parts.commands,
-        mine=lambda: share.mine("claim-timers"),
+        mine=lambda: share.mine(CLAIM_TIMERS),
         fence=parts.registration.fence,
         find_due=find_due,
     )
     migration = ClaimMigration(
         parts.commands,
         parts.database,
-        mine=lambda: share.mine("claim-migration"),
+        mine=lambda: share.mine(CLAIM_MIGRATION),
         fence=parts.registration.fence,
     )
     tasks.start_soon(timers.run)

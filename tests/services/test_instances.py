@@ -1,5 +1,6 @@
 """What an instance says of itself, and how configurations of several are compared."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from mulligan.config import Address, Config, LimitsConfig, ListenConfig
 from mulligan.proto import v1
 from mulligan.services.instance import digest_of, ends_of
+from tests.e2e.region import RunningRegion
 from tests.services.edge import Edge, refusal
 
 
@@ -58,3 +60,20 @@ async def test_settings_that_are_none_are_refused(
 ) -> None:
     refused = await refusal(edge.call("iam.iam_configure", asked, await edge.admin()))
     assert refused.fields == (field,)
+
+
+async def test_what_one_instance_does_for_all_is_told_by_the_one_that_does_it(
+    region: RunningRegion, edge: Edge
+) -> None:
+    await edge.admin()
+    told = json.loads((await region.cli("status", "-o", "json")).stdout)
+    leads: dict[str, list[str]] = {}
+    for one in told["instances"]:
+        leads.setdefault(one["instance"]["service"], []).extend(one["instance"]["leads"])
+    assert {service: sorted(found) for service, found in leads.items() if found} == {
+        "projector": ["read-models"],
+        "archiver": ["archive"],
+        "log": ["checkpoints"],
+        "resource": ["claim-migration", "claim-timers"],
+    }
+    assert not any(one["instance"]["stands_by"] for one in told["instances"])

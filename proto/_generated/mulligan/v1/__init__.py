@@ -2646,6 +2646,16 @@ class Instance(betterproto2.Message):
 
     traces: "bool" = betterproto2.field(21, betterproto2.TYPE_BOOL)
 
+    leads: "list[str]" = betterproto2.field(22, betterproto2.TYPE_STRING, repeated=True)
+    """
+    what it does for all instances: read-models, archive, checkpoints, ...
+    """
+
+    stands_by: "bool" = betterproto2.field(23, betterproto2.TYPE_BOOL)
+    """
+    it would lead if those that do went, and leads nothing now
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "Instance", Instance)
 
