@@ -5,6 +5,7 @@ meanings are in ``docs/metrics.md``, which a test holds against the registry.
 """
 
 import logging
+from collections.abc import Callable
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _HEAD_BYTES = 8192
 _DEADLINE_S = 5.0
+_READY = ("200 OK", b"serving\n")
+_NOT_READY = ("503 Service Unavailable", b"not serving\n")
 _AT_ONCE = 8
 """Scrapes at once; more wait, and give up by their own deadline."""
 
@@ -42,10 +45,22 @@ class Metrics:
 
 
 class MetricsPage:
-    """Answers ``GET /metrics`` on one address: ``open``, then ``serve`` until cancelled."""
+    """Answers ``GET /metrics`` on one address: ``open``, then ``serve`` until cancelled.
 
-    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+    ``GET /ready`` answers 200 or 503, as ``serving`` says: it is for probes that know neither the
+    region's certificates nor gRPC.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        host: str,
+        port: int,
+        *,
+        serving: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._metrics = metrics
+        self._serving = serving
         self._address = (host, port)
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         self._listener: MultiListener[SocketStream] | None = None
@@ -75,10 +90,13 @@ class MetricsPage:
     def _reply(self, line: str) -> bytes:
         method, _, rest = line.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
-        if path != "/metrics":
-            return _http("404 Not Found", "text/plain", b"there is /metrics\n")
+        if path not in {"/metrics", "/ready"}:
+            return _http("404 Not Found", "text/plain", b"there are /metrics and /ready\n")
         if method not in {"GET", "HEAD"}:
             return _http("405 Method Not Allowed", "text/plain", b"use GET\n")
+        if path == "/ready":
+            status, body = _READY if self._serving() else _NOT_READY
+            return _http(status, "text/plain", body, head=method == "HEAD")
         page = self._metrics.page()
         return _http("200 OK", CONTENT_TYPE_LATEST, page, head=method == "HEAD")
 

@@ -169,15 +169,19 @@ async def serve(name: str, config: Config) -> None:
     tls = _tls(config)
     await server.listen(address.host, address.port, tls.context if tls is not None else None)
     observing = Observing(runtime, gate)
-    page = await open_metrics(name, config, made, observing)
     asked, drained, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    def serving() -> bool:
+        return runtime.ready and made.healthy() and not asked.is_set()
+
+    page = await open_metrics(name, config, made, observing, serving)
     async with anyio.create_task_group() as tasks:
         if page is not None:
             tasks.start_soon(page.serve)
         tasks.start_soon(_on_signal, asked)
         if tls is not None:
             tasks.start_soon(tls.keep_current)
-        tasks.start_soon(_tell_health, runtime, made.healthy, health, asked)
+        tasks.start_soon(_tell_health, runtime, serving, health, asked)
         job = observing.besides(made.job)
         tasks.start_soon(_run, runtime, job, denials, drained, ended)
         await asked.wait()
@@ -225,7 +229,11 @@ class Observing:
 
 
 async def open_metrics(
-    name: str, config: Config, made: Made, observing: Observing | None = None
+    name: str,
+    config: Config,
+    made: Made,
+    observing: Observing | None = None,
+    serving: Callable[[], bool] = lambda: True,
 ) -> MetricsPage | None:
     """Open the page that Prometheus reads, if there is to be one."""
     if not config.metrics.port_offset:
@@ -235,7 +243,8 @@ async def open_metrics(
     if observing is not None:
         observing.measure(metrics)
     address = getattr(config.listen, name)
-    page = MetricsPage(metrics, address.host, address.port + config.metrics.port_offset)
+    port = address.port + config.metrics.port_offset
+    page = MetricsPage(metrics, address.host, port, serving=serving)
     await page.open()
     return page
 
@@ -286,15 +295,15 @@ async def _on_signal(stop: anyio.Event) -> None:
 
 
 async def _tell_health(
-    runtime: Runtime, healthy: Callable[[], bool], health: ServiceStatus, asked: anyio.Event
+    runtime: Runtime, serving: Callable[[], bool], health: ServiceStatus, asked: anyio.Event
 ) -> None:
     manager = ServiceManager()
     while True:
-        serving = runtime.ready and healthy()
-        health.set(serving and not asked.is_set())
+        serves = serving()
+        health.set(serves)
         if asked.is_set():
             manager.stopping()
-        elif serving:
+        elif serves:
             manager.serving()
         else:
             manager.waiting("its part in the region" if runtime.ready else runtime.waiting_for)

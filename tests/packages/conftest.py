@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mulligan import __version__
 from tests.packages import parts
 from tests.packages.debian import Debian, opened
 
@@ -24,7 +25,7 @@ def _parts() -> None:
 @pytest.fixture(scope="session")
 def package() -> Path:
     """The Debian package that was built."""
-    (built,) = parts.FOLDER.glob("mulligan_*.deb")
+    (built,) = parts.FOLDER.glob(f"mulligan_{__version__}_*.deb")
     return built
 
 

@@ -23,7 +23,7 @@ class Debian:
         """Return how a command is run in there."""
         home = "/root" if user == "root" else USER_HOME
         return [
-            "chroot", f"--userspec={user}:{user}", str(self.root),
+            "chroot", f"--userspec={user}:", str(self.root),
             "env", "-i", f"PATH={PATH}", f"HOME={home}", "DEBIAN_FRONTEND=noninteractive", *words,
         ]  # fmt: skip
 

@@ -187,6 +187,19 @@ async def test_prometheus_reads_the_page_and_nothing_else_is_there(metrics: Metr
         await anyio.connect_tcp("127.0.0.1", port)
 
 
+async def test_a_probe_hears_whether_the_service_serves(metrics: Metrics) -> None:
+    serves: list[bool] = []
+    page = MetricsPage(metrics, "127.0.0.1", 0, serving=lambda: bool(serves))
+    port = await page.open()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(page.serve)
+        probe = "GET /ready HTTP/1.1\r\n\r\n"
+        assert "503" in (await ask(port, probe))[0]
+        serves.append(True)
+        assert (await ask(port, probe)) == ("HTTP/1.1 200 OK", "serving\n")
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_port_that_is_taken_is_an_error_at_the_start(metrics: Metrics) -> None:
     first = MetricsPage(metrics, "127.0.0.1", 0)
     port = await first.open()
