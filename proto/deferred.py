@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, dataclass_transform, get_type_hints
 
-from mulligan.proto.quick import default_of, parse
+from mulligan.proto.quick import default_of, parse, write
 
 
 class _Fields:
@@ -39,6 +39,7 @@ def dataclass(*, eq: bool, repr: bool) -> Callable[[type[Any]], type[Any]]:
         cls._is_pydantic = _never
         cls._get_field_default = default_of
         cls.parse = classmethod(parse)
+        cls.__bytes__ = write
         return cls
 
     return defer

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 import betterproto2
+import pytest
 
 from mulligan.proto import v1
 from mulligan.proto.deferred import dataclass, finished
-from mulligan.proto.quick import parse
+from mulligan.proto.quick import number_bytes, parse, write
 from tests.cli.test_every_verb import filled
 
 
@@ -75,3 +76,27 @@ def test_messages_are_read_as_betterproto2_reads_them_whole_and_broken() -> None
             for one in (whole, broken):
                 expected = outcome(partial(slowly, kind), one)
                 assert outcome(partial(parse, kind), one) == expected, (kind, one)
+
+
+def messages() -> list[type[betterproto2.Message]]:
+    kinds = [one for one in vars(v1).values() if isinstance(one, type)]
+    return [one for one in kinds if issubclass(one, betterproto2.Message)]
+
+
+def test_messages_are_written_as_betterproto2_writes_them() -> None:
+    slowly = betterproto2.Message.__bytes__
+    for kind in messages():
+        for one in (kind(), filled(kind), kind.parse(bytes(filled(kind)) + b"\xf8\x7f\x01")):
+            assert write(one) == slowly(one), kind
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**31, 2**64 - 1, -1, -(2**63), True])
+def test_numbers_are_written_as_betterproto2_writes_them(number: int) -> None:
+    assert number_bytes(number) == betterproto2.encode_varint(number)
+    message = v1.Position(region="e", seq=number)
+    assert write(message) == betterproto2.Message.__bytes__(message)
+
+
+def test_a_number_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="varint"):
+        bytes(v1.Position(seq=-(2**63) - 1))
