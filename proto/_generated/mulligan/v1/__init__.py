@@ -200,6 +200,7 @@ __all__ = (
     "MachineRequest",
     "MachineResponse",
     "MachineState",
+    "MachineView",
     "MakeClaimRequest",
     "MetaBase",
     "MetaStub",
@@ -425,6 +426,42 @@ class MachineState(betterproto2.Enum):
             "MACHINE_STATE_RESCUE": 10,
             "MACHINE_STATE_RESTORING": 11,
             "MACHINE_STATE_RETIRED": 12,
+        }
+
+
+class MachineView(betterproto2.Enum):
+    """
+    How much of each machine a list tells.
+    """
+
+    UNSPECIFIED = 0
+    """
+    as FULL
+    """
+
+    BASIC = 1
+    """
+    What a table shows: UUID, name, state, failed_operation, power, claim, project, image, updated_at, and of health
+    the word, of a cordon whether it is maintenance, of a fault its class and message, of an operation its verb, step,
+    number of steps and attempt, of facts the manufacturer and model. Everything else is left out.
+    """
+
+    FULL = 2
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "MACHINE_VIEW_UNSPECIFIED",
+            1: "MACHINE_VIEW_BASIC",
+            2: "MACHINE_VIEW_FULL",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "MACHINE_VIEW_UNSPECIFIED": 0,
+            "MACHINE_VIEW_BASIC": 1,
+            "MACHINE_VIEW_FULL": 2,
         }
 
 
@@ -3215,6 +3252,10 @@ class ListMachinesRequest(betterproto2.Message):
     """
     ok, warning, critical or unknown
     """
+
+    view: "MachineView" = betterproto2.field(
+        10, betterproto2.TYPE_ENUM, default_factory=lambda: MachineView(0)
+    )
 
 
 default_message_pool.register_message("mulligan.v1", "ListMachinesRequest", ListMachinesRequest)
