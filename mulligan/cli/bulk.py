@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mulligan.cli.machine_view import COLUMNS, fault_shown, operation_shown, state_shown
+from mulligan.cli.machine_view import COLUMNS, fault_shown, state_shown
 from mulligan.cli.many import Outcome, attempt
 from mulligan.cli.output import Column, harmless
 from mulligan.cli.progress import Progress
@@ -18,6 +18,7 @@ from mulligan.cli.report import Refused, Several, describe
 from mulligan.cli.selection import Selection, Target, counted, states_of, targets_of
 from mulligan.cli.verbs import Session
 from mulligan.cli.wait import wait_for
+from mulligan.diagnosis.machines import operation_shown
 from mulligan.errors import FailedPrecondition, MulliganError
 
 if TYPE_CHECKING:

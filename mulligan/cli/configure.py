@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.status_checks import SERVICES
 from mulligan.cli.verbs import Session, verb
+from mulligan.diagnosis.checks import SERVICES
 from mulligan.errors import InvalidArgument, MulliganError, NotFound
 from mulligan.quantities import format_time, parse_span
 

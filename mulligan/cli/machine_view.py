@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from mulligan.cli.output import Column, word
 from mulligan.cli.quantities import format_span, format_time
+from mulligan.diagnosis.machines import operation_shown
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Action, Machine, WhyMachineResponse
@@ -17,15 +18,6 @@ def state_shown(machine: "Machine") -> str:
     """Return the state, with what failed."""
     state = word(machine.state)
     return f"{state}({machine.failed_operation})" if machine.failed_operation else state
-
-
-def operation_shown(machine: "Machine") -> str:
-    """Return what is under way and how far it is."""
-    operation = machine.operation
-    if operation is None:
-        return ""
-    text = f"{operation.verb}: {operation.step} {operation.step_number}/{operation.steps}"
-    return f"{text} (attempt {operation.attempt})" if operation.attempt > 1 else text
 
 
 def fault_shown(machine: "Machine") -> str:

@@ -1,18 +1,16 @@
 """``mulligan status --regions``: one line a region, and what is wrong where."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mulligan.cli.across import DEADLINE_S, regions_named
 from mulligan.cli.output import Column
-from mulligan.cli.status_checks import Problem, Status, critical, problems_of
 from mulligan.cli.verbs import Session
+from mulligan.diagnosis.problem import Problem, critical
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from mulligan.client.client import Client
+    from mulligan.diagnosis.found import Status
 
 
 @dataclass(frozen=True)
@@ -37,19 +35,17 @@ COLUMNS = (
 )
 
 
-async def status_of_regions(
-    session: Session, text: str, gather: "Callable[[Session], Awaitable[Status]]"
-) -> list[Problem]:
+async def status_of_regions(session: Session, text: str) -> list[Problem]:
     """Print how each of the regions fares; return all that is wrong. One that is away is one."""
+    from mulligan.cli.status import looked_at
+
     session.haste = True
     names = await regions_named(session, text)
 
-    async def ask(client: "Client") -> Status:
+    async def ask(client: "Client") -> "Status":
         one = Session(session.common, session.out)
         one.use(client)
-        found = await gather(one)
-        found.problems = problems_of(found, datetime.now(UTC))
-        return found
+        return await looked_at(one)
 
     outcomes = await session.client.regions.each(names, ask, DEADLINE_S)
     rows = []
@@ -65,12 +61,11 @@ async def status_of_regions(
     return [problem for row in rows for problem in row.problems]
 
 
-def row_of(region: str, found: Status) -> RegionStatus:
+def row_of(region: str, found: "Status") -> RegionStatus:
     """Return the line of a region that answered."""
-    head = found.log.head.seq if found.log is not None and found.log.head else 0
     state = str(found.problems[0].severity) if found.problems else "well"
     services = len({endpoint.service for endpoint in found.services})
-    return RegionStatus(region, state, services, head, len(found.machines), found.problems)
+    return RegionStatus(region, state, services, found.head, len(found.machines), found.problems)
 
 
 def worst(problems: list[Problem]) -> str:

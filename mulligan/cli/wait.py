@@ -9,6 +9,7 @@ import anyio
 from mulligan.cli.many import Outcome, attempt
 from mulligan.cli.output import word
 from mulligan.cli.progress import Progress
+from mulligan.diagnosis.machines import failure_shown
 from mulligan.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -168,10 +169,7 @@ def _late(called: str, timeout: float) -> MulliganError:
 
 def failure_of(machine: "Machine", called: str) -> str:
     """Return what is wrong with a failed machine, and where to read more."""
-    fault = machine.fault
-    what = f"{fault.message or fault.fault} (step {fault.step})" if fault else "no reason recorded"
-    verb = machine.failed_operation or "its operation"
     return (
-        f"{called} failed to {verb}: {what}; see `mulligan machine why {called}`, "
+        f"{failure_shown(machine, called)}; see `mulligan machine why {called}`, "
         f"then `mulligan machine retry {called}`"
     )

@@ -206,6 +206,10 @@ class Client(Deeds):
         """Return the addresses among which calls of a service are shared out now."""
         return self._directory.serving(service)
 
+    async def be_known(self) -> None:
+        """Have a token that is good for a while, by a login if need be; raise what that raises."""
+        await self._identity.access_token()
+
     async def log_in(self) -> Tokens:
         """Log in with the secret or certificate now; raise Unauthenticated when it is refused."""
         return await self._identity.log_in()

@@ -21,6 +21,8 @@ ASK_TIMEOUT = 3.0
 """Seconds that one instance may take to list the endpoints."""
 COOL_DOWN = 2.0
 """Seconds for which an instance that failed is passed over while others are left."""
+SLOW = 0.5
+"""Seconds after which the next address is asked as well; the first answer counts."""
 PAUSE = 0.25
 """Least seconds between two questions to the Catalog."""
 
@@ -136,19 +138,35 @@ class Directory:
 
     async def _ask(self) -> None:
         known = {endpoint.address for endpoint in self._endpoints}
-        failure: MulliganError | None = None
-        for address in self._healthy_first([*self._seeds, *sorted(known - set(self._seeds))]):
-            stub = CatalogStub(self._channels.to(address), timeout=ASK_TIMEOUT)
+        order = self._healthy_first([*self._seeds, *sorted(known - set(self._seeds))])
+        channels = {address: self._channels.to(address) for address in order}
+        answers: list[ListEndpointsResponse] = []
+        failures: list[MulliganError] = []
+
+        async def ask(address: str, done: anyio.Event) -> None:
+            stub = CatalogStub(channels[address], timeout=ASK_TIMEOUT)
             try:
-                answer = await stub.list_endpoints(ListEndpointsRequest())
+                answers.append(await stub.list_endpoints(ListEndpointsRequest()))
+                tasks.cancel_scope.cancel()
             except BROKEN as error:
                 self._failed_at[address] = self._clock()
-                failure = transport_error(error, address, self._channels.ca)
+                failures.append(transport_error(error, address, self._channels.ca))
             except GRPCError as error:
-                failure = to_error(error, "Catalog.ListEndpoints")
-            else:
-                self.take(answer)
-                return
+                failures.append(to_error(error, "Catalog.ListEndpoints"))
+            done.set()
+
+        async with anyio.create_task_group() as tasks:
+            for address in order:
+                done = anyio.Event()
+                tasks.start_soon(ask, address, done)
+                with anyio.move_on_after(SLOW):
+                    await done.wait()
+                    continue
+                self._failed_at[address] = self._clock()  # it hangs, or is slow: others go first
+        if answers:
+            self.take(answers[0])
+            return
+        failure = failures[-1] if failures else None
         if isinstance(failure, Unavailable):
             raise failure
         raise Unavailable(f"no address answers as Mulligan does: {failure}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from mulligan.console.brief import MachineBrief, operation_shown, word
+from mulligan.console.brief import MachineBrief, word
+from mulligan.diagnosis.machines import operation_shown
 from mulligan.errors import NotFound
 from mulligan.model import new_id
 

@@ -5,6 +5,7 @@ from enum import IntEnum
 
 import msgspec
 
+from mulligan.diagnosis.machines import operation_shown
 from mulligan.proto.v1 import Machine, Provider
 
 
@@ -61,15 +62,6 @@ def machine_brief(machine: Machine) -> MachineBrief:
 def place(provider: Provider) -> Place:
     """Return what the console keeps of a provider that is no machine."""
     return Place(uuid=provider.uuid, name=provider.name or provider.uuid, parent=provider.parent)
-
-
-def operation_shown(machine: Machine) -> str:
-    """Return what is under way and how far it is: ``deploy: insert_media 5/9 (attempt 2)``."""
-    operation = machine.operation
-    if operation is None:
-        return ""
-    text = f"{operation.verb}: {operation.step} {operation.step_number}/{operation.steps}"
-    return f"{text} (attempt {operation.attempt})" if operation.attempt > 1 else text
 
 
 def word(value: IntEnum) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from mulligan.console.brief import operation_shown, word
+from mulligan.console.brief import word
 from mulligan.console.theme import (
     BAD,
     DIM,
@@ -18,6 +18,7 @@ from mulligan.console.theme import (
     colour_of,
 )
 from mulligan.console.trouble import harmless
+from mulligan.diagnosis.machines import operation_shown
 from mulligan.proto.v1 import Cause, Facts, Machine, Operation
 from mulligan.quantities import format_bytes, format_span, format_time
 

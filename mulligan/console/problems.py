@@ -8,22 +8,25 @@ from textual.binding import Binding
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from mulligan.console.condition import Condition, condition_of
+from mulligan.console.actions import Action
 from mulligan.console.links import Act, GoToHistory, GoToWhy
-from mulligan.console.problems_found import Problem, Severity, problems_of
+from mulligan.console.problem_actions import action_for
 from mulligan.console.source import Source
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, GOOD, LINK, WARN
 from mulligan.console.trouble import harmless
 from mulligan.console.view import View
+from mulligan.diagnosis.checks import problems_of
+from mulligan.diagnosis.found import Status
+from mulligan.diagnosis.gathered import gather
+from mulligan.diagnosis.problem import Problem
 from mulligan.quantities import format_time
 
 LOOK_S = 5.0
 """Seconds between two looks while the page is shown."""
-_SIGNS = {
-    Severity.BROKEN: ("✖ broken ", f"bold {BAD}"),
-    Severity.FAILING: ("● failing", BAD),
-    Severity.WATCH: ("◌ watch  ", WARN),
-}
+MOST_MACHINES = 500
+"""Machines in trouble that are told one by one; the list can be scrolled."""
+HAVE_HISTORY = ("machine", "brake", "credential")
+_SIGNS = {"critical": ("✖ critical", f"bold {BAD}"), "warning": ("◌ warning ", WARN)}
 
 
 class ProblemsView(View):
@@ -42,11 +45,10 @@ class ProblemsView(View):
         Binding("h", "history", "History"),
     ]
 
-    def __init__(
-        self, source: Source, look: Callable[[], Awaitable[Condition]] | None = None
-    ) -> None:
+    def __init__(self, source: Source, look: Callable[[], Awaitable[Status]] | None = None) -> None:
         super().__init__(source)
-        self._look = look or (lambda: condition_of(source))
+        self._look = look or (lambda: gather(source.present))
+        self._found = Status()
         self.problems: list[Problem] = []
 
     def compose(self) -> ComposeResult:
@@ -65,16 +67,19 @@ class ProblemsView(View):
     async def renew(self) -> None:
         """Ask every part, and show what is wrong; problems are of the present always."""
         found = await self._look()
-        self._show(problems_of(found), found)
+        self._show(problems_of(found, found.at, most_machines=MOST_MACHINES), found)
 
-    def _show(self, problems: list[Problem], found: Condition) -> None:
+    def _show(self, problems: list[Problem], found: Status) -> None:
+        self._found = found
         listed = self.query_one(OptionList)
         chosen = self.chosen
         if problems != self.problems:
             self.problems = problems
             listed.clear_options()
-            listed.add_options([Option(problem_shown(one)) for one in problems])
-            again = [n for n, one in enumerate(problems) if chosen and one.about == chosen.about]
+            listed.add_options(
+                [Option(problem_shown(one, action_for(one, found))) for one in problems]
+            )
+            again = [n for n, one in enumerate(problems) if chosen and same(one, chosen)]
             listed.highlighted = (again or [0])[0] if problems else None
         self.query_one("#problems-head", Static).update(verdict(problems, found))
 
@@ -94,9 +99,9 @@ class ProblemsView(View):
 
     def action_act(self) -> None:
         """Do what is offered about the chosen problem."""
-        one = self.chosen
-        if one is not None and one.action is not None:
-            self.post_message(Act(one.action))
+        action = action_for(self.chosen, self._found) if self.chosen is not None else None
+        if action is not None:
+            self.post_message(Act(action))
 
     def action_why(self) -> None:
         """Show why the machine is as it is."""
@@ -105,30 +110,36 @@ class ProblemsView(View):
 
     def action_history(self) -> None:
         """Show what happened to the object."""
-        if self.chosen is not None and self.chosen.stream:
+        if self.chosen is not None and self.chosen.stream.partition("/")[0] in HAVE_HISTORY:
             self.post_message(GoToHistory(self.chosen.stream))
 
 
-def verdict(problems: list[Problem], found: Condition) -> Text:
+def same(one: Problem, other: Problem) -> bool:
+    """Tell whether two problems are about the same thing, whatever is said of it by now."""
+    return (one.stream, one.subject) == (other.stream, other.subject)
+
+
+def verdict(problems: list[Problem], found: Status) -> Text:
     """Return whether all is well, as of when."""
-    at = Text.assemble(
-        (f"\nas of {format_time(found.at)}, the present; looked at every {LOOK_S:g} s", FAINT)
+    at = Text(
+        f"\nas of {format_time(found.at)}, the present; looked at every {LOOK_S:g} s", style=FAINT
     )
     if not problems:
         return Text.assemble(("✔ all is well", f"bold {GOOD}"), at)
-    worst = problems[0].severity
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return Text.assemble((count, f"bold {BAD if worst < Severity.WATCH else WARN}"), at)
+    tone = BAD if problems[0].severity == "critical" else WARN
+    return Text.assemble((count, f"bold {tone}"), at)
 
 
-def problem_shown(one: Problem) -> Text:
+def problem_shown(one: Problem, action: Action | None) -> Text:
     """Return a problem on two lines: what is wrong, and what to do about it."""
     sign, tone = _SIGNS[one.severity]
-    text = Text.assemble((f"{sign} ", tone), (harmless(one.text), BRIGHT))
-    text.append(f"\n          → {harmless(one.next)}", style=DIM)
-    if one.action is not None:
+    about = "" if one.what.startswith(one.subject) else f"{one.subject}: "
+    text = Text.assemble((f"{sign} ", tone), (harmless(f"{about}{one.what}"), BRIGHT))
+    text.append(f"\n           → {harmless(one.next)}", style=DIM)
+    if action is not None:
         text.append("   a ", style=f"bold {LINK}")
-        text.append(harmless(one.action.title), style=LINK)
+        text.append(harmless(action.title), style=LINK)
     if one.stream.startswith("machine/"):
         text.append("   y ", style=f"bold {LINK}").append("why", style=LINK)
     return text

@@ -9,12 +9,15 @@ from textual.binding import Binding
 from textual.widgets import DataTable, Static
 
 from mulligan.console.actions import retry_projection
-from mulligan.console.condition import SHARED, Condition, condition_of, leads_of, shares_of
 from mulligan.console.links import Act
+from mulligan.console.shares import SHARED, shares_of
 from mulligan.console.source import Source
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, GOOD, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless
 from mulligan.console.view import View
+from mulligan.diagnosis.found import Status
+from mulligan.diagnosis.gathered import gather
+from mulligan.diagnosis.leading import leads_of
 from mulligan.proto.v1 import ArchiveStatus, Endpoint, LogStatus, Projection
 from mulligan.quantities import format_bytes, format_span, format_time
 
@@ -43,11 +46,11 @@ class ProjectionsView(View):
     def __init__(
         self,
         source: Source,
-        look: Callable[[], Awaitable[Condition]] | None = None,
+        look: Callable[[], Awaitable[Status]] | None = None,
         machines: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
         super().__init__(source)
-        self._look = look or (lambda: condition_of(source, troubles=False))
+        self._look = look or (lambda: gather(source.present, all_of_it=False))
         self._machines = machines or self._list_machines
         self._uuids: list[str] = []
         self._projections: list[Projection] = []
@@ -87,8 +90,9 @@ class ProjectionsView(View):
     async def _read(self) -> None:
         found = await self._look()
         self._projections = found.projections
-        shares, leads = shares_of(found.services, self._uuids), leads_of(found.services)
-        self.query_one("#stores", Static).update(stores_shown(found))
+        shares, leads = shares_of(found.services, self._uuids), leads_of(found)
+        stores = stores_shown(found, live=self.source.live)
+        self.query_one("#stores", Static).update(stores)
         rows = {one.name: projection_cells(one) for one in found.projections}
         fill(self.query_one("#projections", DataTable), rows)
         order = sorted(found.services, key=lambda one: (one.service, one.instance))
@@ -176,11 +180,13 @@ def service_cells(one: Endpoint, shares: Mapping[str, int], machines: int) -> Ce
     )
 
 
-def stores_shown(found: Condition) -> Text:
-    """Return the log's head, what etcd uses, and how far the archive is."""
-    silent = ", ".join(f"{name} does not answer" for name in found.silent)
+def stores_shown(found: Status, *, live: bool) -> Text:
+    """Return the log's head, what etcd uses, and how far the archive is; always of the present."""
+    silent = ", ".join(f"{name} does not answer" for name in {**found.silent, **found.away})
+    silent = f"nobody can log in: {found.unknown}" if found.unknown else silent
     text = Text.assemble(
         ("log       ", FAINT), (f"{found.region}  ", BRIGHT), (f"#{found.head:,}", BRIGHT),
+        ("" if live else "   all of this is of the present, not of the moment above", WARN),
         (f"   {harmless(silent)}" if silent else "", BAD), no_wrap=True,
     )  # fmt: skip
     if found.log is not None:

@@ -6,11 +6,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from mulligan.commands.shards import owner_of
-from mulligan.console.condition import Condition, leads_of, shares_of
+from mulligan.console.problem_actions import action_for
 from mulligan.console.problems import ProblemsView
-from mulligan.console.problems_found import SERVICES, Severity, problems_of
 from mulligan.console.projections_view import ProjectionsView
+from mulligan.console.shares import shares_of
+from mulligan.console.source import Moment
+from mulligan.diagnosis.checks import SERVICES, problems_of
+from mulligan.diagnosis.found import Seen, Status
 from mulligan.proto import v1
 from tests.console.fakes import FakeSource
 from tests.console.feeds import BEGAN, NODE, Stage, screen_text, settled
@@ -21,9 +23,9 @@ def endpoints(*more: v1.Endpoint) -> list[v1.Endpoint]:
     return [*every, *more]
 
 
-def well(**parts: object) -> Condition:
+def well(**parts: object) -> Status:
     facts: dict[str, object] = {"services": endpoints(), "region": "east", "at": BEGAN} | parts
-    return Condition(**facts)  # type: ignore[arg-type]
+    return Status(**facts)  # type: ignore[arg-type]
 
 
 def failed(name: str = "node-1") -> v1.Machine:
@@ -51,66 +53,43 @@ def late(hours: float) -> v1.Machine:
     )
 
 
-def test_a_region_that_is_well_has_no_problems() -> None:
-    assert problems_of(well(machines=[late(0.1)])) == []
-
-
-def test_each_thing_that_is_wrong_is_told_the_worst_first_with_what_to_do() -> None:
+def test_what_the_console_can_do_about_a_problem_is_offered() -> None:
     found = well(
         services=endpoints()[1:],
-        silent={"control": "no answer in 3 s"},
-        log=v1.LogStatus(store_used_bytes=95, store_quota_bytes=100),
-        archive=v1.ArchiveStatus(problem="the disk is full"),
         projections=[
             v1.Projection(name="claims", status="halted", seq=7, problem="claim.made: no such"),
             v1.Projection(name="names", status="live", lag=900, lag_seconds=12),
-            v1.Projection(name="iam", status="building", building_version=2, building_target=9),
         ],
         brakes=[v1.Brake(domain="r1", domain_name="rack-1", failed=4, total=10, window=600)],
         machines=[failed(), late(2)],
     )
-    problems = problems_of(found)
-    assert [one.severity for one in problems] == sorted(one.severity for one in problems)
-    by_about = {one.about: one for one in problems}
-    assert by_about["iam"].severity is Severity.BROKEN
-    assert by_about["control"].text == "control does not answer: no answer in 3 s"
-    assert by_about["etcd"].severity is Severity.FAILING
-    assert {name: one.action.verb for name, one in by_about.items() if one.action} == {
-        "projection claims": "projection-retry", "brake rack-1": "brake-release",
-        "node-1": "retry", "node-2": "abort",
+    offered = {one.subject: action_for(one, found) for one in problems_of(found, BEGAN)}
+    assert {name: one.verb for name, one in offered.items() if one is not None} == {
+        "claims": "projection-retry", "rack-1": "brake-release", "node-1": "retry",
+        "node-2": "abort",
     }  # fmt: skip
-    assert by_about["node-1"].text == "node-1 failed to deploy: no answer (step power_on)"
-    assert all(one.next for one in problems)
+    assert offered["iam"] is None
 
 
-def test_an_operation_is_late_past_its_deadline_whatever_its_age() -> None:
-    machine = late(5)
-    assert machine.operation is not None
-    machine.operation.deadline = BEGAN + timedelta(minutes=1)
-    assert problems_of(well(machines=[machine])) == []
-    machine.operation.deadline = BEGAN - timedelta(minutes=1)
-    assert len(problems_of(well(machines=[machine]))) == 1
-
-
-def test_shares_and_leads_are_those_that_the_instances_choose() -> None:
+def test_shares_are_those_that_the_instances_choose() -> None:
     services = endpoints(v1.Endpoint(service="control", instance="control-2"))
     machines = [NODE.format(n) for n in range(200)]
     shares = shares_of(services, machines)
     assert shares["control-1"] + shares["control-2"] == 200
     assert 60 < shares["control-2"] < 140
     assert shares["executor-1"] == 200
-    more = [*services, v1.Endpoint(service="resource", instance="resource-2")]
-    leader = owner_of("claim-timers", ["resource-1", "resource-2"])
-    assert "claims' times" in leads_of(more)[leader]
+
+
+PROJECTOR = "projector/projector-1"
 
 
 @pytest.fixture
-def found() -> Condition:
+def found() -> Status:
     return well(machines=[failed()])
 
 
-async def test_the_page_offers_what_can_be_done_and_keeps_the_cursor(found: Condition) -> None:
-    async def look() -> Condition:
+async def test_the_page_offers_what_can_be_done_and_keeps_the_cursor(found: Status) -> None:
+    async def look() -> Status:
         return found
 
     view = ProblemsView(FakeSource(), look)
@@ -125,7 +104,7 @@ async def test_the_page_offers_what_can_be_done_and_keeps_the_cursor(found: Cond
         ]  # fmt: skip
         found.brakes = [v1.Brake(domain="r1", domain_name="rack-1")]
         await view.renew()
-        assert view.chosen is not None and view.chosen.about == "node-1"
+        assert view.chosen is not None and view.chosen.subject == "node-1"
         found.machines, found.brakes = [], []
         await view.renew()
         await settled(pilot, lambda: "all is well" in screen_text(pilot), "it is well again")
@@ -150,9 +129,10 @@ async def test_read_models_and_services_are_told_and_a_halted_one_can_be_retried
                 building_target=10,
             ),
         ],
+        instances=[Seen(v1.Instance(instance="projector-1", leads=["read-models"]), 0.0)],
     )  # fmt: skip
 
-    async def look() -> Condition:
+    async def look() -> Status:
         return found
 
     async def machines() -> list[str]:
@@ -163,9 +143,14 @@ async def test_read_models_and_services_are_told_and_a_halted_one_can_be_retried
     async with stage.run_test(size=(140, 40)) as pilot:
         await settled(pilot, lambda: "halted: no such" in screen_text(pilot), "it is told")
         text = screen_text(pilot)
+        assert "read models" in str(view.query_one("#services", DataTable).get_row(PROJECTOR)[5])
         for part in ("#120", "1 MiB in use of 4 MiB", "from #40 on", "sealed up to #60", "v3 ███"):
             assert part in text
+        assert "of the present" not in text
+        view.source.moment = Moment(5, BEGAN)
         await view._read()
+        assert "of the present, not of the moment above" in screen_text(pilot)
+        view.source.moment = None
         table = view.query_one("#services", DataTable)
         assert "10" in str(table.get_row("control/control-1")[4])
         await pressed(pilot, view)

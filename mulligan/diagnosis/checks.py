@@ -1,32 +1,14 @@
-"""What is wrong with a control plane, by what was seen of it; pure, the worst first."""
+"""What is wrong with a region, by what was found of it; pure, the worst first."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
 
-from mulligan.cli.machine_view import operation_shown
-from mulligan.cli.wait import failure_of
+from mulligan.diagnosis.fleet_checks import MOST_MACHINES, fleet_problems
+from mulligan.diagnosis.found import Status
+from mulligan.diagnosis.problem import Problem, critical, warning
 from mulligan.quantities import format_bytes, format_span
 
-if TYPE_CHECKING:
-    from mulligan.proto.v1 import (
-        ArchiveStatus,
-        Brake,
-        Credential,
-        Endpoint,
-        Instance,
-        LogStatus,
-        Machine,
-        Projection,
-        Quota,
-    )
-
-LONG = 600.0
-"""Seconds after which an operation without a deadline is worth a look."""
-LONG_ROTATION = 3600.0
-"""Seconds after which a rotation of a BMC password is worth a look."""
 LAGGING = 5.0
 """Seconds of lag that are worth a look."""
 FILLING, FULL = 0.6, 0.85
@@ -37,76 +19,36 @@ SLOW_MS = 500.0
 BEHIND = 1000
 """Entries that an instance may be behind the newest that any of them knows."""
 SOON, VERY_SOON = timedelta(days=30), timedelta(days=3)
-COPY_LATE = 600.0
 SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
-MOST_MACHINES = 20
-"""Machines in trouble that are told one by one."""
-
-Severity = Literal["critical", "warning"]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong: what, about what, and the command or the place that helps."""
-
-    severity: Severity
-    subject: str
-    what: str
-    next: str
-
-
-@dataclass
-class Seen:
-    """An instance as it answered, with how far its clock was from ours, in seconds."""
-
-    instance: "Instance"
-    skew: float
-
-
-@dataclass
-class Status:
-    """Everything that ``status`` prints; ``problems`` say what to do next."""
-
-    region: str = ""
-    services: "list[Endpoint]" = field(default_factory=list)
-    instances: list[Seen] = field(default_factory=list)
-    log: "LogStatus | None" = None
-    archive: "ArchiveStatus | None" = None
-    projections: "list[Projection]" = field(default_factory=list)
-    machines: "list[Machine]" = field(default_factory=list)
-    brakes: "list[Brake]" = field(default_factory=list)
-    rotating: "list[Credential]" = field(default_factory=list)
-    quotas: "list[Quota]" = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-def critical(subject: str, what: str, next: str) -> Problem:
-    """Return a problem that stops something."""
-    return Problem("critical", subject, what, next)
-
-
-def warning(subject: str, what: str, next: str) -> Problem:
-    """Return a problem that will, or might."""
-    return Problem("warning", subject, what, next)
-
-
-def problems_of(found: Status, now: datetime) -> list[Problem]:
-    """Return what is wrong beside what was noticed in asking, the worst first."""
+def problems_of(
+    found: Status, now: datetime, *, most_machines: int = MOST_MACHINES
+) -> list[Problem]:
+    """Return what is wrong, the worst first; at most so many machines are told one by one."""
     problems = [
-        *found.problems,
+        *_unknown(found),
         *_missing(found),
+        *_silent(found),
         *_log_problems(found),
         *store_problems(found),
         *_stores(found),
         *_certificates(found, now),
         *_differences(found),
         *_projection_problems(found),
-        *_brake_problems(found),
-        *_rotation_problems(found, now),
-        *_machine_problems(found, now),
-        *_quota_problems(found),
+        *fleet_problems(found, now, most_machines),
+        *_cut_off(found),
     ]
     return sorted(problems, key=lambda one: one.severity != "critical")
+
+
+def _unknown(found: Status) -> Iterator[Problem]:
+    if found.unknown:
+        what = (
+            f"nobody can log in: {found.unknown}; only what needs no login was looked at, so there"
+            " may be more"
+        )
+        yield critical("iam", what, "see its log; mulligan serve iam; then look again")
 
 
 def _missing(found: Status) -> Iterator[Problem]:
@@ -115,6 +57,21 @@ def _missing(found: Status) -> Iterator[Problem]:
         if service not in present:
             what = f"no {service} service is registered"
             yield critical(service, what, f"mulligan serve {service}")
+
+
+def _silent(found: Status) -> Iterator[Problem]:
+    """Yield who does not answer; a service only where that is not for all of its instances."""
+    left = {one.service for one in found.services if one.instance not in found.away}
+    for service, why in found.silent.items():
+        if service in left:
+            what = f"it does not answer: {why}"
+            yield critical(service, what, "see its log; start it again if it hangs")
+    for endpoint in found.services:
+        why = found.away.get(endpoint.instance, "")
+        if why:
+            what = f"{endpoint.address} does not answer: {why}"
+            then = f"see its log; mulligan serve {endpoint.service}"
+            yield critical(endpoint.instance, what, then)
 
 
 def _log_problems(found: Status) -> Iterator[Problem]:
@@ -225,87 +182,23 @@ def _differences(found: Status) -> Iterator[Problem]:
 
 def _projection_problems(found: Status) -> Iterator[Problem]:
     for one in found.projections:
+        then, stream = f"mulligan projection show {one.name}", f"projection/{one.name}"
         if one.status == "building":
             what = (
                 f"it is being built as version {one.building_version}, entry "
                 f"{one.building_seq} of {one.building_target}; its reads are stale until then"
             )
-            yield warning(one.name, what, f"mulligan projection show {one.name}")
+            yield warning(one.name, what, then, stream)
         elif one.status != "live":
             what = f"it is {one.status} at {one.seq}: {one.problem}; its reads are stale"
             make = critical if one.status == "halted" else warning
-            yield make(one.name, what, f"mulligan projection show {one.name}")
+            yield make(one.name, what, then, stream)
         elif one.lag_seconds > LAGGING:
             what = f"it lags by {format_span(one.lag_seconds)}"
-            yield warning(one.name, what, f"mulligan projection show {one.name}")
+            yield warning(one.name, what, then, stream)
 
 
-def _brake_problems(found: Status) -> Iterator[Problem]:
-    for brake in found.brakes:
-        domain = brake.domain_name or brake.domain
-        what = (
-            f"the brake is on: {brake.failed} of {brake.total} machines failed within "
-            f"{format_span(brake.window)}"
-        )
-        yield critical(domain, what, f"find out why, then mulligan brake release {domain}")
-
-
-def _rotation_problems(found: Status, now: datetime) -> Iterator[Problem]:
-    for login in found.rotating:
-        since = login.rotation.started_at if login.rotation is not None else None
-        if since is not None and (now - since).total_seconds() > LONG_ROTATION:
-            what = f"its rotation has gone on for {format_span((now - since).total_seconds())}"
-            yield warning(login.name, what, f"mulligan credential show {login.name}")
-
-
-def _machine_problems(found: Status, now: datetime) -> Iterator[Problem]:
-    from mulligan.proto.v1 import MachineState
-
-    for machine in found.machines[:MOST_MACHINES]:
-        called = machine.name or machine.uuid
-        if machine.state is MachineState.FAILED:
-            what, _, then = failure_of(machine, called).rpartition("; see ")
-            yield warning(called, what, then.replace("`", ""))
-        else:
-            since = format_span(age_of(machine, now))
-            what = f"{called} has been in {operation_shown(machine)} for {since}"
-            yield warning(called, what, f"mulligan machine why {called}")
-    more = len(found.machines) - MOST_MACHINES
-    if more > 0:
-        yield warning("machines", f"{more} more are in trouble", "mulligan machine list")
-
-
-def _quota_problems(found: Status) -> Iterator[Problem]:
-    for quota in found.quotas:
-        full = [one.resource_class for one in quota.use if 0 <= one.limit <= one.used]
-        if full:
-            called = quota.project_name or quota.project
-            what = f"project {called} has used up its quota of {', '.join(full)}"
-            yield warning(called, what, f"mulligan quota show {called}")
-
-
-def age_of(machine: "Machine", now: datetime) -> float:
-    """Return for how many seconds a machine has been failed or in its operation."""
-    since = machine.updated_at
-    if machine.fault is not None and machine.fault.since is not None:
-        since = machine.fault.since
-    if machine.operation is not None and machine.operation.started_at is not None:
-        since = machine.operation.started_at
-    return max(0.0, (now - since).total_seconds()) if since else 0.0
-
-
-def is_late(machine: "Machine", now: datetime) -> bool:
-    """Tell whether a machine's operation is past its deadline, or has run for long without one."""
-    operation = machine.operation
-    if operation is None:
-        return False
-    if operation.deadline is not None:
-        return now > operation.deadline
-    return age_of(machine, now) > LONG
-
-
-def exit_code(problems: Sequence[Problem]) -> int:
-    """Return what ``--exit-code`` makes of problems: 0 none, 10 warnings, 11 something critical."""
-    if not problems:
-        return 0
-    return 11 if any(one.severity == "critical" for one in problems) else 10
+def _cut_off(found: Status) -> Iterator[Problem]:
+    for region, addresses in found.cut_off.items():
+        what = f"region {region} does not answer at {', '.join(addresses)}"
+        yield warning(region, what, f"mulligan region list; see {region}")

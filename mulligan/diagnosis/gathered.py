@@ -1,0 +1,147 @@
+"""Asking a region how it is: everything at once, each part with its deadline.
+
+What hangs costs its own answer and nobody else's; whatever is away, it is over in some 3 s.
+"""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mulligan.diagnosis.found import Seen, Status
+from mulligan.diagnosis.parts import Part, parts, troubles
+from mulligan.diagnosis.peers import look_at_peers
+from mulligan.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    MulliganError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from mulligan.client.client import Client
+    from mulligan.proto.v1 import Endpoint
+
+DOOR_S = 2.0
+"""Seconds in which any address has to say which services there are."""
+PART_S = 1.5
+"""Seconds that each part has to answer; all are asked at once."""
+CALL = 0.9
+"""The part of them that a call has: one that is over by itself has its instance passed over."""
+ALIVE_S = 0.75
+"""Seconds that an instance has to answer at all, where nobody could log in."""
+NO_IAM_S = 0.4
+"""Seconds for finding a token where no iam is registered: one that is cached is there at once."""
+
+
+async def gather(client: "Client", *, all_of_it: bool = True) -> Status:
+    """Return what the parts of a region say; what cannot be had is noted as that.
+
+    Without ``all_of_it`` these are its instances, log, archive and read models. Raise Unavailable
+    when no address says where the services are, Unauthenticated when the login is refused.
+    """
+    services = await _listed(client)
+    found = Status(services=services, region=client.region)
+    found.unknown = await _log_in(client, found)
+    asking = _Asking(client, found)
+    wanted = [*parts(client, found), *(troubles(client, found) if all_of_it else ())]
+    async with anyio.create_task_group() as tasks:
+        for endpoint in services:
+            tasks.start_soon(asking.instance, endpoint)
+        if not found.unknown:
+            for service, part in wanted:
+                tasks.start_soon(asking.part, service, part)
+            if all_of_it:
+                tasks.start_soon(look_at_peers, client, found, PART_S)
+    if asking.refused is not None:
+        raise asking.refused
+    return found
+
+
+async def _listed(client: "Client") -> "list[Endpoint]":
+    try:
+        with anyio.fail_after(DOOR_S):
+            return await client.endpoints()
+    except TimeoutError:
+        where = ", ".join(client.context.address)
+        raise Unavailable(
+            f"no answer within {DOOR_S:g} s from {where}: what listens there hangs, or is not"
+            " Mulligan; see its log"
+        ) from None
+
+
+async def _log_in(client: "Client", found: Status) -> str:
+    """Log in before parts are asked, so that none is taken for slow; return why that failed."""
+    there = any(one.service == "iam" for one in found.services)
+    try:
+        with anyio.fail_after(PART_S if there else NO_IAM_S):
+            await client.be_known()
+    except TimeoutError:
+        return f"no answer within {PART_S:g} s" if there else "no iam service is registered"
+    except (Unavailable, DeadlineExceeded) as error:
+        return error.message
+    return ""
+
+
+class _Asking:
+    """Asks parts and instances; ``refused`` is why our login does not count any more."""
+
+    def __init__(self, client: "Client", found: Status) -> None:
+        self.refused: Unauthenticated | None = None
+        self._client = client
+        self._found = found
+
+    async def part(self, service: str, part: Part) -> None:
+        """Ask a part, if its service is there: twice where another instance may answer."""
+        count = sum(1 for one in self._found.services if one.service == service)
+        tries = min(count, 2)
+        for left in reversed(range(tries)):
+            try:
+                with anyio.fail_after(PART_S / tries):
+                    await part(CALL * PART_S / tries)
+            except (PermissionDenied, NotFound):
+                return  # not for this account to see
+            except Unauthenticated as error:
+                self.refused = error
+                return
+            except (MulliganError, TimeoutError) as error:
+                if not left:
+                    self._found.silent[service] = _why(error, PART_S)
+            else:
+                return
+
+    async def instance(self, endpoint: "Endpoint") -> None:
+        """Ask one instance what it says of itself, or, unknown as we are, whether it answers."""
+        ask = self._answers if self._found.unknown else self._tells
+        patience = ALIVE_S if self._found.unknown else PART_S
+        view = self._client.instance(endpoint.address, patience=patience)
+        try:
+            with anyio.fail_after(patience):
+                await ask(view, patience)
+        except (PermissionDenied, NotFound, FailedPrecondition, Unauthenticated):
+            return  # not for this account to see, or a release that does not know the question
+        except (MulliganError, TimeoutError) as error:
+            self._found.away[endpoint.instance] = _why(error, patience)
+
+    async def _tells(self, view: "Client", patience: float) -> None:
+        from mulligan.proto.v1 import GetInstanceRequest
+
+        asked = datetime.now(UTC)
+        said = await view.catalog.get_instance(GetInstanceRequest(), timeout=patience)
+        middle = asked + (datetime.now(UTC) - asked) / 2
+        skew = (said.now - middle).total_seconds() if said.now is not None else 0.0
+        self._found.instances.append(Seen(said, skew))
+
+    async def _answers(self, view: "Client", patience: float) -> None:
+        from mulligan.proto.v1 import ListEndpointsRequest
+
+        await view.catalog.list_endpoints(ListEndpointsRequest(), timeout=patience)
+
+
+def _why(error: Exception, patience: float) -> str:
+    if isinstance(error, DeadlineExceeded | TimeoutError):
+        return f"no answer within {patience:g} s"
+    return error.message if isinstance(error, MulliganError) else str(error)

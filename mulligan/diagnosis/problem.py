@@ -1,0 +1,38 @@
+"""Something that is wrong, and how bad that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["critical", "warning"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong: what, about what, and the command or the place that helps.
+
+    ``stream`` is the object that it is about, such as ``machine/<uuid>``; empty where it is none.
+    """
+
+    severity: Severity
+    subject: str
+    what: str
+    next: str
+    stream: str = ""
+
+
+def critical(subject: str, what: str, next: str, stream: str = "") -> Problem:
+    """Return a problem that stops something."""
+    return Problem("critical", subject, what, next, stream)
+
+
+def warning(subject: str, what: str, next: str, stream: str = "") -> Problem:
+    """Return a problem that will, or might."""
+    return Problem("warning", subject, what, next, stream)
+
+
+def exit_code(problems: Sequence[Problem]) -> int:
+    """Return what ``--exit-code`` makes of problems: 0 none, 10 warnings, 11 something critical."""
+    if not problems:
+        return 0
+    return 11 if any(one.severity == "critical" for one in problems) else 10

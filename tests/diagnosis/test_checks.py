@@ -1,0 +1,213 @@
+"""What is wrong with a region by what was found of it, how bad it is, and what to do."""
+
+from datetime import UTC, datetime, timedelta
+
+from mulligan.diagnosis.checks import SERVICES, problems_of, store_problems
+from mulligan.diagnosis.found import Seen, Status
+from mulligan.diagnosis.leading import leads_of
+from mulligan.diagnosis.machines import is_late
+from mulligan.diagnosis.problem import Problem, critical, exit_code, warning
+from mulligan.proto.v1 import (
+    ArchiveStatus,
+    Brake,
+    Endpoint,
+    Fault,
+    Instance,
+    LogStatus,
+    Machine,
+    MachineState,
+    Operation,
+    Projection,
+    Quota,
+    QuotaUse,
+)
+
+GIB = 2**30
+
+
+def test_an_etcd_that_fills_up_is_a_problem_with_what_to_do() -> None:
+    def problems(used: int) -> list[Problem]:
+        return store_problems(Status(log=LogStatus(store_used_bytes=used, store_quota_bytes=GIB)))
+
+    assert problems(GIB // 2) == []
+    (problem,) = problems(GIB * 7 // 10)
+    assert "quota" in problem.what
+    assert "archive.keep_bytes" in problem.next
+
+
+def test_who_may_not_see_the_sizes_is_told_of_no_problem() -> None:
+    assert store_problems(Status(log=LogStatus())) == []
+
+
+def test_an_archiver_that_is_stuck_is_a_problem() -> None:
+    (problem,) = store_problems(Status(archive=ArchiveStatus(problem="no such bucket")))
+    assert "no such bucket" in problem.what
+    assert problem.next == "mulligan archive status"
+
+
+NOW = datetime(2027, 1, 31, 8, tzinfo=UTC)
+
+
+def instance(service: str, skew: float = 0.0, **said: object) -> Seen:
+    """Return an instance that is well but for what it says."""
+    well: dict[str, object] = {
+        "service": service,
+        "instance": f"{service}-1",
+        "config_digest": "c",
+        "master_key": "k",
+        "etcd_leader": "1",
+        "applied": 5000,
+    }
+    return Seen(Instance(**(well | said)), skew)  # type: ignore[arg-type]
+
+
+def found_in(*instances: Seen) -> list[Problem]:
+    """Return what is wrong with these instances, where every service is registered."""
+    return problems_of(well(instances=list(instances)), NOW)
+
+
+def well(**parts: object) -> Status:
+    """Return a region where every service is registered, with what else was found."""
+    services = [Endpoint(service=name, instance=f"{name}-1", version="1") for name in SERVICES]
+    return Status(**({"services": services, "at": NOW} | parts))  # type: ignore[arg-type]
+
+
+def test_instances_that_are_alike_are_no_problem() -> None:
+    assert found_in(instance("iam"), instance("meta", 0.1)) == []
+
+
+def test_what_stops_the_control_plane_comes_first() -> None:
+    slow = instance("meta", etcd_ms=900.0)
+    away = instance("iam", postgres_problem="Postgres is away")
+    first, second = found_in(slow, away)
+    assert (first.severity, first.subject) == ("critical", "postgres")
+    assert (second.severity, second.subject) == ("warning", "etcd")
+
+
+def test_a_certificate_close_to_its_end_is_told_in_time() -> None:
+    (soon,) = found_in(instance("iam", certificate_ends=NOW + timedelta(days=20)))
+    assert soon.severity == "warning"
+    assert "certificate renew" in soon.next
+    (now,) = found_in(instance("iam", certificate_ends=NOW - timedelta(days=1)))
+    assert (now.severity, "has ended" in now.what) == ("critical", True)
+
+
+def test_instances_that_differ_are_named() -> None:
+    (config,) = found_in(instance("iam"), instance("meta"), instance("log", config_digest="d"))
+    assert config.subject == "log-1"
+    (clock,) = found_in(instance("iam"), instance("meta", skew=-40.0))
+    assert (clock.subject, "40s" in clock.what) == ("meta-1", True)
+    (behind,) = found_in(instance("iam"), instance("meta", applied=1))
+    assert behind.subject == "meta-1"
+
+
+def test_etcd_without_a_leader_or_with_an_alarm_is_critical() -> None:
+    (leaderless,) = found_in(instance("iam", etcd_leader=""))
+    assert leaderless.severity == "critical"
+    (alarm,) = found_in(instance("iam", etcd_alarms=["NOSPACE"]))
+    assert "keep-the-log-small" in alarm.next
+
+
+def test_a_halted_log_is_critical() -> None:
+    (halted,) = found_in(instance("iam", log_failure="the chain is broken"))
+    assert (halted.severity, halted.next) == ("critical", "mulligan log verify")
+
+
+def test_a_quota_that_is_used_up_is_told() -> None:
+    use = [QuotaUse(resource_class="node", used=4, limit=4), QuotaUse(used=9, limit=-1)]
+    full = Status(quotas=[Quota(project_name="red", use=use)])
+    assert any(one.subject == "red" for one in problems_of(full, NOW))
+
+
+def test_the_exit_code_tells_how_bad_it_is() -> None:
+    one, other = warning("a", "b", "c"), critical("a", "b", "c")
+    assert [exit_code(found) for found in ([], [one], [one, other])] == [0, 10, 11]
+
+
+NODE = "01900000-0000-7000-8000-{:012d}"
+
+
+def failed(number: int = 1) -> Machine:
+    return Machine(
+        uuid=NODE.format(number),
+        name=f"node-{number}",
+        state=MachineState.FAILED,
+        failed_operation="deploy",
+        fault=Fault(fault="bmc_unreachable", message="no answer", step="power_on"),
+    )
+
+
+def late(hours: float, deadline: datetime | None = None) -> Machine:
+    began = NOW - timedelta(hours=hours)
+    return Machine(
+        uuid=NODE.format(2),
+        name="node-2",
+        state=MachineState.CLEANING,
+        operation=Operation(verb="clean", step="power_off", started_at=began, deadline=deadline),
+    )
+
+
+def test_each_object_that_is_wrong_is_named_by_its_stream_with_what_to_do() -> None:
+    found = well(
+        projections=[Projection(name="claims", status="halted", seq=7, problem="no such")],
+        brakes=[Brake(domain="r1", domain_name="rack-1", failed=4, total=10, window=600)],
+        machines=[failed(), late(2)],
+    )
+    told = {one.stream: one for one in problems_of(found, NOW)}
+    assert set(told) == {
+        "projection/claims", "brake/r1", f"machine/{NODE.format(1)}", f"machine/{NODE.format(2)}",
+    }  # fmt: skip
+    assert told[f"machine/{NODE.format(1)}"].what == (
+        "node-1 failed to deploy: no answer (step power_on)"
+    )
+    assert told[f"machine/{NODE.format(1)}"].next == (
+        "mulligan machine why node-1, then mulligan machine retry node-1"
+    )
+    assert told["brake/r1"].next.endswith("mulligan brake release rack-1 --reason WHY")
+
+
+def test_an_operation_is_late_past_its_deadline_whatever_its_age() -> None:
+    assert is_late(late(5), NOW)
+    assert not is_late(late(0.1), NOW)
+    assert not is_late(late(5, NOW + timedelta(minutes=1)), NOW)
+    assert is_late(late(0.1, NOW - timedelta(minutes=1)), NOW)
+
+
+def test_machines_beyond_the_first_are_counted() -> None:
+    found = well(machines=[failed(n) for n in range(30)])
+    *_, last = problems_of(found, NOW)
+    assert last.what == "10 more are in trouble"
+    found.more_machines = True
+    *_, last = problems_of(found, NOW)
+    assert last.what == "at least 10 more are in trouble"
+    assert len(problems_of(found, NOW, most_machines=100)) == 31
+
+
+def test_a_service_is_said_to_be_silent_unless_all_its_instances_are() -> None:
+    found = well(silent={"control": "no answer"}, away={"control-1": "no answer"})
+    (one,) = problems_of(found, NOW)
+    assert (one.subject, one.next) == ("control-1", "see its log; mulligan serve control")
+    found.services.append(Endpoint(service="control", instance="control-2", version="1"))
+    assert [each.subject for each in problems_of(found, NOW)] == ["control", "control-1"]
+
+
+def test_where_nobody_can_log_in_it_is_said_that_there_may_be_more() -> None:
+    (one,) = problems_of(well(unknown="no answer within 1.5 s"), NOW)
+    assert (one.severity, one.subject) == ("critical", "iam")
+    assert "there may be more" in one.what
+
+
+def test_who_leads_is_told_by_the_instances_themselves() -> None:
+    found = well(
+        instances=[
+            instance("projector", leads=["read-models"]),
+            instance("archiver", stands_by=True),
+            instance("log", leads=["checkpoints", "of-a-later-release"]),
+            instance("iam"),
+        ]
+    )
+    assert leads_of(found) == {
+        "projector-1": "read models",
+        "archiver-1": "stands by",
+        "log-1": "checkpoints, of-a-later-release",
+    }
