@@ -102,8 +102,8 @@ class _Asking:
             try:
                 with anyio.fail_after(PART_S / tries):
                     await part(CALL * PART_S / tries)
-            except (PermissionDenied, NotFound):
-                return  # not for this account to see
+            except (PermissionDenied, NotFound, FailedPrecondition):
+                return  # not for this account to see, or a release that does not know the question
             except Unauthenticated as error:
                 self.refused = error
                 return
