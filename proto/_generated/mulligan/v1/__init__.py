@@ -441,9 +441,9 @@ class MachineView(betterproto2.Enum):
 
     BASIC = 1
     """
-    What a table shows: UUID, name, state, failed_operation, power, claim, project, image, updated_at, and of health
-    the word, of a cordon whether it is maintenance, of a fault its class and message, of an operation its verb, step,
-    number of steps and attempt, of facts the manufacturer and model. Everything else is left out.
+    What a table shows: uuid, name, state, failed_operation, power but when it was seen, claim, project, image,
+    operation, fault, updated_at; of health the word, of a cordon whether it is maintenance, of facts manufacturer and
+    model. Everything else is left out.
     """
 
     FULL = 2

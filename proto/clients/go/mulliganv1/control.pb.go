@@ -104,9 +104,9 @@ type MachineView int32
 
 const (
 	MachineView_MACHINE_VIEW_UNSPECIFIED MachineView = 0 // as FULL
-	// What a table shows: UUID, name, state, failed_operation, power, claim, project, image, updated_at, and of health
-	// the word, of a cordon whether it is maintenance, of a fault its class and message, of an operation its verb, step,
-	// number of steps and attempt, of facts the manufacturer and model. Everything else is left out.
+	// What a table shows: uuid, name, state, failed_operation, power but when it was seen, claim, project, image,
+	// operation, fault, updated_at; of health the word, of a cordon whether it is maintenance, of facts manufacturer and
+	// model. Everything else is left out.
 	MachineView_MACHINE_VIEW_BASIC MachineView = 1
 	MachineView_MACHINE_VIEW_FULL  MachineView = 2
 )
