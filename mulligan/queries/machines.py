@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
-from mulligan.events.machine import Exchange, Mode
-from mulligan.handlers.machine import Machine
-from mulligan.model import ActionId, CommitId, MachineId
+from mulligan.events.machine import Bmc, Exchange, Mode, Power
+from mulligan.handlers.machine import Cordon, Fault, Machine
+from mulligan.handlers.operation import Operation, State
+from mulligan.model import ActionId, ClaimId, CommitId, ImageId, MachineId, ProjectId
 from mulligan.projections.actions import ActionRecord, ActionStatus
 from mulligan.queries.database import Database, Record
-from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
+from mulligan.queries.paging import Filters, Listing, Object, Page, PageRequest, page, reader
 from mulligan.queries.states import decoder
 
 
@@ -53,10 +55,52 @@ class MachineFilter(msgspec.Struct, frozen=True, kw_only=True):
     health: str | None = None
 
 
+class Make(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a machine's hardware, who made it and what it is called."""
+
+    manufacturer: str = ""
+    model: str = ""
+
+
+class MachineBrief(msgspec.Struct, frozen=True, kw_only=True):
+    """What a table shows of a machine, as in ``Machine``; ``bmc`` is there to be kept from texts.
+
+    It is read from the same JSON, and what it lacks is passed over: to read it takes a third of the
+    time.
+    """
+
+    id: MachineId
+    name: str
+    bmc: Bmc
+    state: State
+    failed: str = ""
+    power: Power = "unknown"
+    desired: Literal["on", "off", ""] = ""
+    health: str = ""
+    claim: ClaimId = ClaimId("")
+    project: ProjectId = ProjectId("")
+    image: ImageId = ImageId("")
+    facts: Make | None = None
+    operation: Operation | None = None
+    fault: Fault | None = None
+    cordon: Cordon | None = None
+
+
 async def list_machines(
     database: Database, request: PageRequest, wanted: MachineFilter
 ) -> Page[Object[Machine]]:
     """List machines by age."""
+    return await page(database, _listing(wanted), request, reader(Machine))
+
+
+async def list_briefs(
+    database: Database, request: PageRequest, wanted: MachineFilter
+) -> Page[Object[MachineBrief]]:
+    """List what tables show of machines, by age."""
+    return await page(database, _listing(wanted), request, reader(MachineBrief))
+
+
+def _listing(wanted: MachineFilter) -> Listing:
     filters = Filters("NOT t.deleted")
     filters.add("t.status = ANY($$::text[])", list(wanted.states) or None)
     filters.add("t.claim = $$ AND t.claim <> ''", wanted.claim)
@@ -69,7 +113,7 @@ async def list_machines(
         "t.key IN (SELECT a.provider FROM rm_providers.ancestor a WHERE a.ancestor = $$)",
         wanted.under,
     )
-    return await page(database, filters.listing("rm_machines.machine"), request, reader(Machine))
+    return filters.listing("rm_machines.machine")
 
 
 def _like(pattern: str) -> str:

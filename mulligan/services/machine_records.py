@@ -33,28 +33,34 @@ class MachineRecords(MachineObjects):
         """List the machines the caller may see."""
         who = caller()
         position = await wait_for(self._rt, message.freshness, "machines", "providers")
-        page = await queries.list_machines(
-            self._rt.parts.database,
-            page_of(self._rt, message.page),
-            queries.MachineFilter(
-                states=tuple(_state_name(s) for s in message.states),
-                claim=await self._claim(message.claim) if message.claim else None,
-                project=None if who.is_system else who.project,
-                under=await self._under(message.under),
-                name=message.name or None,
-                manufacturer=message.manufacturer or None,
-                model=message.model or None,
-                health=_health(message.health),
-            ),
+        wanted = queries.MachineFilter(
+            states=tuple(_state_name(s) for s in message.states),
+            claim=await self._claim(message.claim) if message.claim else None,
+            project=None if who.is_system else who.project,
+            under=await self._under(message.under),
+            name=message.name or None,
+            manufacturer=message.manufacturer or None,
+            model=message.model or None,
+            health=_health(message.health),
         )
-        return v1.ListMachinesResponse(
-            machines=[
-                render_machine.machine(row, self._rt.region, operator=who.is_system)
-                for row in page.items
-            ],
-            next_page_token=page.next_token,
-            position=position,
-        )
+        brief = message.view == v1.MachineView.BASIC
+        machines, token = await self._page_of_machines(message.page, wanted, brief=brief)
+        return v1.ListMachinesResponse(machines=machines, next_page_token=token, position=position)
+
+    async def _page_of_machines(
+        self, page: v1.Page | None, wanted: queries.MachineFilter, *, brief: bool
+    ) -> tuple[list[v1.Machine], str]:
+        """Return a page as the caller may see it, and the token of the next."""
+        database, asked = self._rt.parts.database, page_of(self._rt, page)
+        operator = caller().is_system
+        if brief:
+            briefs = await queries.list_briefs(database, asked, wanted)
+            shown = [render_machine.brief(row, operator=operator) for row in briefs.items]
+            return shown, briefs.next_token
+        rows = await queries.list_machines(database, asked, wanted)
+        region = self._rt.region
+        shown = [render_machine.machine(row, region, operator=operator) for row in rows.items]
+        return shown, rows.next_token
 
     async def _under(self, text: str) -> str | None:
         return await identify(self._commands, "provider", text, "under") if text else None

@@ -5,6 +5,8 @@ from mulligan.handlers.machine import Cleaned, Machine
 from mulligan.handlers.operation import Operation
 from mulligan.model import RegionName
 from mulligan.proto import v1
+from mulligan.queries.machines import MachineBrief
+from mulligan.queries.paging import Object
 from mulligan.services.render import Versioned, etag
 from mulligan.services.visibility import machine_held
 
@@ -41,6 +43,28 @@ def machine(row: Versioned, region: RegionName, *, operator: bool) -> v1.Machine
         cleaned=_cleaned(state.cleaned) if operator and state.cleaned is not None else None,
         unwiped=state.unwiped,
         rescue_image=state.rescue,
+    )
+
+
+def brief(row: Object[MachineBrief], *, operator: bool) -> v1.Machine:
+    """Render what tables show of a machine, and nothing else."""
+    state = row.state if operator else machine_held(row.state)
+    cordon, facts = state.cordon, state.facts
+    return v1.Machine(
+        uuid=state.id,
+        name=state.name,
+        state=v1.MachineState[state.state.upper()],
+        failed_operation=state.failed,
+        power=v1.PowerStatus(observed=state.power, desired=state.desired),
+        claim=state.claim,
+        project=state.project,
+        image=state.image,
+        facts=v1.Facts(manufacturer=facts.manufacturer, model=facts.model) if facts else None,
+        operation=_operation(state.operation) if state.operation is not None else None,
+        fault=_fault(state),
+        updated_at=row.updated_at,
+        health=v1.HealthStatus(health=state.health),
+        cordon=v1.MachineCordon(maintenance=cordon.maintenance) if cordon is not None else None,
     )
 
 
@@ -118,7 +142,7 @@ def _operation(operation: Operation) -> v1.Operation:
     )
 
 
-def _fault(state: Machine) -> v1.Fault | None:
+def _fault(state: Machine | MachineBrief) -> v1.Fault | None:
     if state.fault is not None:
         fault = state.fault
         return v1.Fault(

@@ -23,12 +23,14 @@ from mulligan.handlers.provider import Provider
 from mulligan.model import ProjectId, ProviderId, ResourceClass
 from mulligan.queries.freshness import wait_until
 from mulligan.queries.holdings import held_of
+from mulligan.queries.machines import MachineBrief
 from mulligan.services.caller import caller
 from mulligan.services.objects import project_path
 from mulligan.services.render import Versioned
 from mulligan.services.runtime import Runtime
 
 R = TypeVar("R", bound=Versioned)
+M = TypeVar("M", Machine, MachineBrief)
 
 OPERATOR = "operator"
 """Who acted, to a tenant, where it was none of its own project and no service."""
@@ -108,7 +110,7 @@ async def reaches(commands: Commands, project: ProjectId) -> bool:
     return any(one is not None and one.id == own for one in path)
 
 
-def machine_held(state: Machine) -> Machine:
+def machine_held(state: M) -> M:
     """Return a machine as the tenant who holds it sees it.
 
     Nothing tells how its BMC is reached, which operator keeps it and why, or of other machines.
@@ -126,7 +128,7 @@ def machine_held(state: Machine) -> Machine:
     return replace(state, cordon=cordon, fault=fault, operation=operation)
 
 
-def machine_text(text: str, machine: Machine) -> str:
+def machine_text(text: str, machine: Machine | MachineBrief) -> str:
     """Return what was said about a machine as the tenant who holds it may read it."""
     text = _BRAKE.sub(r"\1", _MAINTENANCE.sub(r"\1", text))
     address = machine.bmc.address
