@@ -64,7 +64,7 @@ async def test_anybody_hears_of_public_regions_and_who_is_logged_in_of_all(
     for name in ("west", "bunker"):
         gone = v1.DisconnectRegionRequest(name=name)
         at = (await edge.call("meta.disconnect_region", gone, tokens.admin)).position
-    assert (await known(edge, tokens.admin, at)).keys() == {edge.region.config.region}
+    assert not {"west", "bunker"} & (await known(edge, tokens.admin, at)).keys()
 
 
 async def test_a_watcher_of_the_catalog_hears_of_a_region(edge: Edge, tokens: Tokens) -> None:
