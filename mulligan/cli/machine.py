@@ -16,6 +16,7 @@ from mulligan.cli.machine_view import (
     HISTORY,
     HISTORY_WIDE,
     UUIDS,
+    UUIDS_SHOWN,
     why_shown,
 )
 from mulligan.cli.naming import name_fields
@@ -36,8 +37,13 @@ LimitOption = Annotated[int, typer.Option("--limit", help="At most so many; 0: a
 @verb(app, "list", reads=True, across=True)
 async def list_machines(session: Session, filters: Filters, limit: LimitOption = 0) -> None:
     """List machines."""
-    found = await listed(session, filters.request(), limit)
-    await name_fields(session, found, *UUIDS)
+    from mulligan.proto.v1 import MachineView
+
+    request, named = filters.request(), UUIDS
+    if session.out.form in (Format.TABLE, Format.NAME):
+        request.view, named = MachineView.BASIC, UUIDS_SHOWN
+    found = await listed(session, request, limit)
+    await name_fields(session, found, *named)
     session.out.rows(found, COLUMNS, "no machines")
 
 

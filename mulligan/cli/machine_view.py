@@ -57,6 +57,8 @@ def made_by(machine: "Machine") -> str:
 
 UUIDS = ("claim", "image", "project", "user_data", "rescue_image", "bmc.credential")
 """Where a machine has UUIDs of others."""
+UUIDS_SHOWN = ("claim",)
+"""Those that a table of the usual width shows."""
 
 COLUMNS = (
     Column("NAME", lambda machine: machine.name),

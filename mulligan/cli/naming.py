@@ -38,9 +38,9 @@ async def name_fields(session: Session, items: Sequence[Any], *paths: str) -> No
             return text
         return f"{name.name} ({text})" if wide else name.name
 
-    for path in paths:
+    for path in _parted(paths):
         for item in items:
-            _replace(item, path.split("."), shown)
+            _replace(item, path, shown)
 
 
 async def _names(session: Session, uuids: list[str]) -> "dict[str, Name]":
@@ -58,10 +58,14 @@ def _texts(items: Sequence[Any], paths: Sequence[str]) -> Iterator[str]:
         found.append(text)
         return text
 
-    for path in paths:
+    for path in _parted(paths):
         for item in items:
-            _replace(item, path.split("."), note)
+            _replace(item, path, note)
     yield from found
+
+
+def _parted(paths: Sequence[str]) -> list[list[str]]:
+    return [path.split(".") for path in paths]
 
 
 def _replace(item: Any, path: list[str], change: Callable[[str], str]) -> None:

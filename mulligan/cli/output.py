@@ -164,9 +164,9 @@ class Output:
         if titles:
             lines.insert(0, [column.title for column in shown])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for row in lines:
-            padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.line("  ".join(padded).rstrip())
+        padded = "  ".join(f"%-{width}s" for width in widths)
+        rows = ((padded % tuple(row)).rstrip() for row in lines)
+        self.out.write("".join(f"{harmless(row)}\n" for row in rows))
 
 
 def plain(value: Any) -> Any:
