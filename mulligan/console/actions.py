@@ -3,7 +3,7 @@
 Whether an action is offered is a first guess from what is on the screen; the services decide.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ FOLLOWED_S = 1800.0
 
 RESTING = ("manageable", "available", "active", "rescue")
 RELEASABLE = ("active", "rescue", "failed(deploy)", "failed(rescue)", "failed(restore)")
+RETIRABLE = ("manageable", "available", "failed(clean)")
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
     ``request_id`` makes a repetition the same request. ``consequence`` is what will happen, for
     who has to confirm it; ``disruptive`` actions are confirmed on purpose, not by a mere Enter.
-    ``end`` is a claim's new end.
+    ``end`` is a claim's new end. ``wants_reason`` is what is asked for who has to say why.
     """
 
     key: str
@@ -48,6 +49,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     disruptive: bool = False
     request_id: str = msgspec.field(default_factory=new_id)
     end: datetime | None = None
+    wants_reason: str = ""
+    reason: str = ""
 
     @property
     def goes_on(self) -> bool:
@@ -83,6 +86,8 @@ def actions_for(machine: MachineBrief) -> list[Action]:
         found.append(("c", "cordon", "Cordon", _CORDON, False))
     if condition in RELEASABLE and not busy:
         found.append(("x", "release", "Release", _RELEASE, True))
+    if condition in RETIRABLE and not busy:
+        found.append(("i", "retire", "Retire", _RETIRE, True))
     return [
         Action(
             key=key,
@@ -93,6 +98,7 @@ def actions_for(machine: MachineBrief) -> list[Action]:
             title=f"{title} {machine.name}",
             consequence=consequence,
             disruptive=disruptive,
+            wants_reason=_WHY.get(verb, ""),
         )
         for key, verb, title, consequence, disruptive in found
     ]
@@ -103,6 +109,8 @@ _UNCORDON = {
     "cordoned": "New claims may take it again.",
     "maintenance": "Maintenance ends: its BMC is asked again, and new claims may take it.",
 }
+_RETIRE = "It leaves service: no claim gets it until it is reinstated."
+_WHY = {"cordon": "why claims are kept away", "retire": "why it leaves service"}
 _RELEASE = (
     "The machine and its claim are given back: it is powered off and cleaned, and what is on it"
     " is lost where its profile wipes. Then it is offered again."
@@ -198,12 +206,15 @@ def release_brake(domain: str, name: str) -> Action:
         title=f"Release the brake in {name}",
         consequence="Actions on machines there go on. Know why they failed before you do this.",
         disruptive=True,
+        wants_reason="why it is safe to go on",
     )
 
 
 async def perform(action: Action, client: "Client") -> Outcome:
     """Ask for an action, as the same request however often; raise what the service answers."""
-    answer = await _CALLS[action.verb](action, client)
+    from mulligan.console.action_calls import CALLS
+
+    answer = await CALLS[action.verb](action, client)
     position = getattr(answer, "position", None)
     seq = position.seq if position is not None else 0
     begun = "asked for" if action.goes_on else "done"
@@ -239,87 +250,3 @@ def rested(action: Action, machine: "Machine") -> Outcome:
         return Outcome(f"{action.name} failed to {machine.failed_operation}{why}", well=False)
     power = machine.power.observed if machine.power and action.verb.startswith("power") else ""
     return Outcome(f"{action.name} is {state}{f', power {power}' if power else ''}")
-
-
-async def _machine(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import MachineRequest
-
-    request = MachineRequest(request_id=action.request_id, machine=action.uuid)
-    calls = {
-        "retry": client.control.retry_machine,
-        "abort": client.control.abort_machine,
-        "uncordon": client.control.uncordon_machine,
-        "release": client.control.release_machine,
-    }
-    return await calls[action.verb](request, timeout=ASK_S)
-
-
-async def _cordon(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import CordonMachineRequest
-
-    request = CordonMachineRequest(
-        request_id=action.request_id, machine=action.uuid, reason="from the console"
-    )
-    return await client.control.cordon_machine(request, timeout=ASK_S)
-
-
-async def _switch(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import PowerMachineRequest, PowerTarget
-
-    targets = {
-        "power-on": PowerTarget.ON,
-        "power-off": PowerTarget.OFF,
-        "power-cycle": PowerTarget.CYCLE,
-    }
-    request = PowerMachineRequest(
-        request_id=action.request_id, machine=action.uuid, target=targets[action.verb]
-    )
-    return await client.control.power_machine(request, timeout=ASK_S)
-
-
-async def _release_claim(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import ReleaseClaimRequest
-
-    request = ReleaseClaimRequest(request_id=action.request_id, claim=action.uuid)
-    return await client.resource.release_claim(request, timeout=ASK_S)
-
-
-async def _extend_claim(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import RescheduleClaimRequest
-
-    request = RescheduleClaimRequest(
-        request_id=action.request_id, claim=action.uuid, end=action.end
-    )
-    return await client.resource.reschedule_claim(request, timeout=ASK_S)
-
-
-async def _retry_projection(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import RetryProjectionRequest
-
-    request = RetryProjectionRequest(name=action.uuid)
-    return await client.projector.retry_projection(request, timeout=ASK_S)
-
-
-async def _release_brake(action: Action, client: "Client") -> object:
-    from mulligan.proto.v1 import ReleaseBrakeRequest
-
-    request = ReleaseBrakeRequest(
-        request_id=action.request_id, domain=action.uuid, reason="from the console"
-    )
-    return await client.control.release_brake(request, timeout=ASK_S)
-
-
-_CALLS: dict[str, Callable[[Action, "Client"], Awaitable[object]]] = {
-    "retry": _machine,
-    "abort": _machine,
-    "uncordon": _machine,
-    "release": _machine,
-    "cordon": _cordon,
-    "power-on": _switch,
-    "power-off": _switch,
-    "power-cycle": _switch,
-    "claim-release": _release_claim,
-    "claim-extend": _extend_claim,
-    "projection-retry": _retry_projection,
-    "brake-release": _release_brake,
-}

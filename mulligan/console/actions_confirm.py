@@ -2,28 +2,36 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, OptionList, Static
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from mulligan.console.actions import Action
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless
 
+MAX_REASON = 500
+"""Characters of a reason that the services take."""
 
-class ConfirmScreen(ModalScreen[bool]):
-    """Whether an action is meant: names the object, and what will happen to it."""
+
+class ConfirmScreen(ModalScreen[Action | None]):
+    """Whether an action is meant: names the object, and what will happen to it.
+
+    The answer is the action, with its reason where one is asked for; None if it is not meant.
+    """
 
     DEFAULT_CSS = """
     ConfirmScreen { align: center middle; background: $background 60%; }
     ConfirmScreen #confirm { width: 72; height: auto; background: $panel; padding: 1 2;
         border: round $primary; }
     ConfirmScreen.disruptive #confirm { border: round $error; }
+    ConfirmScreen #reason { margin-top: 1; border: none; height: 1; padding: 0 1; }
     ConfirmScreen #answers { height: 3; align-horizontal: right; margin-top: 1; }
     ConfirmScreen Button { margin-left: 2; min-width: 14; }
     """
@@ -45,6 +53,13 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Static(Text(harmless(action.title), style=f"bold {tone}"))
             yield Static(Text(f"{action.kind} {action.uuid}", style=FAINT))
             yield Static(Text(f"\n{harmless(action.consequence)}", style=TEXT))
+            if action.wants_reason:
+                yield Input(
+                    placeholder=f"{action.wants_reason}, for the record",
+                    id="reason",
+                    compact=True,
+                    max_length=MAX_REASON,
+                )
             yield Static(Text(f"\nrequest {action.request_id}", style=FAINT))
             with Horizontal(id="answers"):
                 yield Button("No (n)", id="no")
@@ -52,16 +67,36 @@ class ConfirmScreen(ModalScreen[bool]):
                 yield Button("Do it (y)", id="yes", variant=variant)  # type: ignore[arg-type]
 
     def on_mount(self) -> None:
-        """Put the focus on the answer that does no harm."""
+        """Put the focus on the reason, or on the answer that does no harm."""
+        if self.asked.wants_reason:
+            self.query_one("#reason", Input).focus()
+        else:
+            self._offer()
+
+    def _offer(self) -> None:
         self.query_one("#no" if self.asked.disruptive else "#yes", Button).focus()
+
+    @on(Input.Submitted)
+    def _said(self) -> None:
+        """Go on to the answers once a reason is given."""
+        if self.query_one("#reason", Input).value.strip():
+            self._offer()
 
     @on(Button.Pressed)
     def _pressed(self, message: Button.Pressed) -> None:
-        self.dismiss(message.button.id == "yes")
+        self.action_answer(message.button.id == "yes")
 
     def action_answer(self, meant: bool) -> None:
-        """Answer."""
-        self.dismiss(meant)
+        """Answer; without the reason that is wanted, ask for that instead."""
+        if not meant:
+            self.dismiss(None)
+            return
+        given = self.query("#reason")
+        reason = given.first(Input).value.strip() if given else ""
+        if given and not reason:
+            given.first(Input).focus()
+            return
+        self.dismiss(msgspec.structs.replace(self.asked, reason=reason))
 
     def action_turn(self) -> None:
         """Go to the other answer."""

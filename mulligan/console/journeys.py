@@ -73,9 +73,9 @@ class Journeys:
         if action is None:
             return
 
-        def answered(meant: bool | None) -> None:
-            if meant:
-                self._beside(partial(self._carry_out, action))
+        def answered(meant: Action | None) -> None:
+            if meant is not None:
+                self._beside(partial(self._carry_out, meant))
 
         app.push_screen(ConfirmScreen(action), answered)
 

@@ -1,6 +1,6 @@
 """What the log's views ask of a region."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class RegionLog:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.called = Called(self._names)
+        self.called = source.called
 
     @property
     def until(self) -> int:
@@ -107,10 +107,6 @@ class RegionLog:
             if kind in ("machine", "claim", "provider"):
                 raise
             return stream
-
-    async def _names(self, uuids: list[str]) -> Mapping[str, str]:
-        found = await self._source.present.names.describe(uuids)
-        return {uuid: name.name for uuid, name in found.items()}
 
 
 def pushed(wanted: Filter) -> LogFilter:

@@ -72,13 +72,15 @@ class MachinePanel(Vertical):
             self._gone()
             return
         now = self.source.moment.at if self.source.moment else datetime.now(UTC)
-        rack = await self.source.rack(uuid)
+        rack, called = await self.source.rack(uuid), self.source.called
         self.machine = machine
         self.query_one("#heading", Static).update(heading(machine))
-        self.query_one("#body", Static).update(body(machine, rack, now))
+        self.query_one("#body", Static).update(body(machine, rack, now, called))
         self.query_one("#keys", Static).update(keys(live=self.source.live))
         causes = await self.source.history(uuid)
         self.query_one("#past", Static).update(past(causes, now))
+        if await called.learn((machine.claim, machine.project, machine.image)):
+            self.query_one("#body", Static).update(body(machine, rack, now, called))
 
     def _gone(self) -> None:
         self.machine = None

@@ -1,6 +1,6 @@
 """One machine in words: what it is, what goes on, what is wrong, what happened last. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from rich.text import Text
@@ -38,10 +38,10 @@ def heading(machine: Machine) -> Text:
     )
 
 
-def body(machine: Machine, rack: str, now: datetime) -> Text:
-    """Return everything about a machine but its past."""
+def body(machine: Machine, rack: str, now: datetime, called: Mapping[str, str]) -> Text:
+    """Return everything about a machine but its past; ``called`` are names by UUID."""
     lines = Text()
-    for part in (_trouble(machine, now), _work(machine, now), _standing(machine, rack, now)):
+    for part in (_trouble(machine, now), _work(machine, now), _standing(machine, rack, called)):
         if part:
             lines.append_text(part)
             lines.append("\n")
@@ -116,7 +116,7 @@ def _work(machine: Machine, now: datetime) -> Text | None:
     return lines.append("\n")
 
 
-def _standing(machine: Machine, rack: str, now: datetime) -> Text:
+def _standing(machine: Machine, rack: str, called: Mapping[str, str]) -> Text:
     power, health, cordon = machine.power, machine.health, machine.cordon
     lines = _section("machine")
     if power is not None:
@@ -130,9 +130,9 @@ def _standing(machine: Machine, rack: str, now: datetime) -> Text:
         _field(lines, "cordon", f"{kind}{until}: {cordon.reason}", WARN)
     pairs = (
         ("rack", rack),
-        ("claim", machine.claim),
-        ("project", machine.project),
-        ("image", machine.image),
+        ("claim", called.get(machine.claim, machine.claim)),
+        ("project", called.get(machine.project, machine.project)),
+        ("image", called.get(machine.image, machine.image)),
         ("hostname", machine.hostname),
         ("profile", machine.profile),
         ("BMC", machine.bmc.address if machine.bmc else ""),

@@ -1,7 +1,7 @@
 """What the console shows, as it asks for it: bounded, with deadlines, now or at a moment."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +10,7 @@ import msgspec
 
 from mulligan.client.paging import every
 from mulligan.console.brief import MachineBrief, Place, machine_brief, place
+from mulligan.console.called import Called
 from mulligan.errors import (
     DeadlineExceeded,
     MulliganError,
@@ -81,6 +82,7 @@ class Source:
     def __init__(self, client: "Client") -> None:
         self._present = client
         self.client = client
+        self.called = Called(self.names)
         self.moment: Moment | None = None
 
     @property
@@ -175,6 +177,11 @@ class Source:
         if answer.machine is None:
             raise NotFound("machine", uuid)
         return answer.machine
+
+    async def names(self, uuids: list[str]) -> Mapping[str, str]:
+        """Return what objects and accounts are called at present, by UUID."""
+        found = await self._present.names.describe(uuids)
+        return {uuid: name.name for uuid, name in found.items()}
 
     async def history(self, uuid: str, limit: int = 12) -> list[Cause]:
         """Return the latest of what happened to a machine, newest first."""

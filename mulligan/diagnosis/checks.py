@@ -79,7 +79,7 @@ def _log_problems(found: Status) -> Iterator[Problem]:
         one.instance.instance: one.instance.log_failure
         for one in found.instances
         if one.instance.log_failure
-    }
+    } | found.halted
     if found.log is not None and found.log.failure and not halted:
         halted["log"] = found.log.failure
     for instance, why in halted.items():

@@ -32,10 +32,10 @@ class Seen:
 class Status:
     """A region as it was found; ``problems`` say what to do next, once they were looked for.
 
-    ``silent`` are the services that did not answer what was asked of them, and ``away`` the
-    instances, each with why; ``cut_off`` are regions that cannot be reached. ``unknown`` is why
-    nobody could log in: then only what needs no login was looked at. ``more_machines`` tells that
-    more machines may be in trouble than were kept.
+    ``silent`` are the services that did not answer what was asked of them, ``away`` the instances,
+    and ``halted`` those whose log halted, each with why; ``cut_off`` are regions that cannot be
+    reached. ``unknown`` is why nobody could log in: then only what needs no login was looked at.
+    ``more_machines`` tells that more machines may be in trouble than were kept.
     """
 
     region: str = ""
@@ -53,6 +53,7 @@ class Status:
     unknown: str = ""
     silent: dict[str, str] = field(default_factory=dict)
     away: dict[str, str] = field(default_factory=dict)
+    halted: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, list[str]] = field(default_factory=dict)
     more_machines: bool = False
 

@@ -3,6 +3,7 @@
 What hangs costs its own answer and nobody else's; whatever is away, it is over in some 3 s.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from mulligan.diagnosis.found import Seen, Status
 from mulligan.diagnosis.parts import Part, parts, troubles
 from mulligan.diagnosis.peers import look_at_peers
 from mulligan.errors import (
+    Corrupt,
     DeadlineExceeded,
     FailedPrecondition,
     MulliganError,
@@ -32,7 +34,7 @@ PART_S = 1.5
 CALL = 0.9
 """The part of them that a call has: one that is over by itself has its instance passed over."""
 ALIVE_S = 0.75
-"""Seconds that an instance has to answer at all, where nobody could log in."""
+"""Seconds that an instance has to answer at all, where nobody could log in; asked meanwhile."""
 NO_IAM_S = 0.4
 """Seconds for finding a token where no iam is registered: one that is cached is there at once."""
 
@@ -45,13 +47,13 @@ async def gather(client: "Client", *, all_of_it: bool = True) -> Status:
     """
     services = await _listed(client)
     found = Status(services=services, region=client.region)
-    found.unknown = await _log_in(client, found)
     asking = _Asking(client, found)
     wanted = [*parts(client, found), *(troubles(client, found) if all_of_it else ())]
     async with anyio.create_task_group() as tasks:
         for endpoint in services:
             tasks.start_soon(asking.instance, endpoint)
-        if not found.unknown:
+        await asking.log_in()
+        if not found.unknown and asking.refused is None:
             for service, part in wanted:
                 tasks.start_soon(asking.part, service, part)
             if all_of_it:
@@ -73,26 +75,30 @@ async def _listed(client: "Client") -> "list[Endpoint]":
         ) from None
 
 
-async def _log_in(client: "Client", found: Status) -> str:
-    """Log in before parts are asked, so that none is taken for slow; return why that failed."""
-    there = any(one.service == "iam" for one in found.services)
-    try:
-        with anyio.fail_after(PART_S if there else NO_IAM_S):
-            await client.be_known()
-    except TimeoutError:
-        return f"no answer within {PART_S:g} s" if there else "no iam service is registered"
-    except (Unavailable, DeadlineExceeded) as error:
-        return error.message
-    return ""
-
-
 class _Asking:
-    """Asks parts and instances; ``refused`` is why our login does not count any more."""
+    """Asks parts and instances; ``refused`` is why our login does not count."""
 
     def __init__(self, client: "Client", found: Status) -> None:
-        self.refused: Unauthenticated | None = None
+        self.refused: MulliganError | None = None
         self._client = client
         self._found = found
+        self._decided = anyio.Event()
+
+    async def log_in(self) -> None:
+        """Log in before parts are asked, so that none is taken for slow because of that."""
+        found = self._found
+        there = any(one.service == "iam" for one in found.services)
+        try:
+            with anyio.fail_after(PART_S if there else NO_IAM_S):
+                await self._client.be_known()
+        except TimeoutError:
+            silence = f"no answer within {PART_S:g} s"
+            found.unknown = silence if there else "no iam service is registered"
+        except (Unavailable, DeadlineExceeded) as error:
+            found.unknown = error.message
+        except MulliganError as error:
+            self.refused = error
+        self._decided.set()
 
     async def part(self, service: str, part: Part) -> None:
         """Ask a part, if its service is there: twice where another instance may answer."""
@@ -107,6 +113,8 @@ class _Asking:
             except Unauthenticated as error:
                 self.refused = error
                 return
+            except Corrupt:
+                return  # its instances tell of that
             except (MulliganError, TimeoutError) as error:
                 if not left:
                     self._found.silent[service] = _why(error, PART_S)
@@ -114,15 +122,36 @@ class _Asking:
                 return
 
     async def instance(self, endpoint: "Endpoint") -> None:
-        """Ask one instance what it says of itself, or, unknown as we are, whether it answers."""
-        ask = self._answers if self._found.unknown else self._tells
-        patience = ALIVE_S if self._found.unknown else PART_S
+        """Ask one instance what it says of itself; while we are unknown, whether it answers."""
+        with anyio.move_on_after(ALIVE_S):
+            await self._decided.wait()
+        early = not self._decided.is_set()
+        if early:
+            await self._ask(endpoint, self._answers, ALIVE_S)
+            await self._decided.wait()
+        if self.refused is not None:
+            return
+        if not self._found.unknown:
+            await self._ask(endpoint, self._tells, PART_S)
+        elif not early:
+            await self._ask(endpoint, self._answers, ALIVE_S)
+
+    async def _ask(
+        self,
+        endpoint: "Endpoint",
+        question: "Callable[[Client, float], Awaitable[None]]",
+        patience: float,
+    ) -> None:
         view = self._client.instance(endpoint.address, patience=patience)
+        self._found.away.pop(endpoint.instance, None)
         try:
             with anyio.fail_after(patience):
-                await ask(view, patience)
+                await question(view, patience)
         except (PermissionDenied, NotFound, FailedPrecondition, Unauthenticated):
             return  # not for this account to see, or a release that does not know the question
+        except Corrupt as error:
+            why = error.message.partition(" has halted: ")[2]
+            self._found.halted[endpoint.instance] = why or error.message
         except (MulliganError, TimeoutError) as error:
             self._found.away[endpoint.instance] = _why(error, patience)
 

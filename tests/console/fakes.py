@@ -1,7 +1,7 @@
 """A region in memory: what the console asks, answered at once or as a test says."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -76,6 +76,7 @@ class FakeSource(Source):
         self.away = ""
         self.making: list[str] = []
         self.reads: list[str] = []
+        self.known: dict[str, str] = {}
         self._told: list[MemoryObjectSendStream[v1.LogRecord]] = []
 
     @property
@@ -114,6 +115,10 @@ class FakeSource(Source):
         if uuid not in self.fleet:
             raise NotFound("machine", uuid)
         return message(self.fleet[uuid])
+
+    async def names(self, uuids: list[str]) -> Mapping[str, str]:
+        self._require()
+        return {uuid: self.known[uuid] for uuid in uuids if uuid in self.known}
 
     async def history(self, uuid: str, limit: int = 12) -> list[v1.Cause]:
         return [v1.Cause(at=NOON, actor="ada", what="machine enrolled")]

@@ -7,7 +7,13 @@ import msgspec
 import pytest
 from textual.widgets import Static
 
-from mulligan.console.actions import Action, actions_for, actions_for_claim, perform
+from mulligan.console.actions import (
+    Action,
+    actions_for,
+    actions_for_claim,
+    perform,
+    release_brake,
+)
 from mulligan.console.actions_confirm import ConfirmScreen
 from mulligan.console.brief import MachineBrief
 from mulligan.console.links import Act, ChooseAction
@@ -40,6 +46,7 @@ def test_what_is_offered_at_rest_is_what_the_services_allow(condition: str) -> N
     offered = verbs(machine(condition))
     assert ("retry" in offered) == (condition in ALLOWED["retry"])
     assert ("release" in offered) == (condition in ALLOWED["release"])
+    assert ("retire" in offered) == (condition in ALLOWED["retire"])
     assert ("power-off" in offered) == (condition in ALLOWED["power"])
 
 
@@ -83,6 +90,16 @@ class FakeControl:
         if self.refusal:
             raise FailedPrecondition(self.refusal)
         return v1.MachineResponse(position=v1.Position(region="east", seq=77))
+
+    async def release_brake(self, request: Any, timeout: float) -> v1.PositionResponse:
+        self.asked.append(request)
+        return v1.PositionResponse(position=v1.Position(region="east", seq=78))
+
+    async def cordon_machine(self, request: Any, timeout: float) -> v1.MachineResponse:
+        self.asked.append(request)
+        return v1.MachineResponse()
+
+    retire_machine = cordon_machine
 
     async def get_machine(self, request: Any, timeout: float) -> v1.MachineResponse:
         self.looks += 1
@@ -152,6 +169,41 @@ async def test_a_disruptive_action_is_not_a_mere_enter_away(
         await pilot.press("enter")
         await settled(pilot, lambda: not isinstance(stage.screen, ConfirmScreen), "it is left")
     assert client.control.asked == []
+
+
+async def test_a_reason_is_asked_for_and_goes_with_the_action(
+    stage: Stage, client: FakeClient
+) -> None:
+    async with stage.run_test(size=(100, 30)) as pilot:
+        stage.post_message(Act(release_brake(NODE.format(3), "rack-1")))
+        await settled(pilot, lambda: isinstance(stage.screen, ConfirmScreen), "it is asked")
+        assert "why it is safe to go on" in screen_text(pilot)
+        await pilot.press("enter", "enter")
+        assert isinstance(stage.screen, ConfirmScreen), "without a reason it goes no further"
+        await pilot.press(*"why", "space", *"not", "enter", "y")
+        await settled(pilot, lambda: client.control.asked, "it is done")
+    (asked,) = client.control.asked
+    assert (asked.domain, asked.reason) == (NODE.format(3), "why not")
+
+
+async def test_with_a_reason_a_disruptive_action_is_still_no_mere_enter_away(
+    stage: Stage, client: FakeClient
+) -> None:
+    retire = next(one for one in actions_for(machine("available")) if one.verb == "retire")
+    async with stage.run_test(size=(100, 30)) as pilot:
+        stage.post_message(Act(retire))
+        await settled(pilot, lambda: isinstance(stage.screen, ConfirmScreen), "it is asked")
+        await pilot.press(*"old", "enter", "enter")
+        await settled(pilot, lambda: not isinstance(stage.screen, ConfirmScreen), "it is left")
+    assert client.control.asked == []
+
+
+async def test_cordons_and_retirements_carry_their_reasons(client: FakeClient) -> None:
+    for verb in ("cordon", "retire"):
+        action = next(one for one in actions_for(machine("available")) if one.verb == verb)
+        assert action.wants_reason
+        await perform(msgspec.structs.replace(action, reason="fan"), cast(Any, client))
+    assert [one.reason for one in client.control.asked] == ["fan", "fan"]
 
 
 async def test_a_refusal_is_told_with_the_services_reason(stage: Stage, client: FakeClient) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from mulligan.console.app import ConsoleApp
 from mulligan.console.brief import MachineBrief, Place
@@ -201,6 +202,25 @@ async def test_keys_move_open_and_close() -> None:
         assert panel.machine is not None and panel.machine.uuid == fleet.selected == "m-1"
         await pilot.press("escape")
         assert not panel.uuid
+
+
+async def test_the_panel_tells_claims_projects_and_images_by_their_names() -> None:
+    source = FakeSource(80)
+    claim, project, unnamed = (f"01900000-0000-7000-8000-{n:012d}" for n in range(3))
+    source.known = {claim: "training", project: "red"}
+    source.change("m-1", claim=claim, project=project)
+    async with shown(source) as (pilot, fleet):
+        fleet.select("m-1")
+        await pilot.press("enter")
+        await settled(pilot, lambda: "training" in panel_text(pilot))
+        assert "red" in panel_text(pilot)
+        source.change("m-1", claim=unnamed)
+        await settled(pilot, lambda: unnamed[:8] in panel_text(pilot))
+    assert source.called.get(unnamed) == ""
+
+
+def panel_text(pilot: Pilot[None]) -> str:
+    return str(pilot.app.query_one("MachinePanel #body", Static).content)
 
 
 async def test_a_click_opens_the_machine_under_it() -> None:

@@ -111,6 +111,8 @@ def test_etcd_without_a_leader_or_with_an_alarm_is_critical() -> None:
 def test_a_halted_log_is_critical() -> None:
     (halted,) = found_in(instance("iam", log_failure="the chain is broken"))
     assert (halted.severity, halted.next) == ("critical", "mulligan log verify")
+    (refusing,) = problems_of(well(halted={"meta-1": "the chain is broken"}), NOW)
+    assert (refusing.subject, refusing.what) == ("meta-1", "the log halted: the chain is broken")
 
 
 def test_a_quota_that_is_used_up_is_told() -> None:
