@@ -8,7 +8,8 @@ import pytest
 
 from mulligan.config import Address, Config, LimitsConfig, ListenConfig
 from mulligan.proto import v1
-from mulligan.services.instance import digest_of, ends_of
+from mulligan.services.instance import digest_of, ends_of, leads_of
+from mulligan.services.runtime import Runtime
 from tests.e2e.region import RunningRegion
 from tests.services.edge import Edge, refusal
 
@@ -27,6 +28,15 @@ def test_a_certificate_that_cannot_be_read_ends_nowhere(tmp_path: Path) -> None:
     assert ends_of(tmp_path / "none.pem") is None
     (tmp_path / "torn.pem").write_text("torn")
     assert ends_of(tmp_path / "torn.pem") is None
+
+
+def test_a_projector_leads_while_it_holds_the_work_lock_and_else_stands_by() -> None:
+    runtime = Runtime(Config(), "projector", "127.0.0.1:1")
+    held = False
+    runtime.holds_work = lambda: held
+    assert leads_of(runtime) == ([], True)
+    held = True
+    assert leads_of(runtime) == (["read-models"], True)
 
 
 async def test_each_instance_tells_how_it_stands(edge: Edge) -> None:
