@@ -12,8 +12,8 @@ import anyio
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog
 from mulligan.model import Seq
-from mulligan.projections import checkpoint
-from mulligan.projections.postgres import connected
+from mulligan.projections import checkpoint, standby
+from mulligan.projections.postgres import Connection, connected
 from mulligan.projections.rebuild import Progress, Rebuilder
 from mulligan.projections.schema import ReadModel
 from mulligan.projections.status import Building, Seen
@@ -27,7 +27,8 @@ class Ahead:
     """Builds ahead the read models that serve in an older form, and keeps them near the head.
 
     ``ready`` tells that this release could take over at once; ``problems`` are those of read models
-    that it cannot build, by name.
+    that it cannot build, by name; ``outrun`` that a newer release's serve,
+    which is known once it has ``looked``.
     """
 
     def __init__(
@@ -40,7 +41,10 @@ class Ahead:
         look_every: float = _LOOK_S,
     ) -> None:
         self.ready = False
+        self.outrun = False
+        self.looked = anyio.Event()
         self.problems: dict[str, str] = {}
+        self._disowned = False
         self._log = log
         self._dsn = dsn
         self._models = tuple(models)
@@ -53,7 +57,7 @@ class Ahead:
         try:
             while not working.is_set():
                 await self.once()
-                self.ready = not self.problems
+                self.ready = not self.problems and not self.outrun
                 with anyio.move_on_after(self._look_every):
                     await working.wait()
         finally:
@@ -84,14 +88,31 @@ class Ahead:
 
     async def _needed(self) -> list[ReadModel]:
         """Return the read models that serve as an older release made them."""
-        found = []
+        found, outrun, disowned = [], False, False
         async with connected(self._dsn) as connection:
             await checkpoint.prepare(connection)
             for model in self._models:
                 row = await checkpoint.find(connection, model.schema)
-                if row is not None and row.outdated(model) and model.name not in self.problems:
+                if row is None:
+                    continue
+                if row.outdated(model) and model.name not in self.problems:
                     found.append(model)
+                outrun = outrun or row.outruns(model)
+                disowned = disowned or (row.serves(model) and row.problem == row.disowned)
+            await self._evict_older(connection, disowned)
+        self.outrun = outrun
+        self.looked.set()
         return found
+
+    async def _evict_older(self, connection: Connection, disowned: bool) -> None:
+        """End the work of a release too old for what serves, once two looks have found it so.
+
+        Release 0.1.0 halts what it cannot fold and keeps its turn; later ones give way themselves.
+        """
+        if disowned and self._disowned:
+            _log.warning("a projector of an older release cannot fold what serves; it is ended")
+            await standby.evict(connection)
+        self._disowned = disowned
 
     def _note(self, step: Progress) -> None:
         if step.phase == "failed":

@@ -89,7 +89,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def outdated(self, model: ReadModel) -> bool:
         """Tell whether this release is to build it anew: it is not of a newer one."""
-        return not self.serves(model) and self.version <= model.version
+        return not self.serves(model) and not self.outruns(model)
+
+    def outruns(self, model: ReadModel) -> bool:
+        """Tell whether it is of a newer release, which alone may fold it, or mark it."""
+        return self.version > model.version
+
+    @property
+    def disowned(self) -> str:
+        """What a release says of it that is too old; 0.1.0 writes this into the row."""
+        return f"{self.name} was built by a newer release (version {self.version})"
 
 
 async def prepare(connection: Connection) -> None:
@@ -193,12 +202,26 @@ async def advance(
         raise Fenced(f"{', '.join(models)}: not at {before.seq} any more, or of another release")
 
 
-async def halt(connection: Connection, schema: str, problem: str) -> Place | None:
-    """Note why a read model stands still; return where, or None if it is not there."""
+async def halt(connection: Connection, model: ReadModel, problem: str) -> Place | None:
+    """Note why a read model stands still; return where.
+
+    Return None if it is not there, or of a newer release, and then leave it as it is.
+    """
     row = await connection.fetchrow(
-        "UPDATE mulligan.projection SET status = 'halted', problem = $2 WHERE schema = $1"
-        " RETURNING seq, chain, at",
-        schema,
+        "UPDATE mulligan.projection SET status = 'halted', problem = $2"
+        " WHERE schema = $1 AND version <= $3 RETURNING seq, chain, at",
+        model.schema,
         problem.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        model.version,
     )
     return Place(Seq(row["seq"]), row["chain"], row["at"]) if row is not None else None
+
+
+async def revive(connection: Connection, model: ReadModel) -> None:
+    """Note that a read model is live which somebody had halted, though there is nothing to fold."""
+    await connection.execute(
+        "UPDATE mulligan.projection SET status = 'live', problem = ''"
+        " WHERE schema = $1 AND fingerprint = $2 AND status = 'halted'",
+        model.schema,
+        model.fingerprint,
+    )

@@ -11,7 +11,7 @@ from mulligan.errors import Corrupt
 from mulligan.events.codec import Codec
 from mulligan.log.protocol import EventLog
 from mulligan.model import Seq
-from mulligan.projections import building, checkpoint
+from mulligan.projections import building, checkpoint, standby
 from mulligan.projections.checkpoint import ORIGIN, Checkpoint, Fenced, Place
 from mulligan.projections.fold import Poison
 from mulligan.projections.lane import Dropped, Lane
@@ -93,6 +93,7 @@ class Session:
                     place = await self._ready(connection, model)
                     self._on_advance(model, place, None)
                     await lane.admit(connection, model, place)
+                    await checkpoint.revive(connection, model)
                 seen.settle("live")
                 await leaving.wait()
                 seen.status = "catching-up"
@@ -114,7 +115,7 @@ class Session:
         if row is None or row.outdated(model):
             row = await self._made(connection, model)
         if not row.serves(model):
-            raise Corrupt(f"{model.name} was built by a newer release (version {row.version})")
+            raise Corrupt(row.disowned)
         if row.log_id != self._log.head.log_id:
             raise Corrupt(
                 f"{model.name} was folded from log {row.log_id}, this is {self._log.head.log_id};"
@@ -170,13 +171,14 @@ class Session:
         """Notice schemas that were dropped, even while no event touches them.
 
         One that was made anew meanwhile, with others that were missing, stands behind its lane.
+        Raise GaveWay where a newer release's serve and another worker waits, which may be of that.
         """
         async with connected(self._dsn) as connection:
             while True:
                 await anyio.sleep(self._look_every)
                 least = {model.name: self._seen[model.name].place.seq for model in self._models}
                 found = await connection.fetch(
-                    "SELECT p.schema, p.seq FROM mulligan.projection p"
+                    "SELECT p.schema, p.seq, p.version FROM mulligan.projection p"
                     " JOIN pg_namespace n ON n.nspname = p.schema WHERE p.schema = ANY($1::text[])",
                     [model.schema for model in self._models],
                 )
@@ -185,6 +187,9 @@ class Session:
                     gone = there.get(model.schema, -1) < least[model.name]
                     if gone and lane.expel(model):
                         self._on_leave(model, Dropped(model.schema))
+                versions = {row["schema"]: row["version"] for row in found}
+                if any(versions.get(one.schema, 0) > one.version for one in self._models):
+                    await standby.give_way(connection)
 
     async def _dropped(self, model: ReadModel) -> bool:
         async with connected(self._dsn) as connection:
@@ -194,7 +199,7 @@ class Session:
         seen = self._seen[model.name]
         _log.error("read model halted", extra={"model": model.name, "problem": str(error)})
         async with connected(self._dsn) as connection:
-            place = await checkpoint.halt(connection, model.schema, str(error))
+            place = await checkpoint.halt(connection, model, str(error))
         if place is not None:
             self._on_advance(model, place, None)
         seen.settle("halted", str(error))

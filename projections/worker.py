@@ -6,6 +6,7 @@ ends. A read model that meets an event it cannot fold halts with the event named
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import anyio
 import asyncpg
@@ -21,7 +22,7 @@ from mulligan.projections.models import READ_MODELS, named
 from mulligan.projections.postgres import CHANNEL, LOST, Connection, connected
 from mulligan.projections.schema import ReadModel
 from mulligan.projections.session import Session
-from mulligan.projections.standby import RETRY, SWAPPED, WORKER_LOCK
+from mulligan.projections.standby import RETRY, SWAPPED, WORKER_LOCK, GaveWay
 from mulligan.projections.status import Arrivals, Batch, ModelStatus, Seen, statuses
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,9 @@ class Worker:
                 self._pause("Postgres is away", errors)
             except* asyncpg.PostgresError as errors:
                 self._pause("Postgres refused", errors)
+            except* GaveWay as errors:
+                self.ahead.outrun = True
+                self._pause("another projector works", errors)
             except* Fenced as errors:
                 self._pause("another worker moved a checkpoint", errors)
             except* Unavailable as errors:
@@ -130,7 +134,7 @@ class Worker:
     async def _session(self) -> None:
         async with connected(self._dsn) as connection, anyio.create_task_group() as tasks:
             working, built_ahead = anyio.Event(), anyio.Event()
-            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", WORKER_LOCK):
+            if await self._has_turn(connection):
                 built_ahead.set()
             else:
                 tasks.start_soon(self.ahead.keep, working, built_ahead)
@@ -154,14 +158,22 @@ class Worker:
             await session.run(connection)
 
     async def _stand_by(self, connection: Connection) -> None:
+        """Wait for a turn; not in line while a newer release's serve, for who can fold them."""
+        await self.ahead.looked.wait()
         await connection.execute(f"SET lock_timeout = '{int(self._pace.standby * 1000)}'")
         while True:
-            try:
-                await connection.execute("SELECT pg_advisory_lock($1)", WORKER_LOCK)
-            except asyncpg.LockNotAvailableError:
+            if self.ahead.outrun:
+                await anyio.sleep(self._pace.standby)
+                if await self._has_turn(connection):
+                    break
                 continue
-            await connection.execute("RESET lock_timeout")
-            return
+            with suppress(asyncpg.LockNotAvailableError):
+                await connection.execute("SELECT pg_advisory_lock($1)", WORKER_LOCK)
+                break
+        await connection.execute("RESET lock_timeout")
+
+    async def _has_turn(self, connection: Connection) -> bool:
+        return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", WORKER_LOCK))
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         name, _, rest = str(payload).partition(" ")
