@@ -5,6 +5,7 @@ done to each field of a kind of message is worked out once, when one is first re
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ _PACKED = frozenset(
         *("fixed32", "sfixed32", "fixed64", "sfixed64"),
     )
 )
+_SECONDS, _NANOS = 1 << 3, 2 << 3
+"""Keys of a Timestamp's fields on the wire."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTES = tuple(bytes((number,)) for number in range(0x80))
 
 Read = Callable[[Any], Any]
@@ -66,9 +70,14 @@ def parse(kind: Any, data: bytes) -> Any:
         wire = key & 7
         value: Any = None
         if wire == LENGTH_DELIMITED:
-            length, place = _varint(data, place)
-            value = data[place : place + length]
-            place = min(end, place + length)
+            if place < end and (length := data[place]) < 0x80:
+                place += 1
+            else:
+                length, place = _varint(data, place)
+            begin, place = place, place + length
+            value = data[begin:place]
+            if place > end:
+                place = end
         elif wire == VARINT:
             value, place = _varint(data, place)
         elif wire in _FIXED:
@@ -166,7 +175,22 @@ def _enum_reader(kind: Any) -> Read:
 
 
 def _unwrapping_reader(kind: Any) -> Read:
-    return lambda value: kind.parse(value).to_wrapped()
+    def slowly(value: bytes) -> Any:
+        return kind.parse(value).to_wrapped()
+
+    def time(value: bytes) -> Any:
+        found = {_SECONDS: 0, _NANOS: 0}
+        place = 0
+        while place < len(value):
+            key = value[place]
+            if key not in found:
+                return slowly(value)
+            found[key], place = _varint(value, place + 1)
+        if found[_SECONDS] >> 63 or found[_NANOS] >> 31:  # negative
+            return slowly(value)
+        return _EPOCH + timedelta(0, found[_SECONDS], found[_NANOS] // 1000)
+
+    return time if kind.__name__ == "Timestamp" else slowly
 
 
 def write(message: Any) -> bytes:
@@ -254,9 +278,20 @@ def _body_of(proto_type: str, unwrap: Any) -> Callable[[Any], bytes] | None:
             return lambda value: value
         case "message" if unwrap is None:
             return bytes
+        case "message" if unwrap().__name__ == "Timestamp":
+            return _time_bytes
         case "message":
             return lambda value: bytes(unwrap().from_wrapped(value))
     return None
+
+
+def _time_bytes(value: datetime) -> bytes:
+    if value.tzinfo is None:
+        raise ValueError("datetime must be timezone aware")
+    since = value - _EPOCH
+    seconds, nanos = since.days * 86400 + since.seconds, since.microseconds * 1000
+    found = b"\x08" + number_bytes(seconds) if seconds else b""
+    return found + b"\x10" + number_bytes(nanos) if nanos else found
 
 
 def _packed_writer(meta: Any) -> Write:

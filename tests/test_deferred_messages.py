@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import betterproto2
 import pytest
 
 from mulligan.proto import v1
+from mulligan.proto._generated.google.protobuf import Timestamp
 from mulligan.proto.deferred import dataclass, finished
 from mulligan.proto.quick import number_bytes, parse, write
 from tests.cli.test_every_verb import filled
@@ -95,6 +97,25 @@ def test_numbers_are_written_as_betterproto2_writes_them(number: int) -> None:
     assert number_bytes(number) == betterproto2.encode_varint(number)
     message = v1.Position(region="e", seq=number)
     assert write(message) == betterproto2.Message.__bytes__(message)
+
+
+TIMES = [(0, 0), (1, 0), (0, 999), (0, 1000), (1798790400, 5000), (-1, 999_999_000), (2**40, 1)]
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), TIMES)
+def test_times_are_read_and_written_as_betterproto2_does(seconds: int, nanos: int) -> None:
+    inner = bytes(Timestamp(seconds, nanos))
+    data = b"\x6a" + bytes([len(inner)]) + inner  # created_at
+    slowly = vars(betterproto2.Message)["parse"].__func__
+    assert outcome(partial(parse, v1.Machine), data) == outcome(partial(slowly, v1.Machine), data)
+    if seconds < 2**39:
+        machine = parse(v1.Machine, data)
+        assert write(machine) == betterproto2.Message.__bytes__(machine)
+
+
+def test_a_time_of_no_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="timezone aware"):
+        bytes(v1.Machine(created_at=datetime(2027, 1, 31)))  # noqa: DTZ001
 
 
 def test_a_number_beyond_64_bits_is_refused() -> None:
