@@ -5,23 +5,32 @@ package (the services, the client and the command line); nothing that decides or
 """
 
 import sys
+from types import ModuleType
 
 assert __name__ == "mulligan.proto", "import it as mulligan.proto"
 
 
 def _import_messages() -> None:
-    """Import betterproto2 as if there were no pydantic.
+    """Import betterproto2 without what it imports for a purpose that is not ours.
 
-    It would import pydantic to support messages of another kind than ours, which takes every
-    command an eighth of its time.
+    That is pydantic, for messages of another kind, which takes every command an eighth of its time;
+    and importlib.metadata, to compare its version with the compiler's, which takes a twentieth. The
+    tests compare them.
     """
-    if "pydantic" in sys.modules:
-        return
-    sys.modules["pydantic"] = None  # type: ignore[assignment]
+    away: dict[str, ModuleType | None] = {"betterproto2._version": _any_version(), "pydantic": None}
+    away = {name: module for name, module in away.items() if name not in sys.modules}
+    sys.modules.update(away)  # type: ignore[arg-type]
     try:
         import betterproto2  # noqa: F401
     finally:
-        del sys.modules["pydantic"]
+        for name in away:
+            del sys.modules[name]
+
+
+def _any_version() -> ModuleType:
+    version = ModuleType("betterproto2._version")
+    vars(version).update(__version__="", check_compiler_version=lambda compiler: None)
+    return version
 
 
 _import_messages()

@@ -14,9 +14,16 @@ import pytest
 
 from mulligan.proto import v1
 from mulligan.proto._generated.google.protobuf import Timestamp
+from mulligan.proto._generated.mulligan import v1 as generated
 from mulligan.proto.deferred import dataclass, finished
 from mulligan.proto.quick import number_bytes, parse, write
 from tests.cli.test_every_verb import filled
+
+
+def test_the_library_of_messages_fits_the_compiler_that_wrote_ours() -> None:
+    from betterproto2._version import check_compiler_version  # the real one
+
+    check_compiler_version(generated._COMPILER_VERSION)
 
 
 def fresh() -> type:
