@@ -132,6 +132,15 @@ class Codec:
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
             raise UnreadableEvent(f"{_where(record)}: {error}") from error
 
+    def newest(self, record: EventRecord) -> EventRecord:
+        """Return a record as it would be written now; raise UnreadableEvent.
+
+        One that is so already, or that only a newer release knows, is returned as it is.
+        """
+        if self._newest.get(record.type, record.v) <= record.v:
+            return record
+        return self.record(record.stream, record.version, self.event(record))
+
     def _upcast(self, record: EventRecord) -> Event:
         if not 1 <= record.v < self._newest[record.type]:
             raise UnreadableEvent(f"{_where(record)}: unknown schema version {record.v}")

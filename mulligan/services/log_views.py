@@ -13,9 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from mulligan.commands.runner import Commands
+from mulligan.errors import Corrupt
 from mulligan.events import claim as claims
 from mulligan.events import machine as machines
 from mulligan.events import provider as providers
+from mulligan.events.codec import Codec, UnreadableEvent
 from mulligan.events.envelope import Actor, Commit, EventRecord
 from mulligan.handlers.names import REGION_SCOPE
 from mulligan.model import ProjectId, StreamId, stream_id, stream_key, stream_kind
@@ -30,6 +32,7 @@ _BEGUN = frozenset({machines.OperationStarted.TYPE, machines.ClaimDetached.TYPE}
 _OF_OTHERS = ("rejected", "conflicts", "considered")
 
 Data = dict[str, Any]
+_codec = Codec()
 
 
 class ProjectLog:
@@ -123,9 +126,17 @@ class ProjectLog:
         return event
 
 
+def _newest(event: EventRecord) -> EventRecord:
+    """Bring an event up to date: who may see it is told by fields of its newest form."""
+    try:
+        return _codec.newest(event)
+    except UnreadableEvent as error:
+        raise Corrupt(str(error)) from error
+
+
 def _data(event: EventRecord) -> Data:
-    return msgspec.json.decode(event.data, type=Data)
+    return msgspec.json.decode(_newest(event).data, type=Data)
 
 
 def _with(event: EventRecord, data: Data) -> EventRecord:
-    return replace(event, data=msgspec.Raw(msgspec.json.encode(data)))
+    return replace(_newest(event), data=msgspec.Raw(msgspec.json.encode(data)))
