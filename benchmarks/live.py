@@ -140,7 +140,7 @@ def _provider_queries(database: Database, nodes: Any, groups: Any) -> dict[str, 
     return {
         "providers": lambda: providers.list_providers(database, page),
         "providers of a group": lambda: providers.list_providers(
-            database, page, group=next(groups).uuid
+            database, page, providers.ProviderFilter(group=next(groups).uuid)
         ),
         "provider": lambda: states.load(database, [StreamId(f"provider/{next(nodes).uuid}")]),
         "groups of a provider": lambda: providers.groups_of(database, next(nodes).uuid),

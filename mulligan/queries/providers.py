@@ -13,12 +13,20 @@ from mulligan.handlers.provider import Provider
 from mulligan.model import GroupId, ProviderId, ResourceClass, utc_now
 from mulligan.queries.database import Database, Record
 from mulligan.queries.holdings import HELD, own_use
-from mulligan.queries.paging import Filters, Object, Page, PageRequest, page, reader
+from mulligan.queries.paging import Filters, Listing, Object, Page, PageRequest, page, reader
+from mulligan.queries.states import decoder
 
 _COLUMNS = (
     "t.version, t.created_at, t.updated_at, t.brief AS state,"
     " ARRAY(SELECT m.group_ FROM rm_providers.group_member m WHERE m.provider = t.key ORDER BY 1)"
     " AS groups"
+)
+
+
+_MEMBERS = "SELECT m.provider FROM rm_providers.group_member m WHERE m.group_ = $$"
+_ABOVE = (
+    "SELECT a.ancestor FROM rm_providers.ancestor a"
+    " JOIN rm_providers.provider b ON b.key = a.provider WHERE b.type = $$ AND NOT b.deleted"
 )
 
 
@@ -45,28 +53,60 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     used: int
 
 
+class ProviderBrief(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider is called and where it stands, as in ``Provider``; read from its JSON."""
+
+    id: ProviderId
+    name: str
+    type: str
+    parent: str = ""
+
+
+class ProviderFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which providers are wanted; None leaves a condition out.
+
+    ``parent`` "" means roots. ``above`` is a type: those that one of it stands under, at any depth.
+    ``holder`` is a project: only those that it holds.
+    """
+
+    type: str | None = None
+    parent: str | None = None
+    group: str | None = None
+    above: str | None = None
+    holder: str | None = None
+
+    def listing(self, columns: str) -> Listing:
+        """Return the list of them."""
+        filters = Filters("NOT t.deleted")
+        filters.add("t.type = $$", self.type)
+        filters.add("t.parent = $$", self.parent)
+        filters.add(f"t.key IN ({_MEMBERS})", self.group)
+        filters.add(f"t.key IN ({_ABOVE})", self.above)
+        filters.add(f"t.key IN ({HELD})", self.holder)
+        return filters.listing("rm_providers.provider", columns)
+
+
+_ALL = ProviderFilter()
+
+
+async def list_briefs(
+    database: Database, request: PageRequest, wanted: ProviderFilter
+) -> Page[ProviderBrief]:
+    """List by age what providers are called and where they stand."""
+    decode = decoder(ProviderBrief)
+    listing = wanted.listing("t.brief")
+    return await page(database, listing, request, lambda row: decode(row["brief"]))
+
+
 async def list_providers(
     database: Database,
     request: PageRequest,
-    *,
-    type: str | None = None,
-    parent: str | None = None,
-    group: str | None = None,
+    wanted: ProviderFilter = _ALL,
     now: datetime | None = None,
-    holder: str | None = None,
 ) -> Page[ProviderRow]:
-    """List providers by age, with what they use ``now``; ``parent`` "" means roots.
-
-    With a ``holder``, a project, only those that it holds, and of their use its own.
-    """
-    filters = Filters("NOT t.deleted")
-    filters.add("t.type = $$", type)
-    filters.add("t.parent = $$", parent)
-    filters.add(
-        "t.key IN (SELECT m.provider FROM rm_providers.group_member m WHERE m.group_ = $$)", group
-    )
-    filters.add(f"t.key IN ({HELD})", holder)
-    found = await page(database, filters.listing("rm_providers.provider", _COLUMNS), request, _read)
+    """List providers by age, with what they use ``now``; for a holder, of their use its own."""
+    holder = wanted.holder
+    found = await page(database, wanted.listing(_COLUMNS), request, _read)
     ids, at = [row.state.id for row in found.items], now or utc_now()
     used: Mapping[ProviderId, Mapping[ResourceClass, usage.Use]]
     if holder is None:

@@ -16,6 +16,7 @@ from mulligan.handlers.provider import Provider, capacity
 from mulligan.handlers.userdata import UserData
 from mulligan.model import Position, RegionName
 from mulligan.proto import v1
+from mulligan.queries.providers import ProviderBrief
 
 _NO_BOUND = 2**63 - 1
 
@@ -82,6 +83,13 @@ def project(row: Versioned, region: RegionName) -> v1.Project:
         etag=etag(row),
         region=region,
         disabled=state.disabled_at is not None,
+    )
+
+
+def provider_brief(state: ProviderBrief, region: RegionName) -> v1.Provider:
+    """Render what a provider is called and where it stands, and nothing else."""
+    return v1.Provider(
+        uuid=state.id, name=state.name, type=state.type, parent=state.parent, region=region
     )
 
 

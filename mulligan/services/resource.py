@@ -77,21 +77,23 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
     async def list_providers(self, message: v1.ListProvidersRequest) -> v1.ListProvidersResponse:
         """List the providers that the caller may see, by age."""
         position = await wait_for(self._rt, message.freshness, "providers", "claims")
-        if message.type and message.type not in providers.TYPES:
-            known = ", ".join(sorted(providers.TYPES))
-            raise InvalidArgument("type", f"{message.type!r} is not one of {known}")
-        parent = await self._provider(message.parent, "parent") if message.parent else None
-        group = await self._group(message.group) if message.group else None
-        now = self._commands.now()
-        page = await queries.list_providers(
-            self._rt.parts.database,
-            page_of(self._rt, message.page),
-            type=message.type or None,
-            parent=parent,
-            group=group,
-            now=now,
+        wanted = queries.ProviderFilter(
+            type=_type(message.type, "type"),
+            parent=await self._provider(message.parent, "parent") if message.parent else None,
+            group=await self._group(message.group) if message.group else None,
+            above=_type(message.above, "above"),
             holder=visibility.holder(),
         )
+        database, asked = self._rt.parts.database, page_of(self._rt, message.page)
+        if message.view == v1.ProviderView.BASIC:
+            briefs = await queries.list_briefs(database, asked, wanted)
+            return v1.ListProvidersResponse(
+                providers=[render.provider_brief(one, self._rt.region) for one in briefs.items],
+                next_page_token=briefs.next_token,
+                position=position,
+            )
+        now = self._commands.now()
+        page = await queries.list_providers(database, asked, wanted, now)
         rows = [visibility.provider_seen(row, row.state.use) for row in page.items]
         found = [render.provider(row, self._rt.region, row.groups, now) for row in rows]
         return v1.ListProvidersResponse(
@@ -363,3 +365,10 @@ class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
 
 def _distance_type(state: DistanceType) -> v1.DistanceType:
     return v1.DistanceType(name=state.name, positions=list(state.positions))
+
+
+def _type(text: str, field: str) -> str | None:
+    if text and text not in providers.TYPES:
+        known = ", ".join(sorted(providers.TYPES))
+        raise InvalidArgument(field, f"{text!r} is not one of {known}")
+    return text or None

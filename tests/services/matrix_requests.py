@@ -111,6 +111,7 @@ FIELDS: Mapping[str, Ref | Value] = {
     "PlannedClaim.name": Value("planned"),
     "RequestGroup.name": Value("group"),
     "ListMachinesRequest.name": LEFT_OUT,
+    "above": LEFT_OUT,
     "DisconnectRegionRequest.name": Value("no-such-region"),
     "DeleteProfileRequest.name": Value("no-such-profile"),
     "ExtendDistanceTypeRequest.name": Value("no-such-distance"),

@@ -233,6 +233,7 @@ __all__ = (
     "Provider",
     "ProviderResponse",
     "ProviderSummary",
+    "ProviderView",
     "Quota",
     "QuotaResponse",
     "QuotaUse",
@@ -517,6 +518,40 @@ class PowerTarget(betterproto2.Enum):
             "POWER_TARGET_RESTART": 4,
             "POWER_TARGET_CYCLE": 5,
             "POWER_TARGET_NMI": 6,
+        }
+
+
+class ProviderView(betterproto2.Enum):
+    """
+    How much of each provider a list tells.
+    """
+
+    UNSPECIFIED = 0
+    """
+    as FULL
+    """
+
+    BASIC = 1
+    """
+    uuid, name, type, parent and region; everything else is left out
+    """
+
+    FULL = 2
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "PROVIDER_VIEW_UNSPECIFIED",
+            1: "PROVIDER_VIEW_BASIC",
+            2: "PROVIDER_VIEW_FULL",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "PROVIDER_VIEW_UNSPECIFIED": 0,
+            "PROVIDER_VIEW_BASIC": 1,
+            "PROVIDER_VIEW_FULL": 2,
         }
 
 
@@ -3399,6 +3434,15 @@ class ListProvidersRequest(betterproto2.Message):
     page: "Page | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
 
     freshness: "Freshness | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+
+    view: "ProviderView" = betterproto2.field(
+        6, betterproto2.TYPE_ENUM, default_factory=lambda: ProviderView(0)
+    )
+
+    above: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    only those that a provider of this type stands under, at any depth
+    """
 
 
 default_message_pool.register_message("mulligan.v1", "ListProvidersRequest", ListProvidersRequest)
