@@ -189,8 +189,8 @@ async def test_filters_pass_just_what_they_name(database: Dsn) -> None:
         )
         assert await machines.find_busy(reads) == sorted(m.id for m in all_machines if _attended(m))
         group = max(of(world, Group), key=lambda g: len(g.members))
-        wanted = providers.ProviderFilter(group=group.id)
-        members = await everything(lambda p: providers.list_providers(reads, p, wanted))
+        in_group = providers.ProviderFilter(group=group.id)
+        members = await everything(lambda p: providers.list_providers(reads, p, in_group))
         assert {r.state.id for r in members} == {
             p.id for p in of(world, Provider) if p.id in group.members
         }
