@@ -1,6 +1,6 @@
 """Finding machines by what they are, and what one can learn of their past."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from grpclib import Status
@@ -220,3 +220,69 @@ async def test_a_tenant_learns_of_its_own_time_with_a_machine_alone(
     assert not tried[0].exchanges
     assert name not in await red.machines()
     assert name in await blue.machines()
+
+
+async def test_a_brief_list_tells_what_tables_show_and_nothing_else(
+    admin: Lists, edge: Edge, yard: Yard
+) -> None:
+    (name,) = await yard.manageable()
+    cordon = v1.CordonMachineRequest(machine=name, reason="its fan is loud", maintenance=True)
+    await edge.call("control.cordon_machine", cordon, admin.token)
+    fresh = await admin.fresh()
+
+    async def listed(view: v1.MachineView | None) -> v1.Machine:
+        asked = v1.ListMachinesRequest(name=name, freshness=fresh)
+        if view is not None:
+            asked.view = view
+        answer = await edge.call("control.list_machines", asked, admin.token)
+        (machine,) = answer.machines
+        return cast(v1.Machine, machine)
+
+    full = await listed(v1.MachineView.FULL)
+    assert full == await listed(None)
+    assert full.etag and full.facts and full.power and full.cordon
+    assert full.health is not None
+    assert await listed(v1.MachineView.BASIC) == v1.Machine(
+        uuid=full.uuid,
+        name=name,
+        state=full.state,
+        failed_operation=full.failed_operation,
+        power=v1.PowerStatus(observed=full.power.observed, desired=full.power.desired),
+        claim=full.claim,
+        project=full.project,
+        image=full.image,
+        facts=v1.Facts(manufacturer=full.facts.manufacturer, model=full.facts.model),
+        operation=full.operation,
+        fault=full.fault,
+        updated_at=full.updated_at,
+        health=v1.HealthStatus(health=full.health.health),
+        cordon=v1.MachineCordon(maintenance=True),
+    )
+    lifted = v1.MachineRequest(machine=name)
+    await edge.call("control.uncordon_machine", lifted, admin.token)
+
+
+async def test_a_brief_list_of_providers_can_be_of_those_that_machines_stand_under(
+    admin: Lists, edge: Edge, site: None
+) -> None:
+    made = v1.CreateProviderRequest(name="s_a-disk", type="component", parent="s_a")
+    await edge.call("resource.create_provider", made, admin.token)
+    asked = v1.ListProvidersRequest(
+        type="component",
+        above="machine",
+        view=v1.ProviderView.BASIC,
+        page=v1.Page(size=1000),
+        freshness=await admin.fresh(),
+    )
+    found = (await edge.call("resource.list_providers", asked, admin.token)).providers
+    places = {one.name: one for one in found}
+    assert {"row", "rack-1", "rack-2", "rack-3"} <= places.keys()
+    assert "s_a-disk" not in places
+    row, rack = places["row"], places["rack-1"]
+    assert rack == v1.Provider(
+        uuid=rack.uuid, name="rack-1", type="component", parent=row.uuid, region=rack.region
+    )
+    asked.above = "rack"
+    refused = await refusal(edge.call("resource.list_providers", asked, admin.token))
+    assert refused.status is Status.INVALID_ARGUMENT
+    assert refused.fields == ("above",)
