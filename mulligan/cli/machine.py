@@ -39,11 +39,11 @@ async def list_machines(session: Session, filters: Filters, limit: LimitOption =
     """List machines."""
     from mulligan.proto.v1 import MachineView
 
-    request, named = filters.request(), UUIDS
-    if session.out.form in (Format.TABLE, Format.NAME):
-        request.view, named = MachineView.BASIC, UUIDS_SHOWN
+    brief = session.out.form in (Format.TABLE, Format.NAME)
+    request = filters.request()
+    request.view = MachineView.BASIC if brief else MachineView.FULL
     found = await listed(session, request, limit)
-    await name_fields(session, found, *named)
+    await name_fields(session, found, *(UUIDS_SHOWN if brief else UUIDS))
     session.out.rows(found, COLUMNS, "no machines")
 
 
