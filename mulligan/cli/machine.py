@@ -3,6 +3,7 @@
 The verbs that look are here; those that do something are in the modules added at the end.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -43,7 +44,8 @@ async def list_machines(session: Session, filters: Filters, limit: LimitOption =
     request = filters.request()
     request.view = MachineView.BASIC if brief else MachineView.FULL
     found = await listed(session, request, limit)
-    await name_fields(session, found, *(UUIDS_SHOWN if brief else UUIDS))
+    named: Sequence[str] = UUIDS_SHOWN if brief else UUIDS
+    await name_fields(session, found, *named)
     session.out.rows(found, COLUMNS, "no machines")
 
 

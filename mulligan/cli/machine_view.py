@@ -55,9 +55,9 @@ def made_by(machine: "Machine") -> str:
     return f"{facts.manufacturer} {facts.model}".strip() if facts else ""
 
 
-UUIDS: tuple[str, ...] = ("claim", "image", "project", "user_data", "rescue_image", "bmc.credential")
+UUIDS = ("claim", "image", "project", "user_data", "rescue_image", "bmc.credential")
 """Where a machine has UUIDs of others."""
-UUIDS_SHOWN: tuple[str, ...] = ("claim",)
+UUIDS_SHOWN = ("claim",)
 """Those that a table of the usual width shows."""
 
 COLUMNS = (
