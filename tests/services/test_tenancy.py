@@ -81,7 +81,7 @@ async def test_of_a_group_a_tenant_sees_the_members_it_holds(
     async def seen(caller: Caller) -> list[str]:
         message = v1.GetGroupRequest(group="circle", freshness=fresh)
         found = (await caller.call("get_group", message)).group
-        listing = v1.ListGroupsRequest(freshness=fresh)
+        listing = v1.ListGroupsRequest(page=v1.Page(size=1000), freshness=fresh)
         listed = (await caller.call("list_groups", listing)).groups
         assert [g.members for g in listed if g.uuid == group] == [found.members]
         return sorted(found.members)
