@@ -7,7 +7,7 @@ import pytest
 
 from .run import simulate
 
-SEEDS = 200
+SEEDS = 80
 AT_ONCE = 10
 
 FOUND = (222, 299, 563, 776, 919, 1295, 1424, 1473)
