@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bringing import PartsMissing, install, run
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 FOLDER = ROOT / "build" / "clients"
@@ -28,12 +30,6 @@ GO_PACKAGES = (
 GO_LIBRARIES = Path("/usr/share/gocode")
 GO_DRIVER = FOLDER / "go-driver"
 GO_EXAMPLE = FOLDER / "go-example"
-
-_LIMIT_S = 900
-
-
-class PartsMissing(Exception):
-    """Something is not there and cannot be brought here; the message says what, and what to do."""
 
 
 def driver(language: str) -> Sequence[str | Path]:
@@ -65,7 +61,7 @@ def prepare_typescript() -> None:
 def prepare_go() -> None:
     """Bring Go, vet the client and build its driver; raise PartsMissing where that fails."""
     if shutil.which("dpkg-query") and _not_installed(GO_PACKAGES):
-        _install(GO_PACKAGES)
+        install(GO_PACKAGES, ROOT)
     source = FOLDER / "gopath" / "src" / GO_MODULE
     source.parent.mkdir(parents=True, exist_ok=True)
     if not source.is_symlink():
@@ -88,40 +84,10 @@ def _not_installed(names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def _install(names: Sequence[str]) -> None:
-    command = ("apt-get", "install", "--yes", "--no-install-recommends", *names)
-    if shutil.which("apt-get") is None:
-        raise PartsMissing("Go is not installed, and this is no Debian to bring its packages from")
-    if os.geteuid() != 0:
-        raise PartsMissing(f"Debian packages are missing; as root: {' '.join(command)}")
-    _run("apt-get", "update", "--quiet=2")
-    _run(*command)
-
-
 def _run(*command: str, folder: Path = ROOT, go: bool = False) -> None:
-    sys.stdout.write(f"$ {' '.join(command)}\n")
-    sys.stdout.flush()
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if go:
-        path = f"{FOLDER / 'gopath'}{os.pathsep}{GO_LIBRARIES}"
-        environment |= {"GO111MODULE": "off", "GOPATH": path, "GOFLAGS": ""}
-        environment |= {"GOCACHE": str(FOLDER / "go-cache")}
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise PartsMissing(f"{' '.join(command)} took longer than {_LIMIT_S} s") from None
-    if ended.returncode != 0:
-        raise PartsMissing(f"{' '.join(command)} failed:\n{ended.stdout[-2000:].strip()}")
+    path = f"{FOLDER / 'gopath'}{os.pathsep}{GO_LIBRARIES}"
+    for_go = {"GO111MODULE": "off", "GOPATH": path, "GOFLAGS": "", "GOCACHE": f"{FOLDER}/go-cache"}
+    run(*command, folder=folder, environment=for_go if go else None)
 
 
 def main() -> int:

@@ -10,14 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.bringing import PartsMissing, run
+
 FOLDER = Path(__file__).parents[2] / "build" / "etcd"
 BIN = FOLDER / "usr" / "bin"
 PACKAGES = ("etcd-server", "etcd-client")
-_LIMIT_S = 300
-
-
-class NotToBeHad(Exception):
-    """The packages cannot be brought here; the message says why."""
 
 
 def search_path() -> str:
@@ -31,17 +28,17 @@ def etcdctl() -> str | None:
 
 
 def bring() -> None:
-    """Unpack what is missing; raise NotToBeHad where that fails."""
+    """Unpack what is missing; raise PartsMissing where that fails."""
     if (BIN / "etcd").exists() and (BIN / "etcdctl").exists():
         return
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise NotToBeHad("there is no apt-get here to get Debian's etcd with")
+        raise PartsMissing("there is no apt-get here to get Debian's etcd with")
     downloads = FOLDER / "downloads"
     shutil.rmtree(downloads, ignore_errors=True)
     downloads.mkdir(parents=True)
-    _run("apt-get", "download", "--quiet=2", *PACKAGES, folder=downloads)
+    run("apt-get", "download", "--quiet=2", *PACKAGES, folder=downloads)
     for package in downloads.glob("*.deb"):
-        _run("dpkg-deb", "--extract", str(package), str(FOLDER), folder=downloads)
+        run("dpkg-deb", "--extract", str(package), str(FOLDER), folder=downloads)
     shutil.rmtree(downloads)
 
 
@@ -51,28 +48,11 @@ def version(binary: str) -> str:
     return said.stdout.partition("etcd Version: ")[2].partition("\n")[0].strip() or "unknown"
 
 
-def _run(*command: str, folder: Path) -> None:
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotToBeHad(f"{' '.join(command)} took longer than {_LIMIT_S} s") from None
-    if ended.returncode != 0:
-        raise NotToBeHad(f"{' '.join(command)} failed: {ended.stderr[-500:].strip()}")
-
-
 def main() -> int:
     """Bring etcd here and say which one runs; it is never a reason not to run the suite."""
     try:
         bring()
-    except NotToBeHad as error:
+    except PartsMissing as error:
         sys.stderr.write(f"WARNING: the suite does not run on Debian's etcd 3.4.23: {error}\n")
     found = shutil.which("etcd", path=search_path())
     said = f"{found} {version(found)}" if found else "the wheel's, 3.5.1, run with a batch limit"

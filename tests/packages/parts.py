@@ -6,10 +6,11 @@ tools of Prometheus, which are only unpacked, not installed.
 
 import os
 import shutil
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+from tests.bringing import PartsMissing, install, main, run
 
 FOLDER = Path(__file__).parents[2] / "build" / "packages"
 DEBIAN = FOLDER / "debian"
@@ -17,11 +18,6 @@ PROMTOOL = FOLDER / "prometheus" / "usr" / "bin" / "promtool"
 
 RELEASE = "bookworm"
 _NEEDED = ("adduser", "python3", "systemd")
-_LIMIT_S = 600
-
-
-class PartsMissing(Exception):
-    """Something is not there and cannot be brought here; the message says what, and what to do."""
 
 
 def missing() -> list[str]:
@@ -41,7 +37,6 @@ def prepare() -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise PartsMissing("a Debian is unpacked and changed into: run this as root, on Debian")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    _run("apt-get", "update", "--quiet=2")
     if not DEBIAN.is_dir():
         _unpack_debian()
     if not PROMTOOL.exists():
@@ -50,11 +45,11 @@ def prepare() -> None:
 
 def _unpack_debian() -> None:
     if not shutil.which("debootstrap"):
-        _run("apt-get", "install", "--yes", "--no-install-recommends", "debootstrap")
+        install(("debootstrap",), FOLDER)
     fresh = FOLDER / "debian.new"
     shutil.rmtree(fresh, ignore_errors=True)
     included = f"--include={','.join(_NEEDED)}"
-    _run("debootstrap", "--variant=minbase", included, RELEASE, str(fresh))
+    run("debootstrap", "--variant=minbase", included, RELEASE, str(fresh), folder=FOLDER)
     fresh.rename(DEBIAN)
 
 
@@ -63,39 +58,14 @@ def _unpack_prometheus() -> None:
     shutil.rmtree(downloads, ignore_errors=True)
     downloads.mkdir()
     # apt drops root's rights to download, and cannot write here then.
-    _run(
-        "apt-get",
-        "download",
-        "--quiet=2",
-        "prometheus",
-        "-o=APT::Sandbox::User=root",
-        cwd=downloads,
+    run(
+        *("apt-get", "download", "--quiet=2", "prometheus", "-o=APT::Sandbox::User=root"),
+        folder=downloads,
     )
     (package,) = downloads.glob("*.deb")
-    _run("dpkg-deb", "--extract", str(package), str(FOLDER / "prometheus"))
+    run("dpkg-deb", "--extract", str(package), str(FOLDER / "prometheus"), folder=FOLDER)
     shutil.rmtree(downloads)
 
 
-def _run(*command: str, cwd: Path = FOLDER) -> None:
-    sys.stdout.write(f"$ {' '.join(command)}\n")
-    sys.stdout.flush()
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_LIMIT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise PartsMissing(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
-
-
 if __name__ == "__main__":
-    try:
-        prepare()
-    except PartsMissing as failure:
-        sys.exit(f"error: {failure}")
+    sys.exit(main(prepare))

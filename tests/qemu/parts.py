@@ -4,14 +4,14 @@ Debian packages come by apt-get. The guest's kernel is only unpacked, not instal
 gets an environment of its own, because libvirt's Python binding is built for Debian's Python.
 """
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.bringing import PartsMissing, install, main, run
 
 PACKAGES = (
     "busybox-static",
@@ -34,11 +34,7 @@ FOLDER = Path(__file__).parents[2] / "build" / "qemu"
 KERNEL = FOLDER / "kernel"
 EMULATOR_PYTHON = FOLDER / "emulator" / "bin" / "python"
 
-_LIMIT_S = 900
-
-
-class PartsMissing(Exception):
-    """Something is not there and cannot be brought here; the message says what, and what to do."""
+_UV = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
 
 
 def missing() -> list[str]:
@@ -57,7 +53,7 @@ def prepare() -> None:
         raise PartsMissing("the guest is made of Debian packages: Debian on amd64 is needed")
     FOLDER.mkdir(parents=True, exist_ok=True)
     if absent := _not_installed():
-        _install(absent)
+        install(absent, FOLDER)
     if not KERNEL.is_dir():
         _unpack_kernel()
     if not EMULATOR_PYTHON.exists():
@@ -76,14 +72,6 @@ def _not_installed() -> list[str]:
         re.split("[: ]", line)[0] for line in shown.splitlines() if line.endswith(" installed")
     }
     return [name for name in PACKAGES if name not in there]
-
-
-def _install(names: Sequence[str]) -> None:
-    command = ("apt-get", "install", "--yes", "--no-install-recommends", *names)
-    if os.geteuid() != 0:
-        raise PartsMissing(f"Debian packages are missing; as root: {' '.join(command)}")
-    _run("apt-get", "update", "--quiet=2")
-    _run(*command)
 
 
 def _unpack_kernel() -> None:
@@ -118,45 +106,12 @@ def _make_emulator() -> None:
 
 
 def _run(*command: str, folder: Path = FOLDER) -> None:
-    sys.stdout.write(f"$ {' '.join(command)}\n")
-    sys.stdout.flush()
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
-        "DEBIAN_FRONTEND": "noninteractive",
-        "UV_SYSTEM_CERTS": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-    }
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise PartsMissing(f"{' '.join(command)} took longer than {_LIMIT_S} s") from None
-    if ended.returncode != 0:
-        raise PartsMissing(f"{' '.join(command)} failed:\n{ended.stdout[-2000:].strip()}")
+    run(*command, folder=folder, environment=_UV)
 
 
 def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def main() -> int:
-    """Prepare, and say what is wrong where that fails."""
-    try:
-        prepare()
-    except PartsMissing as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(prepare))
