@@ -160,9 +160,8 @@ def common(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return the exit code."""
     prepare_streams()
-    command = get_command(app)
     try:
-        result = command.main(
+        result = get_command(app).main(
             list(arguments) if arguments is not None else None,
             prog_name="mulligan",
             standalone_mode=False,

@@ -11,8 +11,12 @@ def entry() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from mulligan.cli.main import main
 
-    signal.signal(signal.SIGINT, before)
-    sys.exit(main())
+    try:
+        signal.signal(signal.SIGINT, before)
+        code = main()
+    except KeyboardInterrupt:  # just before or just after what main itself catches
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":
