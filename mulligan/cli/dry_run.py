@@ -17,17 +17,6 @@ from mulligan.cli.verbs import Session
 if TYPE_CHECKING:
     from mulligan.client.client import Client
 
-SERVICES = {
-    "iam",
-    "meta",
-    "resource",
-    "control",
-    "executor",
-    "log",
-    "projector",
-    "archiver",
-    "catalog",
-}
 _LOOKING = ("get_", "list_", "watch_", "read_", "who_", "describe", "resolve")
 _OWNERS = {
     "machine": "control",
@@ -41,15 +30,15 @@ _OWNERS = {
 }
 """The service that knows the objects of a kind, which requests name in a field of that name."""
 SECRET = ("secret", "password", "content", "token")
-"""Fields whose content is not printed."""
+"""Fields whose name ends so are not printed, in any form."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A call that would have been sent, as it is printed."""
+    """A call that would have been sent, as it is printed: ``request`` is without secrets."""
 
     call: str
-    request: Any
+    request: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -62,9 +51,7 @@ COLUMNS = (
     Column(
         "WITH",
         lambda one: ", ".join(
-            f"{key}={'***' if key in SECRET else value}"
-            for key, value in plain(one.request).items()
-            if value and key not in ("request_id",)
+            f"{key}={value}" for key, value in one.request.items() if value and key != "request_id"
         ),
     ),
 )
@@ -78,8 +65,10 @@ class HoldingClient:
         self.held: list[Held] = []
 
     def __getattr__(self, name: str) -> Any:
+        from mulligan.client.stubs import RoutedStub
+
         value = getattr(self._client, name)
-        return _HoldingService(self, name, value) if name in SERVICES else value
+        return _HoldingService(self, name, value) if isinstance(value, RoutedStub) else value
 
 
 class _HoldingService:
@@ -98,7 +87,7 @@ class _HoldingService:
         holder = self._holder
 
         def keep(request: Any) -> "_Never":
-            return _Never(holder, Held(name, request))
+            return _Never(holder, name, request)
 
         return keep
 
@@ -106,13 +95,14 @@ class _HoldingService:
 class _Never:
     """A call that is not sent, whether it would be awaited or iterated over."""
 
-    def __init__(self, holder: HoldingClient, held: Held) -> None:
+    def __init__(self, holder: HoldingClient, call: str, request: Any) -> None:
         self._holder = holder
-        self._held = held
+        self._call = call
+        self._request = request
 
     async def _raise(self) -> None:
-        await look_up(self._holder, self._held.request)
-        self._holder.held.append(self._held)
+        await look_up(self._holder, self._request)
+        self._holder.held.append(Held(self._call, without_secrets(plain(self._request))))
         raise NotSent("nothing was done")
 
     def __await__(self) -> Any:
@@ -123,6 +113,20 @@ class _Never:
 
     async def __anext__(self) -> Any:
         await self._raise()
+
+
+def without_secrets(value: Any) -> Any:
+    """Return data as it may be printed: what is secret in it, however deep, as stars."""
+    match value:
+        case dict():
+            return {
+                key: "***" if held and key.endswith(SECRET) else without_secrets(held)
+                for key, held in value.items()
+            }
+        case list():
+            return [without_secrets(one) for one in value]
+        case _:
+            return value
 
 
 def looks(service: str, method: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
+from mulligan.cli.dry_run import without_secrets
 from mulligan.cli.help import every_command
 from mulligan.cli.main import main
 from mulligan.proto.v1 import READS
@@ -40,16 +41,31 @@ async def test_what_would_be_sent_is_shown_and_not_sent(
     assert {one for one in called[before:] if one not in LOGINS} <= READS
 
 
+@pytest.mark.parametrize("form", ["table", "wide", "json", "yaml", "name"])
+@pytest.mark.parametrize("line", ["account secret ada --secret-file", "passwd --secret-file"])
 async def test_secrets_are_not_shown(
-    region_of_anything: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str,
+    form: str,
+    region_of_anything: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    line = "account secret ada --dry-run --secret-file"
+    monkeypatch.setenv("MULLIGAN_SECRET", "hunter3hunter3")
     (region_of_anything / "secret").write_text("hunter2hunter2")
-    words = [*line.split(), str(region_of_anything / "secret")]
+    words = [*line.split(), str(region_of_anything / "secret"), "--dry-run", "-o", form]
     code = await anyio.to_thread.run_sync(main, words)
     printed = capsys.readouterr()
     assert code == 0, printed.err
-    assert "hunter2" not in printed.out + printed.err
+    assert "hunter" not in printed.out + printed.err
+
+
+def test_what_is_secret_is_not_shown_however_deep() -> None:
+    told = {"name": "a", "old_secret": "x", "more": [{"bmc_password": "y", "secret": ""}]}
+    assert without_secrets(told) == {
+        "name": "a",
+        "old_secret": "***",
+        "more": [{"bmc_password": "***", "secret": ""}],
+    }
 
 
 def test_every_verb_that_makes_or_deletes_can_be_tried_out() -> None:
