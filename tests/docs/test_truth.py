@@ -1,5 +1,6 @@
 """What the pages say of commands, keys, calls, layers and each other is so."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -24,6 +25,9 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 _PUNCTUATION = re.compile(r"[^\w\- ]")
 _ROW = re.compile(r"^\| (.+?) \|(.*)$", re.MULTILINE)
+_TOLD = re.compile(
+    r"(?:`|^|; |then |next: |run )mulligan (?!client$)([a-z][a-z-]*(?: [a-z-]+)?(?: --[a-z-]+)*)"
+)
 _PLACEHOLDER = re.compile(r"[A-Z]+|…|\[.*|NOUN")
 
 
@@ -107,6 +111,28 @@ def test_commands_and_options_exist_that_are_named_on(page: Path) -> None:
 )
 def test_an_untrue_command_line_is_found_out(line: str, wrong: list[str]) -> None:
     assert untrue(line.split()) == wrong
+
+
+def said(module: Path) -> Iterator[str]:
+    """Yield the texts of a module, with X for what is put into them."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        match node:
+            case ast.JoinedStr(values=parts):
+                yield "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+            case ast.Constant(value=str() as text):
+                yield text
+
+
+@pytest.mark.parametrize("folder", ["mulligan", "handlers", "projections"])
+def test_every_command_that_a_message_tells_to_type_exists(folder: str) -> None:
+    wrong = {
+        (named(module), command)
+        for module in (ROOT / folder).rglob("*.py")
+        for text in said(module)
+        for command in _TOLD.findall(text)
+        if untrue(command.split())
+    }
+    assert wrong == set()
 
 
 def test_the_page_of_the_command_line_lists_every_noun_and_verb() -> None:
