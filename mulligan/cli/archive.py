@@ -12,9 +12,9 @@ from mulligan.cli import archive_restore
 from mulligan.cli.log_proof import read_keys
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import format_bytes, format_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import Corrupt, InvalidArgument
+from mulligan.quantities import format_bytes, format_time
 
 if TYPE_CHECKING:
     from mulligan.log.holding import Holding, Proven

@@ -10,9 +10,9 @@ import typer
 
 from mulligan.cli.on_host import DEFAULT_STATE, ConfigOption, StateOption, config_of
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import format_time, parse_time
 from mulligan.cli.verbs import YesOption
 from mulligan.errors import FailedPrecondition, InvalidArgument
+from mulligan.quantities import format_time, parse_time
 
 if TYPE_CHECKING:
     from mulligan.config import Config

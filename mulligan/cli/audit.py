@@ -10,9 +10,9 @@ import typer
 
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column, plain
-from mulligan.cli.quantities import format_time, parse_time
 from mulligan.cli.verbs import Bundle, Session, verb
 from mulligan.errors import FailedPrecondition, InvalidArgument
+from mulligan.quantities import format_time, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

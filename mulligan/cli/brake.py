@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_span, format_time
 from mulligan.cli.verbs import Session, verb
+from mulligan.quantities import format_span, format_time
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from mulligan.cli.machine_view import COLUMNS, fault_shown, state_shown
 from mulligan.cli.many import Outcome, attempt
-from mulligan.cli.output import Column, harmless
+from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import parse_span
 from mulligan.cli.report import Refused, Several, describe
 from mulligan.cli.selection import Selection, Target, counted, states_of, targets_of
 from mulligan.cli.verbs import Session
 from mulligan.cli.wait import wait_for
 from mulligan.diagnosis.machines import operation_shown
 from mulligan.errors import FailedPrecondition, MulliganError
+from mulligan.quantities import parse_span
+from mulligan.wording import harmless
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Machine

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mulligan.cli.claim_view import resources_shown
 from mulligan.cli.output import Column, plain
-from mulligan.cli.quantities import format_time
+from mulligan.quantities import format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Candidate, ListCandidatesResponse, StageCount, WhyNot

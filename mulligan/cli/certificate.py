@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column, Format, Output
-from mulligan.cli.quantities import format_time
+from mulligan.quantities import format_time
 
 if TYPE_CHECKING:
     from mulligan.config import Config

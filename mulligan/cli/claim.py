@@ -34,11 +34,11 @@ from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE
 from mulligan.cli.gantt import Rows, Shape, Signs, by_claim, by_provider, draw, signs_for
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
-from mulligan.cli.output import word
-from mulligan.cli.quantities import parse_pairs, parse_time
 from mulligan.cli.span import When, make_window
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_pairs, parse_time
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Claim, ListClaimsRequest, Window

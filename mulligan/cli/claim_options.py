@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mulligan.cli.quantities import parse_pairs
 from mulligan.cli.request import read_request, string_lists
 from mulligan.cli.span import When, make_span, parse_span_or_none
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_pairs
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import MakeClaimRequest, ResourceRequest

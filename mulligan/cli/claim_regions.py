@@ -9,9 +9,9 @@ from mulligan.cli.across import DEADLINE_S
 from mulligan.cli.claim_view import WHOLE
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import parse_attributes
 from mulligan.cli.verbs import Bundle, Session
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_attributes
 
 if TYPE_CHECKING:
     from mulligan.client.placing import Placement

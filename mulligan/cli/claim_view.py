@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mulligan.cli.output import Column, word
-from mulligan.cli.quantities import format_amount, format_span, format_time
+from mulligan.cli.output import Column
+from mulligan.quantities import format_amount, format_span, format_time
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Allocation, Claim

@@ -160,8 +160,8 @@ def _values(param: Any, path: Sequence[str]) -> Iterator[str]:
 
         yield from load_settings(config_path()).contexts
     elif called == "state" and path[:1] == ["machine"]:
-        from mulligan.cli.output import word
         from mulligan.proto.v1 import MachineState
+        from mulligan.wording import word
 
         yield from (word(one) for one in MachineState if int(one))
     elif called == "words" and path[:1] == ["help"]:

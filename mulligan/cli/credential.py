@@ -11,9 +11,9 @@ from mulligan.cli.login import new_secret, secret_in
 from mulligan.cli.many import each, names_of
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import format_time, parse_span
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.errors import DeadlineExceeded, FailedPrecondition
+from mulligan.quantities import format_time, parse_span
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Credential, Rotation

@@ -8,9 +8,9 @@ import typer
 
 from mulligan.cli.log import stream_key
 from mulligan.cli.output import Output
-from mulligan.cli.quantities import format_time, parse_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import format_time, parse_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import ObjectChange

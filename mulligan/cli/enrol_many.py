@@ -10,14 +10,15 @@ from mulligan.cli.bulk import complain
 from mulligan.cli.enrol_list import Row
 from mulligan.cli.enrol_options import Wishes
 from mulligan.cli.many import Outcome, attempt
-from mulligan.cli.output import Column, word
+from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import parse_span
 from mulligan.cli.report import Refused
 from mulligan.cli.selection import listed
 from mulligan.cli.verbs import Session
 from mulligan.cli.wait import wait_for
 from mulligan.errors import MulliganError, NotFound, PermissionDenied
+from mulligan.quantities import parse_span
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -7,8 +7,8 @@ import typer
 
 from mulligan.cli.candidate_view import names_of_allocations, providers_shown, stage_lines
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_span, format_time
 from mulligan.cli.verbs import Session, verb
+from mulligan.quantities import format_amount, format_span, format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import ExplainClaimResponse, RequestGroup, ResourceRequest, Span

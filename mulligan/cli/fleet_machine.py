@@ -7,9 +7,9 @@ from mulligan.cli.enrol_list import bmc_key, plain_fingerprint
 from mulligan.cli.fleet import BmcSpec, Located, MachineSpec, ProfileSpec, Wanted
 from mulligan.cli.fleet_step import Actual, Step, difference, same
 from mulligan.cli.profile import DEADLINES
-from mulligan.cli.quantities import parse_span
 from mulligan.errors import InvalidArgument
 from mulligan.proto import v1
+from mulligan.quantities import parse_span
 
 NO_PROFILE = "none"
 

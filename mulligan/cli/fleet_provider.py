@@ -14,10 +14,10 @@ from mulligan.cli.fleet import (
     Wanted,
 )
 from mulligan.cli.fleet_step import Actual, Step, difference, same
-from mulligan.cli.quantities import MAX_AMOUNT, format_amount, format_span, parse_amount
 from mulligan.cli.span import parse_span_or_none
 from mulligan.errors import InvalidArgument
 from mulligan.proto import v1
+from mulligan.quantities import MAX_AMOUNT, format_amount, format_span, parse_amount
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from mulligan.cli.fleet import Located, QuotaSpec, Wanted
 from mulligan.cli.fleet_step import Actual, Step, difference
-from mulligan.cli.quantities import format_amount, format_span, parse_amount
 from mulligan.cli.span import parse_span_or_none
 from mulligan.errors import InvalidArgument
 from mulligan.proto import v1
+from mulligan.quantities import format_amount, format_span, parse_amount
 
 
 def distance_type_steps(wanted: Wanted, actual: Actual) -> Iterator[Step]:

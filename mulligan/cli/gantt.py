@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from mulligan.cli.quantities import format_span
+from mulligan.quantities import format_span
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Claim

@@ -8,9 +8,9 @@ import typer
 from mulligan.cli import keystone
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import format_time
 from mulligan.cli.verbs import Session, YesOption, verb
 from mulligan.errors import Corrupt, Unavailable
+from mulligan.quantities import format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Key, RekeyProgress

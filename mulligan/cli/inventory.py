@@ -6,9 +6,9 @@ import typer
 
 from mulligan.cli.output import Column
 from mulligan.cli.provider import ProviderArgument, parse_inventory
-from mulligan.cli.quantities import format_amount
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import NotFound
+from mulligan.quantities import format_amount
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

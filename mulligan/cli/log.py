@@ -6,9 +6,9 @@ import typer
 
 from mulligan.cli import log_proof
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_bytes, format_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument, NotFound
+from mulligan.quantities import format_bytes, format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import LogRecord

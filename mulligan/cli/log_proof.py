@@ -12,9 +12,9 @@ import typer
 from mulligan.cli.iam import jwk
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import format_span, format_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import Corrupt, FailedPrecondition, InvalidArgument
+from mulligan.quantities import format_span, format_time
 
 if TYPE_CHECKING:
     from mulligan.log.export_file import Header

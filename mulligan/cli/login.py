@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_time
 from mulligan.cli.verbs import Bundle, Session, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import format_time
 
 app = typer.Typer(rich_markup_mode=None)
 

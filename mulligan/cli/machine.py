@@ -23,11 +23,11 @@ from mulligan.cli.machine_view import (
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Format
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import parse_span
 from mulligan.cli.report import Several
 from mulligan.cli.selection import Filters, Named, Selection, listed, states_of, targets_of
 from mulligan.cli.verbs import Session, verb
 from mulligan.cli.wait import wait_for
+from mulligan.quantities import parse_span
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mulligan.cli.machine_view import COLUMNS
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_bytes, format_time
+from mulligan.quantities import format_bytes, format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Bmc, DiskProof, Facts, Machine

@@ -8,10 +8,10 @@ import typer
 from mulligan.cli.bulk import AT_MOST, Deed, carry_out
 from mulligan.cli.machine_view import COLUMNS
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import parse_span
 from mulligan.cli.selection import Selection, states_of
 from mulligan.cli.verbs import Session, verb
 from mulligan.cli.wait import wait_for
+from mulligan.quantities import parse_span
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Machine, MachineRequest, MachineResponse

@@ -8,11 +8,11 @@ import typer
 from mulligan.cli.bulk import AT_MOST, Deed, carry_out
 from mulligan.cli.enrol_list import plain_fingerprint
 from mulligan.cli.machine_moves import TimeoutOption, WaitOption, move
-from mulligan.cli.output import word
-from mulligan.cli.quantities import parse_span, parse_time
 from mulligan.cli.selection import Selection
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_span, parse_time
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Bmc, Machine

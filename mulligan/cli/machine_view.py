@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from mulligan.cli.output import Column, word
-from mulligan.cli.quantities import format_span, format_time
+from mulligan.cli.output import Column
 from mulligan.diagnosis.machines import operation_shown
+from mulligan.quantities import format_span, format_time
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Action, Machine, WhyMachineResponse

@@ -14,9 +14,10 @@ from typer.main import get_command
 
 from mulligan import __version__
 from mulligan.cli.grammar import Noun, Verbs
-from mulligan.cli.output import Format, harmless
+from mulligan.cli.output import Format
 from mulligan.cli.report import report
 from mulligan.cli.verbs import Common
+from mulligan.wording import harmless
 
 NOUNS: dict[str, tuple[str, str]] = {
     "init": ("run", "Set up a region: CA, admin account, configuration."),

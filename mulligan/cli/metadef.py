@@ -12,9 +12,9 @@ from mulligan.cli.jsontext import json_text, schema_of
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_time
 from mulligan.cli.verbs import Bundle, QuietOption, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Metadef

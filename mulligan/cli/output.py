@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, TextIO
 
+from mulligan.wording import harmless
+
 
 class Format(StrEnum):
     """The forms that ``-o`` chooses from."""
@@ -207,20 +209,6 @@ def name_of(item: Any) -> str:
         if found:
             return str(found)
     return ""
-
-
-def harmless(text: str) -> str:
-    """Return a text without control characters: BMCs write what they like into their answers."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def word(value: IntEnum) -> str:
-    """Return an enum's value in lower case; nothing for the unspecified one."""
-    return "" if int(value) == 0 else (value.name or str(int(value))).lower()
 
 
 def _json(value: Any) -> str:

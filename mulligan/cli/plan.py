@@ -16,10 +16,10 @@ from mulligan.cli.candidate_view import (
 )
 from mulligan.cli.claim_view import resources_shown
 from mulligan.cli.output import Format
-from mulligan.cli.quantities import format_time
 from mulligan.cli.quota import parse_quotas
 from mulligan.cli.request import read_requests
 from mulligan.cli.verbs import Session, verb
+from mulligan.quantities import format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Plan, PlannedClaim

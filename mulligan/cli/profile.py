@@ -6,9 +6,9 @@ import typer
 
 from mulligan.cli.many import each, names_of
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_span, parse_span
 from mulligan.cli.verbs import Session, YesOption, verb
 from mulligan.errors import InvalidArgument, NotFound
+from mulligan.quantities import format_span, parse_span
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

@@ -7,8 +7,8 @@ import typer
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_time
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
+from mulligan.quantities import format_time
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

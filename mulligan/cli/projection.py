@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_span
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import FailedPrecondition, NotFound
+from mulligan.quantities import format_span
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Projection

@@ -8,10 +8,10 @@ from mulligan.cli import provider_tree, provider_usage
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.provider_view import COLUMNS, UUIDS
-from mulligan.cli.quantities import parse_attributes
 from mulligan.cli.span import parse_span_or_none
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_attributes
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Distance, Inventory
@@ -57,8 +57,8 @@ INVENTORY_KEYS = ("total", "reserved", "min_unit", "max_unit", "step_size")
 
 def parse_inventory(text: str) -> "Inventory":
     """Read ``CLASS=TOTAL[,reserved=…,min_unit=…,…,allocation_ratio=…]``."""
-    from mulligan.cli.quantities import parse_amount
     from mulligan.proto.v1 import Inventory
+    from mulligan.quantities import parse_amount
 
     first, *more = text.split(",")
     name, equals, total = first.partition("=")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Format
-from mulligan.cli.quantities import format_amount
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import NotFound
+from mulligan.quantities import format_amount
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Provider

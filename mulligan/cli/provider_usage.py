@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_time, parse_time
 from mulligan.cli.verbs import Session, verb
+from mulligan.quantities import format_amount, format_time, parse_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import UsageSegment

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_span, format_time
+from mulligan.quantities import format_amount, format_span, format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Inventory

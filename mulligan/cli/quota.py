@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_span, parse_amount, parse_span
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import format_amount, format_span, parse_amount, parse_span
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -6,9 +6,9 @@ import typer
 
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.quantities import format_span
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import Corrupt, MulliganError
+from mulligan.quantities import format_span
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import RebuildProgress

@@ -6,9 +6,9 @@ import typer
 
 from mulligan.cli.many import each, names_of
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_time, parse_attributes
 from mulligan.cli.verbs import Session, YesOption, verb
 from mulligan.errors import InvalidArgument, MulliganError, NotFound
+from mulligan.quantities import format_time, parse_attributes
 
 if TYPE_CHECKING:
     from mulligan.client.client import Client

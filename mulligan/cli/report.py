@@ -4,7 +4,6 @@ import os
 import sys
 import traceback
 
-from mulligan.cli.output import harmless
 from mulligan.errors import (
     AlreadyExists,
     BadConfiguration,
@@ -19,6 +18,7 @@ from mulligan.errors import (
     Unauthenticated,
     Unavailable,
 )
+from mulligan.wording import harmless
 
 EXIT_CODES: tuple[tuple[type[MulliganError], int], ...] = (
     (InvalidArgument, 2),

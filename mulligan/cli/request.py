@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from mulligan.cli.quantities import parse_amount
 from mulligan.cli.span import When, make_search, make_span, parse_span_or_none
 from mulligan.cli.yamlfile import Document, Path, read_documents
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_amount
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import (

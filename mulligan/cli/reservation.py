@@ -29,11 +29,11 @@ from mulligan.cli.claim_options import (
 from mulligan.cli.claim_view import COLUMNS, WHOLE
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
-from mulligan.cli.output import word
-from mulligan.cli.quantities import format_time, parse_span, parse_time
 from mulligan.cli.span import When
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
+from mulligan.quantities import format_time, parse_span, parse_time
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Claim, RescheduleClaimRequest

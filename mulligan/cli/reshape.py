@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.fleet import Inventories, Located, Strict
-from mulligan.cli.quantities import parse_amount
 from mulligan.cli.verbs import Session, verb
 from mulligan.cli.yamlfile import Document, read_documents
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_amount
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import ReshapedClaim, ReshapedProvider, ReshapeRequest

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from mulligan.cli.output import Screen, harmless
+from mulligan.cli.output import Screen
 from mulligan.quantities import Moment
+from mulligan.wording import harmless
 
 GAP = 2
 LEAST = 8

@@ -9,9 +9,9 @@ import typer
 
 from mulligan.cli.machine_view import state_shown
 from mulligan.cli.many import names_of
-from mulligan.cli.output import word
 from mulligan.cli.verbs import Bundle, Session, YesOption
 from mulligan.errors import InvalidArgument
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import ListMachinesRequest, Machine, MachineState

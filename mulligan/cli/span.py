@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from mulligan.cli.quantities import parse_span, parse_time
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import parse_span, parse_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Span, Window

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.output import Column
-from mulligan.cli.quantities import format_amount, format_bytes, format_time
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument
+from mulligan.quantities import format_amount, format_bytes, format_time
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import UsageRow

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
 import typer
 
 from mulligan.cli.output import Format, Output
-from mulligan.cli.quantities import parse_time
 from mulligan.errors import FailedPrecondition, InvalidArgument
+from mulligan.quantities import parse_time
 
 if TYPE_CHECKING:
     from mulligan.client.client import Client

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mulligan.cli.many import Outcome, attempt
-from mulligan.cli.output import word
 from mulligan.cli.progress import Progress
 from mulligan.diagnosis.machines import failure_shown
 from mulligan.errors import (
@@ -17,6 +16,7 @@ from mulligan.errors import (
     NotFound,
     PermissionDenied,
 )
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.client.client import Client

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from mulligan.console.brief import MachineBrief, word
+from mulligan.console.brief import MachineBrief
 from mulligan.diagnosis.machines import operation_shown
 from mulligan.errors import NotFound
 from mulligan.model import new_id
+from mulligan.wording import word
 
 if TYPE_CHECKING:
     from mulligan.client.client import Client

@@ -1,12 +1,12 @@
 """What the console keeps of each machine and place: little, as it keeps all of them."""
 
 from datetime import datetime
-from enum import IntEnum
 
 import msgspec
 
 from mulligan.diagnosis.machines import operation_shown
 from mulligan.proto.v1 import Machine, Provider
+from mulligan.wording import word
 
 
 class MachineBrief(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,8 +62,3 @@ def machine_brief(machine: Machine) -> MachineBrief:
 def place(provider: Provider) -> Place:
     """Return what the console keeps of a provider that is no machine."""
     return Place(uuid=provider.uuid, name=provider.name or provider.uuid, parent=provider.parent)
-
-
-def word(value: IntEnum) -> str:
-    """Return an enum's value in lower case; nothing for the unspecified one."""
-    return "" if int(value) == 0 else (value.name or str(int(value))).lower()

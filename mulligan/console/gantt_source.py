@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import anyio
 
-from mulligan.console.brief import Place, word
+from mulligan.console.brief import Place
 from mulligan.console.gantt_draw import GanttClaim
 from mulligan.console.source import Source, pages
 from mulligan.errors import MulliganError
@@ -23,6 +23,7 @@ from mulligan.proto.v1 import (
     Window,
 )
 from mulligan.quantities import format_amount
+from mulligan.wording import word
 
 AT_ONCE = 8
 """Providers that are asked for at once."""

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from rich.text import Text
 
-from mulligan.console.brief import word
 from mulligan.console.theme import (
     BAD,
     DIM,
@@ -21,6 +20,7 @@ from mulligan.console.trouble import harmless
 from mulligan.diagnosis.machines import operation_shown
 from mulligan.proto.v1 import Cause, Facts, Machine, Operation
 from mulligan.quantities import format_bytes, format_span, format_time
+from mulligan.wording import word
 
 _HEALTH = {"ok": GOOD, "warning": WARN, "critical": BAD}
 _LABEL = 9

@@ -1,5 +1,6 @@
 """Errors as an operator reads them: what, and what to do next."""
 
+from mulligan import wording
 from mulligan.errors import (
     Conflict,
     DeadlineExceeded,
@@ -39,10 +40,8 @@ def next_step(error: BaseException) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return a text without control characters: BMCs write what they like."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Return a text without what would steer a terminal; tabs have no width on the screen."""
+    return wording.harmless(text, keep="\n")
 
 
 def first_cause(error: BaseException) -> BaseException:

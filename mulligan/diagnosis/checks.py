@@ -164,7 +164,11 @@ def _differences(found: Status) -> Iterator[Problem]:
         yield warning("versions", what, "finish the upgrade: start the older ones again")
     for attribute, what, then in (
         ("config_digest", "their configurations differ", "compare config.toml of their hosts"),
-        ("master_key", "their newest master keys differ", "mulligan iam secrets rekey, after all have it"),
+        (
+            "master_key",
+            "their newest master keys differ",
+            "mulligan iam secrets rekey, after all have it",
+        ),
     ):
         groups: dict[str, list[str]] = {}
         for one in found.instances:

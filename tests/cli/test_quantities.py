@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulligan.cli.quantities import (
+from mulligan.errors import InvalidArgument
+from mulligan.quantities import (
     format_amount,
     format_span,
     parse_amount,
@@ -12,7 +13,6 @@ from mulligan.cli.quantities import (
     parse_span,
     parse_time,
 )
-from mulligan.errors import InvalidArgument
 
 NOW = datetime(2027, 1, 31, 8, 0, tzinfo=UTC)
 
