@@ -316,6 +316,14 @@ class Control:
     ) -> v1.PositionResponse:
         return self._portal.call(self._stub.release_brake, message, timeout=timeout)
 
+    def dry_run(
+        self, message: v1.DryRunControlRequest, *, timeout: float | None = None
+    ) -> v1.DryRunResponse:
+        """Decide a command and answer what it would append, or refuse as it would be refused. Nothing is
+        appended or stored. It asks for the command's own permission.
+        """
+        return self._portal.call(self._stub.dry_run, message, timeout=timeout)
+
     def control_configure(
         self, message: v1.ConfigureRequest, *, timeout: float | None = None
     ) -> v1.ConfigureResponse:
@@ -512,6 +520,14 @@ class Iam:
         """Wrap every secret's key with the newest master key."""
         return self._portal.stream(self._stub.rekey_secrets(message, timeout=timeout))
 
+    def dry_run(
+        self, message: v1.DryRunIamRequest, *, timeout: float | None = None
+    ) -> v1.DryRunResponse:
+        """Decide a command and answer what it would append, or refuse as it would be refused. Nothing is
+        appended or stored. It asks for the command's own permission.
+        """
+        return self._portal.call(self._stub.dry_run, message, timeout=timeout)
+
     def iam_configure(
         self, message: v1.ConfigureRequest, *, timeout: float | None = None
     ) -> v1.ConfigureResponse:
@@ -682,6 +698,14 @@ class Meta:
     ) -> v1.PositionResponse:
         """Forget another region; nothing happens to it."""
         return self._portal.call(self._stub.disconnect_region, message, timeout=timeout)
+
+    def dry_run(
+        self, message: v1.DryRunMetaRequest, *, timeout: float | None = None
+    ) -> v1.DryRunResponse:
+        """Decide a command and answer what it would append, or refuse as it would be refused. Nothing is
+        appended or stored. It asks for the command's own permission.
+        """
+        return self._portal.call(self._stub.dry_run, message, timeout=timeout)
 
     def meta_configure(
         self, message: v1.ConfigureRequest, *, timeout: float | None = None
@@ -901,6 +925,14 @@ class Resource:
     ) -> v1.SummarizeUsageResponse:
         """How much was, is and will be used in a window, by project, account, provider or group."""
         return self._portal.call(self._stub.summarize_usage, message, timeout=timeout)
+
+    def dry_run(
+        self, message: v1.DryRunResourceRequest, *, timeout: float | None = None
+    ) -> v1.DryRunResponse:
+        """Decide a command and answer what it would append, or refuse as it would be refused. Nothing is
+        appended or stored. It asks for the command's own permission.
+        """
+        return self._portal.call(self._stub.dry_run, message, timeout=timeout)
 
     def resource_configure(
         self, message: v1.ConfigureRequest, *, timeout: float | None = None

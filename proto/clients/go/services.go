@@ -218,6 +218,11 @@ func (s *Iam) RekeySecrets(ctx context.Context, request *v1.RekeySecretsRequest)
 	return stream(ctx, s.calls, "/mulligan.v1.Iam/RekeySecrets", request, func() *v1.RekeyProgress { return new(v1.RekeyProgress) })
 }
 
+// DryRun: Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission.
+func (s *Iam) DryRun(ctx context.Context, request *v1.DryRunIamRequest) (*v1.DryRunResponse, error) {
+	return unary(ctx, s.calls, "/mulligan.v1.Iam/DryRun", request, new(v1.DryRunResponse))
+}
+
 // IamConfigure: Change settings of this process while it runs.
 func (s *Iam) IamConfigure(ctx context.Context, request *v1.ConfigureRequest) (*v1.ConfigureResponse, error) {
 	return unary(ctx, s.calls, "/mulligan.v1.Iam/IamConfigure", request, new(v1.ConfigureResponse))
@@ -668,6 +673,11 @@ func (s *Control) ReleaseBrake(ctx context.Context, request *v1.ReleaseBrakeRequ
 	return unary(ctx, s.calls, "/mulligan.v1.Control/ReleaseBrake", request, new(v1.PositionResponse))
 }
 
+// DryRun: Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission.
+func (s *Control) DryRun(ctx context.Context, request *v1.DryRunControlRequest) (*v1.DryRunResponse, error) {
+	return unary(ctx, s.calls, "/mulligan.v1.Control/DryRun", request, new(v1.DryRunResponse))
+}
+
 // ControlConfigure calls Control.ControlConfigure.
 func (s *Control) ControlConfigure(ctx context.Context, request *v1.ConfigureRequest) (*v1.ConfigureResponse, error) {
 	return unary(ctx, s.calls, "/mulligan.v1.Control/ControlConfigure", request, new(v1.ConfigureResponse))
@@ -792,6 +802,11 @@ func (s *Meta) ConnectRegion(ctx context.Context, request *v1.ConnectRegionReque
 // DisconnectRegion: Forget another region; nothing happens to it.
 func (s *Meta) DisconnectRegion(ctx context.Context, request *v1.DisconnectRegionRequest) (*v1.PositionResponse, error) {
 	return unary(ctx, s.calls, "/mulligan.v1.Meta/DisconnectRegion", request, new(v1.PositionResponse))
+}
+
+// DryRun: Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission.
+func (s *Meta) DryRun(ctx context.Context, request *v1.DryRunMetaRequest) (*v1.DryRunResponse, error) {
+	return unary(ctx, s.calls, "/mulligan.v1.Meta/DryRun", request, new(v1.DryRunResponse))
 }
 
 // MetaConfigure calls Meta.MetaConfigure.
@@ -1010,6 +1025,11 @@ func (s *Resource) ListUsage(ctx context.Context, request *v1.ListUsageRequest) 
 // SummarizeUsage: How much was, is and will be used in a window, by project, account, provider or group.
 func (s *Resource) SummarizeUsage(ctx context.Context, request *v1.SummarizeUsageRequest) (*v1.SummarizeUsageResponse, error) {
 	return unary(ctx, s.calls, "/mulligan.v1.Resource/SummarizeUsage", request, new(v1.SummarizeUsageResponse))
+}
+
+// DryRun: Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission.
+func (s *Resource) DryRun(ctx context.Context, request *v1.DryRunResourceRequest) (*v1.DryRunResponse, error) {
+	return unary(ctx, s.calls, "/mulligan.v1.Resource/DryRun", request, new(v1.DryRunResponse))
 }
 
 // ResourceConfigure calls Resource.ResourceConfigure.

@@ -100,6 +100,9 @@ var methods = map[string]facts{
 	"/mulligan.v1.Iam/RekeySecrets": {
 		service: "iam", permission: "iam.secrets.write", resume: "again", streaming: true,
 	},
+	"/mulligan.v1.Iam/DryRun": {
+		service: "iam", permission: "authenticated", position: true,
+	},
 	"/mulligan.v1.Iam/IamConfigure": {
 		service: "iam", permission: "system.configure",
 	},
@@ -301,6 +304,9 @@ var methods = map[string]facts{
 	"/mulligan.v1.Control/ReleaseBrake": {
 		service: "control", permission: "control.brakes.write", requestID: true, position: true,
 	},
+	"/mulligan.v1.Control/DryRun": {
+		service: "control", permission: "authenticated", position: true,
+	},
 	"/mulligan.v1.Control/ControlConfigure": {
 		service: "control", permission: "system.configure",
 	},
@@ -354,6 +360,9 @@ var methods = map[string]facts{
 	},
 	"/mulligan.v1.Meta/DisconnectRegion": {
 		service: "meta", permission: "meta.regions.write", requestID: true, position: true,
+	},
+	"/mulligan.v1.Meta/DryRun": {
+		service: "meta", permission: "authenticated", position: true,
 	},
 	"/mulligan.v1.Meta/MetaConfigure": {
 		service: "meta", permission: "system.configure",
@@ -453,6 +462,9 @@ var methods = map[string]facts{
 	},
 	"/mulligan.v1.Resource/SummarizeUsage": {
 		service: "resource", permission: "resource.usage.read", reads: true, freshness: true, position: true,
+	},
+	"/mulligan.v1.Resource/DryRun": {
+		service: "resource", permission: "authenticated", position: true,
 	},
 	"/mulligan.v1.Resource/ResourceConfigure": {
 		service: "resource", permission: "system.configure",

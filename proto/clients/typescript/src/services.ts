@@ -279,6 +279,14 @@ export class Iam {
     return this.calls.stream(v1.Iam.method.rekeySecrets, request, options);
   }
 
+  /** Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission. */
+  dryRun(
+    request: MessageInitShape<typeof v1.DryRunIamRequestSchema>,
+    options?: CallOptions,
+  ): Promise<v1.DryRunResponse> {
+    return this.calls.unary(v1.Iam.method.dryRun, request, options);
+  }
+
   /** Change settings of this process while it runs. */
   iamConfigure(
     request: MessageInitShape<typeof v1.ConfigureRequestSchema>,
@@ -966,6 +974,14 @@ export class Control {
     return this.calls.unary(v1.Control.method.releaseBrake, request, options);
   }
 
+  /** Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission. */
+  dryRun(
+    request: MessageInitShape<typeof v1.DryRunControlRequestSchema>,
+    options?: CallOptions,
+  ): Promise<v1.DryRunResponse> {
+    return this.calls.unary(v1.Control.method.dryRun, request, options);
+  }
+
   controlConfigure(
     request: MessageInitShape<typeof v1.ConfigureRequestSchema>,
     options?: CallOptions,
@@ -1156,6 +1172,14 @@ export class Meta {
     options?: CallOptions,
   ): Promise<v1.PositionResponse> {
     return this.calls.unary(v1.Meta.method.disconnectRegion, request, options);
+  }
+
+  /** Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission. */
+  dryRun(
+    request: MessageInitShape<typeof v1.DryRunMetaRequestSchema>,
+    options?: CallOptions,
+  ): Promise<v1.DryRunResponse> {
+    return this.calls.unary(v1.Meta.method.dryRun, request, options);
   }
 
   metaConfigure(
@@ -1483,6 +1507,14 @@ export class Resource {
     options?: CallOptions,
   ): Promise<v1.SummarizeUsageResponse> {
     return this.calls.unary(v1.Resource.method.summarizeUsage, request, options);
+  }
+
+  /** Decide a command and answer what it would append, or refuse as it would be refused. Nothing is appended or stored. It asks for the command's own permission. */
+  dryRun(
+    request: MessageInitShape<typeof v1.DryRunResourceRequestSchema>,
+    options?: CallOptions,
+  ): Promise<v1.DryRunResponse> {
+    return this.calls.unary(v1.Resource.method.dryRun, request, options);
   }
 
   resourceConfigure(

@@ -110,6 +110,9 @@ export const METHODS: Readonly<Record<string, MethodFacts>> = {
   "/mulligan.v1.Iam/RekeySecrets": {
     service: "iam", permission: "iam.secrets.write", reads: false, requestId: false, freshness: false, position: false, streaming: true, resume: "again", endless: false,
   },
+  "/mulligan.v1.Iam/DryRun": {
+    service: "iam", permission: "authenticated", reads: false, requestId: false, freshness: false, position: true, streaming: false, resume: "", endless: false,
+  },
   "/mulligan.v1.Iam/IamConfigure": {
     service: "iam", permission: "system.configure", reads: false, requestId: false, freshness: false, position: false, streaming: false, resume: "", endless: false,
   },
@@ -311,6 +314,9 @@ export const METHODS: Readonly<Record<string, MethodFacts>> = {
   "/mulligan.v1.Control/ReleaseBrake": {
     service: "control", permission: "control.brakes.write", reads: false, requestId: true, freshness: false, position: true, streaming: false, resume: "", endless: false,
   },
+  "/mulligan.v1.Control/DryRun": {
+    service: "control", permission: "authenticated", reads: false, requestId: false, freshness: false, position: true, streaming: false, resume: "", endless: false,
+  },
   "/mulligan.v1.Control/ControlConfigure": {
     service: "control", permission: "system.configure", reads: false, requestId: false, freshness: false, position: false, streaming: false, resume: "", endless: false,
   },
@@ -364,6 +370,9 @@ export const METHODS: Readonly<Record<string, MethodFacts>> = {
   },
   "/mulligan.v1.Meta/DisconnectRegion": {
     service: "meta", permission: "meta.regions.write", reads: false, requestId: true, freshness: false, position: true, streaming: false, resume: "", endless: false,
+  },
+  "/mulligan.v1.Meta/DryRun": {
+    service: "meta", permission: "authenticated", reads: false, requestId: false, freshness: false, position: true, streaming: false, resume: "", endless: false,
   },
   "/mulligan.v1.Meta/MetaConfigure": {
     service: "meta", permission: "system.configure", reads: false, requestId: false, freshness: false, position: false, streaming: false, resume: "", endless: false,
@@ -463,6 +472,9 @@ export const METHODS: Readonly<Record<string, MethodFacts>> = {
   },
   "/mulligan.v1.Resource/SummarizeUsage": {
     service: "resource", permission: "resource.usage.read", reads: true, requestId: false, freshness: true, position: true, streaming: false, resume: "", endless: false,
+  },
+  "/mulligan.v1.Resource/DryRun": {
+    service: "resource", permission: "authenticated", reads: false, requestId: false, freshness: false, position: true, streaming: false, resume: "", endless: false,
   },
   "/mulligan.v1.Resource/ResourceConfigure": {
     service: "resource", permission: "system.configure", reads: false, requestId: false, freshness: false, position: false, streaming: false, resume: "", endless: false,

@@ -12,5 +12,6 @@ export * from "./gen/mulligan/v1/log_pb.js";
 export * from "./gen/mulligan/v1/meta_pb.js";
 export * from "./gen/mulligan/v1/options_pb.js";
 export * from "./gen/mulligan/v1/quota_pb.js";
+export * from "./gen/mulligan/v1/record_pb.js";
 export * from "./gen/mulligan/v1/resource_pb.js";
 export * from "./gen/mulligan/v1/types_pb.js";

@@ -9,6 +9,8 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ConfigureRequestSchema, ConfigureResponseSchema, Key } from "./iam_pb.js";
 import { file_mulligan_v1_iam } from "./iam_pb.js";
 import { file_mulligan_v1_options } from "./options_pb.js";
+import type { LogRecordSchema } from "./record_pb.js";
+import { file_mulligan_v1_record } from "./record_pb.js";
 import type { Freshness, Page, Position } from "./types_pb.js";
 import { file_mulligan_v1_types } from "./types_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mulligan/v1/log.proto.
  */
 export const file_mulligan_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChVtdWxsaWdhbi92MS9sb2cucHJvdG8SC211bGxpZ2FuLnYxIlkKCUxvZ0ZpbHRlchIOCgZzdHJlYW0YASABKAkSDAoEa2luZBgCIAEoCRIMCgR0eXBlGAMgASgJEg8KB2FjY291bnQYBCABKAkSDwoHcHJvamVjdBgFIAEoCSJXCghMb2dFdmVudBIOCgZzdHJlYW0YASABKAkSDwoHdmVyc2lvbhgCIAEoAxIMCgR0eXBlGAMgASgJEg4KBnNjaGVtYRgEIAEoBRIMCgRkYXRhGAUgASgJIpcCCglMb2dSZWNvcmQSJwoIcG9zaXRpb24YASABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbhIOCgZjb21taXQYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2FjY291bnQYBCABKAkSDwoHcHJvamVjdBgFIAEoCRIPCgdjb21tYW5kGAYgASgJEhEKCWNhdXNhdGlvbhgHIAEoCRITCgtjb3JyZWxhdGlvbhgIIAEoCRIlCgZldmVudHMYCSADKAsyFS5tdWxsaWdhbi52MS5Mb2dFdmVudBISCgpjcmVkZW50aWFsGAogASgJEhMKC3RyYWNlcGFyZW50GAsgASgJIlUKDlJlYWRMb2dSZXF1ZXN0Eg0KBWZpcnN0GAEgASgEEgwKBGxhc3QYAiABKAQSJgoGZmlsdGVyGAMgASgLMhYubXVsbGlnYW4udjEuTG9nRmlsdGVyIlsKD1dhdGNoTG9nUmVxdWVzdBINCgVhZnRlchgBIAEoBBIRCglmcm9tX2hlYWQYAiABKAgSJgoGZmlsdGVyGAMgASgLMhYubXVsbGlnYW4udjEuTG9nRmlsdGVyIi8KEFZlcmlmeUxvZ1JlcXVlc3QSDQoFZmlyc3QYASABKAQSDAoEbGFzdBgCIAEoBCKTAQoRVmVyaWZ5TG9nUHJvZ3Jlc3MSEAoIdmVyaWZpZWQYASABKAQSDQoFdG90YWwYAiABKAQSDwoHYmFkX3NlcRgDIAEoBBIPCgdwcm9ibGVtGAQgASgJEhEKCWhlYWRfaGFzaBgFIAEoCRIoCgd2b3VjaGVkGAYgASgLMhcubXVsbGlnYW4udjEuQ2hlY2twb2ludCIvChBFeHBvcnRMb2dSZXF1ZXN0Eg0KBWZpcnN0GAEgASgEEgwKBGxhc3QYAiABKAQiKwoNRXhwb3J0ZWRFbnRyeRILCgNzZXEYASABKAQSDQoFZW50cnkYAiABKAwiigIKEExpc3RBdWRpdFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIPCgdwcm9qZWN0GAIgASgJEigKBGZyb20YAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAnRvGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdvdXRjb21lGAUgASgJEg8KB2NvbW1hbmQYBiABKAkSHwoEcGFnZRgHIAEoCzIRLm11bGxpZ2FuLnYxLlBhZ2USKQoJZnJlc2huZXNzGAggASgLMhYubXVsbGlnYW4udjEuRnJlc2huZXNzEhQKDG9sZGVzdF9maXJzdBgJIAEoCCKtAgoLQXVkaXRSZWNvcmQSJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKCHBvc2l0aW9uGAIgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24SDwoHb3V0Y29tZRgDIAEoCRIPCgdhY2NvdW50GAQgASgJEg8KB3Byb2plY3QYBSABKAkSEgoKY3JlZGVudGlhbBgGIAEoCRIPCgdjb21tYW5kGAcgASgJEg4KBmNvbW1pdBgIIAEoCRIPCgdvYmplY3RzGAkgAygJEg4KBnJlYXNvbhgKIAEoCRISCgpwZXJtaXNzaW9uGAsgASgJEgwKBHBlZXIYDCABKAkSDQoFY291bnQYDSABKAQSEwoLdHJhY2VwYXJlbnQYDiABKAkigAEKEUxpc3RBdWRpdFJlc3BvbnNlEikKB3JlY29yZHMYASADKAsyGC5tdWxsaWdhbi52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSJwoIcG9zaXRpb24YAyABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbiKPAQoKQ2hlY2twb2ludBIOCgZyZWdpb24YASABKAkSDgoGbG9nX2lkGAIgASgJEgsKA3NlcRgDIAEoBBIMCgRoYXNoGAQgASgJEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBILCgNraWQYBiABKAkSEQoJc2lnbmF0dXJlGAcgASgJIisKFVNpZ25DaGVja3BvaW50UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJImoKEkNoZWNrcG9pbnRSZXNwb25zZRIrCgpjaGVja3BvaW50GAEgASgLMhcubXVsbGlnYW4udjEuQ2hlY2twb2ludBInCghwb3NpdGlvbhgCIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uImQKFkxpc3RDaGVja3BvaW50c1JlcXVlc3QSHwoEcGFnZRgBIAEoCzIRLm11bGxpZ2FuLnYxLlBhZ2USKQoJZnJlc2huZXNzGAIgASgLMhYubXVsbGlnYW4udjEuRnJlc2huZXNzIokBChdMaXN0Q2hlY2twb2ludHNSZXNwb25zZRIsCgtjaGVja3BvaW50cxgBIAMoCzIXLm11bGxpZ2FuLnYxLkNoZWNrcG9pbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEicKCHBvc2l0aW9uGAMgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24iEwoRR2V0TG9nS2V5c1JlcXVlc3QiXQoSR2V0TG9nS2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5tdWxsaWdhbi52MS5LZXkSJwoIcG9zaXRpb24YAiABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbiIVChNHZXRMb2dTdGF0dXNSZXF1ZXN0IuoBCglMb2dTdGF0dXMSIwoEaGVhZBgBIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uEhEKCWhlYWRfaGFzaBgCIAEoCRIOCgZsb2dfaWQYAyABKAkSDwoHZmFpbHVyZRgEIAEoCRITCgtzdG9yZV9ieXRlcxgFIAEoAxIYChBzdG9yZV91c2VkX2J5dGVzGAYgASgDEhkKEXN0b3JlX3F1b3RhX2J5dGVzGAcgASgDEg0KBWZpcnN0GAggASgEEisKCWFuY2VzdG9ycxgJIAMoCzIYLm11bGxpZ2FuLnYxLkxvZ0FuY2VzdG9yIkgKC0xvZ0FuY2VzdG9yEg4KBnJlZ2lvbhgBIAEoCRIOCgZsb2dfaWQYAiABKAkSCwoDc2VxGAMgASgEEgwKBGhhc2gYBCABKAkiVwoORGlmZkxvZ1JlcXVlc3QSDAoEZnJvbRgBIAEoCRIKCgJ0bxgCIAEoCRIMCgRraW5kGAMgASgJEg4KBnN0cmVhbRgEIAEoCRINCgVsaW1pdBgFIAEoDSI6CgtGaWVsZENoYW5nZRIMCgRwYXRoGAEgASgJEg4KBmJlZm9yZRgCIAEoCRINCgVhZnRlchgDIAEoCSKSAgoMT2JqZWN0Q2hhbmdlEg4KBnN0cmVhbRgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBmNoYW5nZRgDIAEoCRIOCgZldmVudHMYBCABKAQSKAoGZmllbGRzGAUgAygLMhgubXVsbGlnYW4udjEuRmllbGRDaGFuZ2USJAoFZmlyc3QYBiABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbhIjCgRsYXN0GAcgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24SKwoHbGFzdF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMbGFzdF9hY2NvdW50GAkgASgJEgwKBG1vcmUYCiABKAgiGAoWTGlzdFByb2plY3Rpb25zUmVxdWVzdCKRAgoKUHJvamVjdGlvbhIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAUSCwoDc2VxGAMgASgEEgsKA2xhZxgEIAEoBBITCgtsYWdfc2Vjb25kcxgFIAEoARIOCgZzdGF0dXMYBiABKAkSDwoHcHJvYmxlbRgHIAEoCRIYChBidWlsZGluZ192ZXJzaW9uGAggASgFEhQKDGJ1aWxkaW5nX3NlcRgJIAEoBBIXCg9idWlsZGluZ190YXJnZXQYCiABKAQSEgoKbGFnX3A5OV9tcxgLIAEoARIUCgxiYXRjaF9ldmVudHMYDCABKAQSDwoHZm9sZF9tcxgNIAEoARIQCghmbHVzaF9tcxgOIAEoASImChZSZXRyeVByb2plY3Rpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkiRgoXUmV0cnlQcm9qZWN0aW9uUmVzcG9uc2USKwoKcHJvamVjdGlvbhgBIAEoCzIXLm11bGxpZ2FuLnYxLlByb2plY3Rpb24ibAoXTGlzdFByb2plY3Rpb25zUmVzcG9uc2USLAoLcHJvamVjdGlvbnMYASADKAsyFy5tdWxsaWdhbi52MS5Qcm9qZWN0aW9uEiMKBGhlYWQYAiABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbiI6ChlSZWJ1aWxkUHJvamVjdGlvbnNSZXF1ZXN0Eg0KBW5hbWVzGAEgAygJEg4KBnZlcmlmeRgCIAEoCCKOAQoPUmVidWlsZFByb2dyZXNzEgwKBG5hbWUYASABKAkSCwoDc2VxGAIgASgEEg4KBnRhcmdldBgDIAEoBBIOCgZldmVudHMYBCABKAQSDwoHc2Vjb25kcxgFIAEoARINCgVwaGFzZRgGIAEoCRIOCgZkZXRhaWwYByABKAkSEAoIZmluaXNoZWQYCCABKAgykwgKA0xvZxJRCgdSZWFkTG9nEhsubXVsbGlnYW4udjEuUmVhZExvZ1JlcXVlc3QaFi5tdWxsaWdhbi52MS5Mb2dSZWNvcmQiD5ACAYq1GAhsb2cucmVhZDABElAKCFdhdGNoTG9nEhwubXVsbGlnYW4udjEuV2F0Y2hMb2dSZXF1ZXN0GhYubXVsbGlnYW4udjEuTG9nUmVjb3JkIgyKtRgIbG9nLnJlYWQwARJfCglWZXJpZnlMb2cSHS5tdWxsaWdhbi52MS5WZXJpZnlMb2dSZXF1ZXN0Gh4ubXVsbGlnYW4udjEuVmVyaWZ5TG9nUHJvZ3Jlc3MiEZACAYq1GApsb2cudmVyaWZ5MAESWwoJRXhwb3J0TG9nEh0ubXVsbGlnYW4udjEuRXhwb3J0TG9nUmVxdWVzdBoaLm11bGxpZ2FuLnYxLkV4cG9ydGVkRW50cnkiEZACAYq1GApsb2cuZXhwb3J0MAESWwoJTGlzdEF1ZGl0Eh0ubXVsbGlnYW4udjEuTGlzdEF1ZGl0UmVxdWVzdBoeLm11bGxpZ2FuLnYxLkxpc3RBdWRpdFJlc3BvbnNlIg+QAgGKtRgIbG9nLnJlYWQSaQoOU2lnbkNoZWNrcG9pbnQSIi5tdWxsaWdhbi52MS5TaWduQ2hlY2twb2ludFJlcXVlc3QaHy5tdWxsaWdhbi52MS5DaGVja3BvaW50UmVzcG9uc2UiEoq1GA5sb2cuY2hlY2twb2ludBJvCg9MaXN0Q2hlY2twb2ludHMSIy5tdWxsaWdhbi52MS5MaXN0Q2hlY2twb2ludHNSZXF1ZXN0GiQubXVsbGlnYW4udjEuTGlzdENoZWNrcG9pbnRzUmVzcG9uc2UiEZACAYq1GApsb2cudmVyaWZ5El0KCkdldExvZ0tleXMSHi5tdWxsaWdhbi52MS5HZXRMb2dLZXlzUmVxdWVzdBofLm11bGxpZ2FuLnYxLkdldExvZ0tleXNSZXNwb25zZSIOirUYCmxvZy52ZXJpZnkSWQoMR2V0TG9nU3RhdHVzEiAubXVsbGlnYW4udjEuR2V0TG9nU3RhdHVzUmVxdWVzdBoWLm11bGxpZ2FuLnYxLkxvZ1N0YXR1cyIPkAIBirUYCGxvZy5yZWFkElEKB0RpZmZMb2cSGy5tdWxsaWdhbi52MS5EaWZmTG9nUmVxdWVzdBoZLm11bGxpZ2FuLnYxLk9iamVjdENoYW5nZSIMirUYCGxvZy5yZWFkMAESYwoMTG9nQ29uZmlndXJlEh0ubXVsbGlnYW4udjEuQ29uZmlndXJlUmVxdWVzdBoeLm11bGxpZ2FuLnYxLkNvbmZpZ3VyZVJlc3BvbnNlIhSKtRgQc3lzdGVtLmNvbmZpZ3VyZTLUAwoJUHJvamVjdG9yEnIKD0xpc3RQcm9qZWN0aW9ucxIjLm11bGxpZ2FuLnYxLkxpc3RQcm9qZWN0aW9uc1JlcXVlc3QaJC5tdWxsaWdhbi52MS5MaXN0UHJvamVjdGlvbnNSZXNwb25zZSIUirUYEHByb2plY3Rpb25zLnJlYWQScwoSUmVidWlsZFByb2plY3Rpb25zEiYubXVsbGlnYW4udjEuUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdBocLm11bGxpZ2FuLnYxLlJlYnVpbGRQcm9ncmVzcyIVirUYEXByb2plY3Rpb25zLndyaXRlMAEScwoPUmV0cnlQcm9qZWN0aW9uEiMubXVsbGlnYW4udjEuUmV0cnlQcm9qZWN0aW9uUmVxdWVzdBokLm11bGxpZ2FuLnYxLlJldHJ5UHJvamVjdGlvblJlc3BvbnNlIhWKtRgRcHJvamVjdGlvbnMud3JpdGUSaQoSUHJvamVjdG9yQ29uZmlndXJlEh0ubXVsbGlnYW4udjEuQ29uZmlndXJlUmVxdWVzdBoeLm11bGxpZ2FuLnYxLkNvbmZpZ3VyZVJlc3BvbnNlIhSKtRgQc3lzdGVtLmNvbmZpZ3VyZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_mulligan_v1_iam, file_mulligan_v1_options, file_mulligan_v1_types]);
+  fileDesc("ChVtdWxsaWdhbi92MS9sb2cucHJvdG8SC211bGxpZ2FuLnYxIlkKCUxvZ0ZpbHRlchIOCgZzdHJlYW0YASABKAkSDAoEa2luZBgCIAEoCRIMCgR0eXBlGAMgASgJEg8KB2FjY291bnQYBCABKAkSDwoHcHJvamVjdBgFIAEoCSJVCg5SZWFkTG9nUmVxdWVzdBINCgVmaXJzdBgBIAEoBBIMCgRsYXN0GAIgASgEEiYKBmZpbHRlchgDIAEoCzIWLm11bGxpZ2FuLnYxLkxvZ0ZpbHRlciJbCg9XYXRjaExvZ1JlcXVlc3QSDQoFYWZ0ZXIYASABKAQSEQoJZnJvbV9oZWFkGAIgASgIEiYKBmZpbHRlchgDIAEoCzIWLm11bGxpZ2FuLnYxLkxvZ0ZpbHRlciIvChBWZXJpZnlMb2dSZXF1ZXN0Eg0KBWZpcnN0GAEgASgEEgwKBGxhc3QYAiABKAQikwEKEVZlcmlmeUxvZ1Byb2dyZXNzEhAKCHZlcmlmaWVkGAEgASgEEg0KBXRvdGFsGAIgASgEEg8KB2JhZF9zZXEYAyABKAQSDwoHcHJvYmxlbRgEIAEoCRIRCgloZWFkX2hhc2gYBSABKAkSKAoHdm91Y2hlZBgGIAEoCzIXLm11bGxpZ2FuLnYxLkNoZWNrcG9pbnQiLwoQRXhwb3J0TG9nUmVxdWVzdBINCgVmaXJzdBgBIAEoBBIMCgRsYXN0GAIgASgEIisKDUV4cG9ydGVkRW50cnkSCwoDc2VxGAEgASgEEg0KBWVudHJ5GAIgASgMIooCChBMaXN0QXVkaXRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDwoHcHJvamVjdBgCIAEoCRIoCgRmcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgJ0bxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHb3V0Y29tZRgFIAEoCRIPCgdjb21tYW5kGAYgASgJEh8KBHBhZ2UYByABKAsyES5tdWxsaWdhbi52MS5QYWdlEikKCWZyZXNobmVzcxgIIAEoCzIWLm11bGxpZ2FuLnYxLkZyZXNobmVzcxIUCgxvbGRlc3RfZmlyc3QYCSABKAgirQIKC0F1ZGl0UmVjb3JkEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCghwb3NpdGlvbhgCIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uEg8KB291dGNvbWUYAyABKAkSDwoHYWNjb3VudBgEIAEoCRIPCgdwcm9qZWN0GAUgASgJEhIKCmNyZWRlbnRpYWwYBiABKAkSDwoHY29tbWFuZBgHIAEoCRIOCgZjb21taXQYCCABKAkSDwoHb2JqZWN0cxgJIAMoCRIOCgZyZWFzb24YCiABKAkSEgoKcGVybWlzc2lvbhgLIAEoCRIMCgRwZWVyGAwgASgJEg0KBWNvdW50GA0gASgEEhMKC3RyYWNlcGFyZW50GA4gASgJIoABChFMaXN0QXVkaXRSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhgubXVsbGlnYW4udjEuQXVkaXRSZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEicKCHBvc2l0aW9uGAMgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24ijwEKCkNoZWNrcG9pbnQSDgoGcmVnaW9uGAEgASgJEg4KBmxvZ19pZBgCIAEoCRILCgNzZXEYAyABKAQSDAoEaGFzaBgEIAEoCRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDa2lkGAYgASgJEhEKCXNpZ25hdHVyZRgHIAEoCSIrChVTaWduQ2hlY2twb2ludFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCSJqChJDaGVja3BvaW50UmVzcG9uc2USKwoKY2hlY2twb2ludBgBIAEoCzIXLm11bGxpZ2FuLnYxLkNoZWNrcG9pbnQSJwoIcG9zaXRpb24YAiABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbiJkChZMaXN0Q2hlY2twb2ludHNSZXF1ZXN0Eh8KBHBhZ2UYASABKAsyES5tdWxsaWdhbi52MS5QYWdlEikKCWZyZXNobmVzcxgCIAEoCzIWLm11bGxpZ2FuLnYxLkZyZXNobmVzcyKJAQoXTGlzdENoZWNrcG9pbnRzUmVzcG9uc2USLAoLY2hlY2twb2ludHMYASADKAsyFy5tdWxsaWdhbi52MS5DaGVja3BvaW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRInCghwb3NpdGlvbhgDIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uIhMKEUdldExvZ0tleXNSZXF1ZXN0Il0KEkdldExvZ0tleXNSZXNwb25zZRIeCgRrZXlzGAEgAygLMhAubXVsbGlnYW4udjEuS2V5EicKCHBvc2l0aW9uGAIgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24iFQoTR2V0TG9nU3RhdHVzUmVxdWVzdCLqAQoJTG9nU3RhdHVzEiMKBGhlYWQYASABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbhIRCgloZWFkX2hhc2gYAiABKAkSDgoGbG9nX2lkGAMgASgJEg8KB2ZhaWx1cmUYBCABKAkSEwoLc3RvcmVfYnl0ZXMYBSABKAMSGAoQc3RvcmVfdXNlZF9ieXRlcxgGIAEoAxIZChFzdG9yZV9xdW90YV9ieXRlcxgHIAEoAxINCgVmaXJzdBgIIAEoBBIrCglhbmNlc3RvcnMYCSADKAsyGC5tdWxsaWdhbi52MS5Mb2dBbmNlc3RvciJICgtMb2dBbmNlc3RvchIOCgZyZWdpb24YASABKAkSDgoGbG9nX2lkGAIgASgJEgsKA3NlcRgDIAEoBBIMCgRoYXNoGAQgASgJIlcKDkRpZmZMb2dSZXF1ZXN0EgwKBGZyb20YASABKAkSCgoCdG8YAiABKAkSDAoEa2luZBgDIAEoCRIOCgZzdHJlYW0YBCABKAkSDQoFbGltaXQYBSABKA0iOgoLRmllbGRDaGFuZ2USDAoEcGF0aBgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkikgIKDE9iamVjdENoYW5nZRIOCgZzdHJlYW0YASABKAkSDAoEbmFtZRgCIAEoCRIOCgZjaGFuZ2UYAyABKAkSDgoGZXZlbnRzGAQgASgEEigKBmZpZWxkcxgFIAMoCzIYLm11bGxpZ2FuLnYxLkZpZWxkQ2hhbmdlEiQKBWZpcnN0GAYgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24SIwoEbGFzdBgHIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uEisKB2xhc3RfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGxhc3RfYWNjb3VudBgJIAEoCRIMCgRtb3JlGAogASgIIhgKFkxpc3RQcm9qZWN0aW9uc1JlcXVlc3QikQIKClByb2plY3Rpb24SDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgFEgsKA3NlcRgDIAEoBBILCgNsYWcYBCABKAQSEwoLbGFnX3NlY29uZHMYBSABKAESDgoGc3RhdHVzGAYgASgJEg8KB3Byb2JsZW0YByABKAkSGAoQYnVpbGRpbmdfdmVyc2lvbhgIIAEoBRIUCgxidWlsZGluZ19zZXEYCSABKAQSFwoPYnVpbGRpbmdfdGFyZ2V0GAogASgEEhIKCmxhZ19wOTlfbXMYCyABKAESFAoMYmF0Y2hfZXZlbnRzGAwgASgEEg8KB2ZvbGRfbXMYDSABKAESEAoIZmx1c2hfbXMYDiABKAEiJgoWUmV0cnlQcm9qZWN0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIkYKF1JldHJ5UHJvamVjdGlvblJlc3BvbnNlEisKCnByb2plY3Rpb24YASABKAsyFy5tdWxsaWdhbi52MS5Qcm9qZWN0aW9uImwKF0xpc3RQcm9qZWN0aW9uc1Jlc3BvbnNlEiwKC3Byb2plY3Rpb25zGAEgAygLMhcubXVsbGlnYW4udjEuUHJvamVjdGlvbhIjCgRoZWFkGAIgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24iOgoZUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdBINCgVuYW1lcxgBIAMoCRIOCgZ2ZXJpZnkYAiABKAgijgEKD1JlYnVpbGRQcm9ncmVzcxIMCgRuYW1lGAEgASgJEgsKA3NlcRgCIAEoBBIOCgZ0YXJnZXQYAyABKAQSDgoGZXZlbnRzGAQgASgEEg8KB3NlY29uZHMYBSABKAESDQoFcGhhc2UYBiABKAkSDgoGZGV0YWlsGAcgASgJEhAKCGZpbmlzaGVkGAggASgIMpMICgNMb2cSUQoHUmVhZExvZxIbLm11bGxpZ2FuLnYxLlJlYWRMb2dSZXF1ZXN0GhYubXVsbGlnYW4udjEuTG9nUmVjb3JkIg+QAgGKtRgIbG9nLnJlYWQwARJQCghXYXRjaExvZxIcLm11bGxpZ2FuLnYxLldhdGNoTG9nUmVxdWVzdBoWLm11bGxpZ2FuLnYxLkxvZ1JlY29yZCIMirUYCGxvZy5yZWFkMAESXwoJVmVyaWZ5TG9nEh0ubXVsbGlnYW4udjEuVmVyaWZ5TG9nUmVxdWVzdBoeLm11bGxpZ2FuLnYxLlZlcmlmeUxvZ1Byb2dyZXNzIhGQAgGKtRgKbG9nLnZlcmlmeTABElsKCUV4cG9ydExvZxIdLm11bGxpZ2FuLnYxLkV4cG9ydExvZ1JlcXVlc3QaGi5tdWxsaWdhbi52MS5FeHBvcnRlZEVudHJ5IhGQAgGKtRgKbG9nLmV4cG9ydDABElsKCUxpc3RBdWRpdBIdLm11bGxpZ2FuLnYxLkxpc3RBdWRpdFJlcXVlc3QaHi5tdWxsaWdhbi52MS5MaXN0QXVkaXRSZXNwb25zZSIPkAIBirUYCGxvZy5yZWFkEmkKDlNpZ25DaGVja3BvaW50EiIubXVsbGlnYW4udjEuU2lnbkNoZWNrcG9pbnRSZXF1ZXN0Gh8ubXVsbGlnYW4udjEuQ2hlY2twb2ludFJlc3BvbnNlIhKKtRgObG9nLmNoZWNrcG9pbnQSbwoPTGlzdENoZWNrcG9pbnRzEiMubXVsbGlnYW4udjEuTGlzdENoZWNrcG9pbnRzUmVxdWVzdBokLm11bGxpZ2FuLnYxLkxpc3RDaGVja3BvaW50c1Jlc3BvbnNlIhGQAgGKtRgKbG9nLnZlcmlmeRJdCgpHZXRMb2dLZXlzEh4ubXVsbGlnYW4udjEuR2V0TG9nS2V5c1JlcXVlc3QaHy5tdWxsaWdhbi52MS5HZXRMb2dLZXlzUmVzcG9uc2UiDoq1GApsb2cudmVyaWZ5ElkKDEdldExvZ1N0YXR1cxIgLm11bGxpZ2FuLnYxLkdldExvZ1N0YXR1c1JlcXVlc3QaFi5tdWxsaWdhbi52MS5Mb2dTdGF0dXMiD5ACAYq1GAhsb2cucmVhZBJRCgdEaWZmTG9nEhsubXVsbGlnYW4udjEuRGlmZkxvZ1JlcXVlc3QaGS5tdWxsaWdhbi52MS5PYmplY3RDaGFuZ2UiDIq1GAhsb2cucmVhZDABEmMKDExvZ0NvbmZpZ3VyZRIdLm11bGxpZ2FuLnYxLkNvbmZpZ3VyZVJlcXVlc3QaHi5tdWxsaWdhbi52MS5Db25maWd1cmVSZXNwb25zZSIUirUYEHN5c3RlbS5jb25maWd1cmUy1AMKCVByb2plY3RvchJyCg9MaXN0UHJvamVjdGlvbnMSIy5tdWxsaWdhbi52MS5MaXN0UHJvamVjdGlvbnNSZXF1ZXN0GiQubXVsbGlnYW4udjEuTGlzdFByb2plY3Rpb25zUmVzcG9uc2UiFIq1GBBwcm9qZWN0aW9ucy5yZWFkEnMKElJlYnVpbGRQcm9qZWN0aW9ucxImLm11bGxpZ2FuLnYxLlJlYnVpbGRQcm9qZWN0aW9uc1JlcXVlc3QaHC5tdWxsaWdhbi52MS5SZWJ1aWxkUHJvZ3Jlc3MiFYq1GBFwcm9qZWN0aW9ucy53cml0ZTABEnMKD1JldHJ5UHJvamVjdGlvbhIjLm11bGxpZ2FuLnYxLlJldHJ5UHJvamVjdGlvblJlcXVlc3QaJC5tdWxsaWdhbi52MS5SZXRyeVByb2plY3Rpb25SZXNwb25zZSIVirUYEXByb2plY3Rpb25zLndyaXRlEmkKElByb2plY3RvckNvbmZpZ3VyZRIdLm11bGxpZ2FuLnYxLkNvbmZpZ3VyZVJlcXVlc3QaHi5tdWxsaWdhbi52MS5Db25maWd1cmVSZXNwb25zZSIUirUYEHN5c3RlbS5jb25maWd1cmViBnByb3RvMw", [file_google_protobuf_timestamp, file_mulligan_v1_iam, file_mulligan_v1_options, file_mulligan_v1_record, file_mulligan_v1_types]);
 
 /**
  * @generated from message mulligan.v1.LogFilter
@@ -63,116 +65,6 @@ export const LogFilterSchema: GenMessage<LogFilter> = /*@__PURE__*/
   messageDesc(file_mulligan_v1_log, 0);
 
 /**
- * @generated from message mulligan.v1.LogEvent
- */
-export type LogEvent = Message<"mulligan.v1.LogEvent"> & {
-  /**
-   * @generated from field: string stream = 1;
-   */
-  stream: string;
-
-  /**
-   * @generated from field: int64 version = 2;
-   */
-  version: bigint;
-
-  /**
-   * @generated from field: string type = 3;
-   */
-  type: string;
-
-  /**
-   * @generated from field: int32 schema = 4;
-   */
-  schema: number;
-
-  /**
-   * the event's JSON, as stored
-   *
-   * @generated from field: string data = 5;
-   */
-  data: string;
-};
-
-/**
- * Describes the message mulligan.v1.LogEvent.
- * Use `create(LogEventSchema)` to create a new message.
- */
-export const LogEventSchema: GenMessage<LogEvent> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 1);
-
-/**
- * One commit: what one command did.
- *
- * @generated from message mulligan.v1.LogRecord
- */
-export type LogRecord = Message<"mulligan.v1.LogRecord"> & {
-  /**
-   * @generated from field: mulligan.v1.Position position = 1;
-   */
-  position?: Position;
-
-  /**
-   * @generated from field: string commit = 2;
-   */
-  commit: string;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp at = 3;
-   */
-  at?: Timestamp;
-
-  /**
-   * @generated from field: string account = 4;
-   */
-  account: string;
-
-  /**
-   * @generated from field: string project = 5;
-   */
-  project: string;
-
-  /**
-   * @generated from field: string command = 6;
-   */
-  command: string;
-
-  /**
-   * @generated from field: string causation = 7;
-   */
-  causation: string;
-
-  /**
-   * @generated from field: string correlation = 8;
-   */
-  correlation: string;
-
-  /**
-   * @generated from field: repeated mulligan.v1.LogEvent events = 9;
-   */
-  events: LogEvent[];
-
-  /**
-   * what the account had proven itself with
-   *
-   * @generated from field: string credential = 10;
-   */
-  credential: string;
-
-  /**
-   * @generated from field: string traceparent = 11;
-   */
-  traceparent: string;
-};
-
-/**
- * Describes the message mulligan.v1.LogRecord.
- * Use `create(LogRecordSchema)` to create a new message.
- */
-export const LogRecordSchema: GenMessage<LogRecord> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 2);
-
-/**
  * @generated from message mulligan.v1.ReadLogRequest
  */
 export type ReadLogRequest = Message<"mulligan.v1.ReadLogRequest"> & {
@@ -201,7 +93,7 @@ export type ReadLogRequest = Message<"mulligan.v1.ReadLogRequest"> & {
  * Use `create(ReadLogRequestSchema)` to create a new message.
  */
 export const ReadLogRequestSchema: GenMessage<ReadLogRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 3);
+  messageDesc(file_mulligan_v1_log, 1);
 
 /**
  * @generated from message mulligan.v1.WatchLogRequest
@@ -230,7 +122,7 @@ export type WatchLogRequest = Message<"mulligan.v1.WatchLogRequest"> & {
  * Use `create(WatchLogRequestSchema)` to create a new message.
  */
 export const WatchLogRequestSchema: GenMessage<WatchLogRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 4);
+  messageDesc(file_mulligan_v1_log, 2);
 
 /**
  * @generated from message mulligan.v1.VerifyLogRequest
@@ -252,7 +144,7 @@ export type VerifyLogRequest = Message<"mulligan.v1.VerifyLogRequest"> & {
  * Use `create(VerifyLogRequestSchema)` to create a new message.
  */
 export const VerifyLogRequestSchema: GenMessage<VerifyLogRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 5);
+  messageDesc(file_mulligan_v1_log, 3);
 
 /**
  * @generated from message mulligan.v1.VerifyLogProgress
@@ -302,7 +194,7 @@ export type VerifyLogProgress = Message<"mulligan.v1.VerifyLogProgress"> & {
  * Use `create(VerifyLogProgressSchema)` to create a new message.
  */
 export const VerifyLogProgressSchema: GenMessage<VerifyLogProgress> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 6);
+  messageDesc(file_mulligan_v1_log, 4);
 
 /**
  * @generated from message mulligan.v1.ExportLogRequest
@@ -328,7 +220,7 @@ export type ExportLogRequest = Message<"mulligan.v1.ExportLogRequest"> & {
  * Use `create(ExportLogRequestSchema)` to create a new message.
  */
 export const ExportLogRequestSchema: GenMessage<ExportLogRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 7);
+  messageDesc(file_mulligan_v1_log, 5);
 
 /**
  * One entry as it is stored; the hash of an entry is the sha256 of these bytes.
@@ -352,7 +244,7 @@ export type ExportedEntry = Message<"mulligan.v1.ExportedEntry"> & {
  * Use `create(ExportedEntrySchema)` to create a new message.
  */
 export const ExportedEntrySchema: GenMessage<ExportedEntry> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 8);
+  messageDesc(file_mulligan_v1_log, 6);
 
 /**
  * @generated from message mulligan.v1.ListAuditRequest
@@ -417,7 +309,7 @@ export type ListAuditRequest = Message<"mulligan.v1.ListAuditRequest"> & {
  * Use `create(ListAuditRequestSchema)` to create a new message.
  */
 export const ListAuditRequestSchema: GenMessage<ListAuditRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 9);
+  messageDesc(file_mulligan_v1_log, 7);
 
 /**
  * One command that was carried out, or one or more attempts that were denied.
@@ -515,7 +407,7 @@ export type AuditRecord = Message<"mulligan.v1.AuditRecord"> & {
  * Use `create(AuditRecordSchema)` to create a new message.
  */
 export const AuditRecordSchema: GenMessage<AuditRecord> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 10);
+  messageDesc(file_mulligan_v1_log, 8);
 
 /**
  * @generated from message mulligan.v1.ListAuditResponse
@@ -542,7 +434,7 @@ export type ListAuditResponse = Message<"mulligan.v1.ListAuditResponse"> & {
  * Use `create(ListAuditResponseSchema)` to create a new message.
  */
 export const ListAuditResponseSchema: GenMessage<ListAuditResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 11);
+  messageDesc(file_mulligan_v1_log, 9);
 
 /**
  * A signed statement that the log had this head.
@@ -597,7 +489,7 @@ export type Checkpoint = Message<"mulligan.v1.Checkpoint"> & {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export const CheckpointSchema: GenMessage<Checkpoint> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 12);
+  messageDesc(file_mulligan_v1_log, 10);
 
 /**
  * @generated from message mulligan.v1.SignCheckpointRequest
@@ -614,7 +506,7 @@ export type SignCheckpointRequest = Message<"mulligan.v1.SignCheckpointRequest">
  * Use `create(SignCheckpointRequestSchema)` to create a new message.
  */
 export const SignCheckpointRequestSchema: GenMessage<SignCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 13);
+  messageDesc(file_mulligan_v1_log, 11);
 
 /**
  * @generated from message mulligan.v1.CheckpointResponse
@@ -636,7 +528,7 @@ export type CheckpointResponse = Message<"mulligan.v1.CheckpointResponse"> & {
  * Use `create(CheckpointResponseSchema)` to create a new message.
  */
 export const CheckpointResponseSchema: GenMessage<CheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 14);
+  messageDesc(file_mulligan_v1_log, 12);
 
 /**
  * @generated from message mulligan.v1.ListCheckpointsRequest
@@ -658,7 +550,7 @@ export type ListCheckpointsRequest = Message<"mulligan.v1.ListCheckpointsRequest
  * Use `create(ListCheckpointsRequestSchema)` to create a new message.
  */
 export const ListCheckpointsRequestSchema: GenMessage<ListCheckpointsRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 15);
+  messageDesc(file_mulligan_v1_log, 13);
 
 /**
  * @generated from message mulligan.v1.ListCheckpointsResponse
@@ -687,7 +579,7 @@ export type ListCheckpointsResponse = Message<"mulligan.v1.ListCheckpointsRespon
  * Use `create(ListCheckpointsResponseSchema)` to create a new message.
  */
 export const ListCheckpointsResponseSchema: GenMessage<ListCheckpointsResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 16);
+  messageDesc(file_mulligan_v1_log, 14);
 
 /**
  * @generated from message mulligan.v1.GetLogKeysRequest
@@ -700,7 +592,7 @@ export type GetLogKeysRequest = Message<"mulligan.v1.GetLogKeysRequest"> & {
  * Use `create(GetLogKeysRequestSchema)` to create a new message.
  */
 export const GetLogKeysRequestSchema: GenMessage<GetLogKeysRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 17);
+  messageDesc(file_mulligan_v1_log, 15);
 
 /**
  * @generated from message mulligan.v1.GetLogKeysResponse
@@ -722,7 +614,7 @@ export type GetLogKeysResponse = Message<"mulligan.v1.GetLogKeysResponse"> & {
  * Use `create(GetLogKeysResponseSchema)` to create a new message.
  */
 export const GetLogKeysResponseSchema: GenMessage<GetLogKeysResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 18);
+  messageDesc(file_mulligan_v1_log, 16);
 
 /**
  * @generated from message mulligan.v1.GetLogStatusRequest
@@ -735,7 +627,7 @@ export type GetLogStatusRequest = Message<"mulligan.v1.GetLogStatusRequest"> & {
  * Use `create(GetLogStatusRequestSchema)` to create a new message.
  */
 export const GetLogStatusRequestSchema: GenMessage<GetLogStatusRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 19);
+  messageDesc(file_mulligan_v1_log, 17);
 
 /**
  * @generated from message mulligan.v1.LogStatus
@@ -802,7 +694,7 @@ export type LogStatus = Message<"mulligan.v1.LogStatus"> & {
  * Use `create(LogStatusSchema)` to create a new message.
  */
 export const LogStatusSchema: GenMessage<LogStatus> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 20);
+  messageDesc(file_mulligan_v1_log, 18);
 
 /**
  * Another log, of which entries up to `seq` were taken over; `hash` is that entry's.
@@ -836,7 +728,7 @@ export type LogAncestor = Message<"mulligan.v1.LogAncestor"> & {
  * Use `create(LogAncestorSchema)` to create a new message.
  */
 export const LogAncestorSchema: GenMessage<LogAncestor> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 21);
+  messageDesc(file_mulligan_v1_log, 19);
 
 /**
  * @generated from message mulligan.v1.DiffLogRequest
@@ -883,7 +775,7 @@ export type DiffLogRequest = Message<"mulligan.v1.DiffLogRequest"> & {
  * Use `create(DiffLogRequestSchema)` to create a new message.
  */
 export const DiffLogRequestSchema: GenMessage<DiffLogRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 22);
+  messageDesc(file_mulligan_v1_log, 20);
 
 /**
  * One value that differs; both are JSON, empty where there is none.
@@ -914,7 +806,7 @@ export type FieldChange = Message<"mulligan.v1.FieldChange"> & {
  * Use `create(FieldChangeSchema)` to create a new message.
  */
 export const FieldChangeSchema: GenMessage<FieldChange> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 23);
+  messageDesc(file_mulligan_v1_log, 21);
 
 /**
  * One object that differs between two moments.
@@ -988,7 +880,7 @@ export type ObjectChange = Message<"mulligan.v1.ObjectChange"> & {
  * Use `create(ObjectChangeSchema)` to create a new message.
  */
 export const ObjectChangeSchema: GenMessage<ObjectChange> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 24);
+  messageDesc(file_mulligan_v1_log, 22);
 
 /**
  * @generated from message mulligan.v1.ListProjectionsRequest
@@ -1001,7 +893,7 @@ export type ListProjectionsRequest = Message<"mulligan.v1.ListProjectionsRequest
  * Use `create(ListProjectionsRequestSchema)` to create a new message.
  */
 export const ListProjectionsRequestSchema: GenMessage<ListProjectionsRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 25);
+  messageDesc(file_mulligan_v1_log, 23);
 
 /**
  * @generated from message mulligan.v1.Projection
@@ -1095,7 +987,7 @@ export type Projection = Message<"mulligan.v1.Projection"> & {
  * Use `create(ProjectionSchema)` to create a new message.
  */
 export const ProjectionSchema: GenMessage<Projection> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 26);
+  messageDesc(file_mulligan_v1_log, 24);
 
 /**
  * @generated from message mulligan.v1.RetryProjectionRequest
@@ -1112,7 +1004,7 @@ export type RetryProjectionRequest = Message<"mulligan.v1.RetryProjectionRequest
  * Use `create(RetryProjectionRequestSchema)` to create a new message.
  */
 export const RetryProjectionRequestSchema: GenMessage<RetryProjectionRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 27);
+  messageDesc(file_mulligan_v1_log, 25);
 
 /**
  * @generated from message mulligan.v1.RetryProjectionResponse
@@ -1129,7 +1021,7 @@ export type RetryProjectionResponse = Message<"mulligan.v1.RetryProjectionRespon
  * Use `create(RetryProjectionResponseSchema)` to create a new message.
  */
 export const RetryProjectionResponseSchema: GenMessage<RetryProjectionResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 28);
+  messageDesc(file_mulligan_v1_log, 26);
 
 /**
  * @generated from message mulligan.v1.ListProjectionsResponse
@@ -1151,7 +1043,7 @@ export type ListProjectionsResponse = Message<"mulligan.v1.ListProjectionsRespon
  * Use `create(ListProjectionsResponseSchema)` to create a new message.
  */
 export const ListProjectionsResponseSchema: GenMessage<ListProjectionsResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 29);
+  messageDesc(file_mulligan_v1_log, 27);
 
 /**
  * @generated from message mulligan.v1.RebuildProjectionsRequest
@@ -1177,7 +1069,7 @@ export type RebuildProjectionsRequest = Message<"mulligan.v1.RebuildProjectionsR
  * Use `create(RebuildProjectionsRequestSchema)` to create a new message.
  */
 export const RebuildProjectionsRequestSchema: GenMessage<RebuildProjectionsRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 30);
+  messageDesc(file_mulligan_v1_log, 28);
 
 /**
  * @generated from message mulligan.v1.RebuildProgress
@@ -1235,7 +1127,7 @@ export type RebuildProgress = Message<"mulligan.v1.RebuildProgress"> & {
  * Use `create(RebuildProgressSchema)` to create a new message.
  */
 export const RebuildProgressSchema: GenMessage<RebuildProgress> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_log, 31);
+  messageDesc(file_mulligan_v1_log, 29);
 
 /**
  * The event log, read only.
