@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,6 +39,7 @@ _REGION = "bench"
 PARTS = ("resource", "projector", "control", "etcd", "postgres")
 """What works for claims."""
 _TICKS_S = os.sysconf("SC_CLK_TCK")
+_AS_IT_IS: Mapping[str, str] = {}
 _ENTRY_BYTES = 384 * 1024
 _READY_S = 120.0
 _STOP_S = 60.0
@@ -85,22 +86,30 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def running_region(commits: Iterable[Commit]) -> AsyncIterator[Region]:
-    """Run a region in a temporary folder, with ``commits`` in its log and its read models."""
+async def running_region(
+    commits: Iterable[Commit], settings: Mapping[str, str] = _AS_IT_IS
+) -> AsyncIterator[Region]:
+    """Run a region in a temporary folder, with ``commits`` in its log and its read models.
+
+    ``settings`` are variables of the environment that go before its configuration.
+    """
     folder = _folder()
     try:
         paths = init_region(folder / "r", _REGION, usual_ports=False)
         config = load(paths.config, {})
         head = await _write_past(config, commits)
-        async with _up(paths, config):
+        async with _up(paths, config, settings):
             yield Region(paths=paths, config=config, head=head)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @asynccontextmanager
-async def _up(paths: RegionPaths, config: Config) -> AsyncIterator[None]:
+async def _up(
+    paths: RegionPaths, config: Config, settings: Mapping[str, str]
+) -> AsyncIterator[None]:
     environment = {
+        **settings,
         "PATH": os.environ["PATH"],
         "HOME": str(paths.state_dir.parent),
         "MULLIGAN_CONFIG": str(paths.state_dir.parent / "client.toml"),

@@ -18,8 +18,8 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from mulligan.console.app import ConsoleApp
-from mulligan.console.fleet_follow import COALESCE_S
-from mulligan.console.fleet_map import FleetMap
+from mulligan.console.fleet.follow import COALESCE_S
+from mulligan.console.fleet.map import FleetMap
 from tests.console.fakes import FakeSource
 
 SIZE = (200, 60)

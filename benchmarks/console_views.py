@@ -19,8 +19,8 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from mulligan.console.called import Called
-from mulligan.console.gantt import REST_S, GanttView
-from mulligan.console.log_view import LogView
+from mulligan.console.claims.page import REST_S, GanttView
+from mulligan.console.log.page import LogView
 from tests.console.fakes import FakeSource
 from tests.console.feeds import ANN, FakeLog, Stage
 from tests.console.test_gantt import FakeClaims
