@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from mulligan import tracing
 from mulligan.client.client import Client
 from mulligan.client.context import Context
 from mulligan.client.paging import every
@@ -103,7 +104,8 @@ class Ours:
                     for number, one in enumerate(step["steps"]):
                         tasks.start_soon(self._into, outcomes, number, one)
                 return outcomes
-        return await self._called(step, await self._chosen(step))
+        with tracing.following(step.get("traceparent", "")):
+            return await self._called(step, await self._chosen(step))
 
     async def _into(self, outcomes: list[Outcome], number: int, step: Step) -> None:
         outcomes[number] = await self.do(step)

@@ -39,6 +39,8 @@ type calls struct {
 	at        string
 	// once: make one attempt and no other.
 	once bool
+	// traceparent tells which span is at work, where the context does not.
+	traceparent func(context.Context) string
 	// missing is told of requests that named something which the services do not find.
 	missing func(proto.Message)
 
@@ -55,6 +57,7 @@ func unary[R proto.Message](
 	if err != nil {
 		return none, err
 	}
+	ctx = traced(ctx, all.traceparent)
 	way := newPursuit(ctx, all, route, known)
 	for {
 		err := way.attempt(ctx, request, answer)

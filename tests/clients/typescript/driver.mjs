@@ -34,15 +34,16 @@ async function done(step) {
   }
   if (step.op === "together") return Promise.all(step.steps.map(outcome));
   const on = await chosen(step);
+  const options = step.traceparent === undefined ? undefined : { traceparent: step.traceparent };
   switch (step.op) {
     case "call": {
       const { stub, name, method, request } = bound(on, step);
-      return toJson(method.output, await stub[name](request));
+      return toJson(method.output, await stub[name](request, options));
     }
     case "take": {
       const { stub, name, method, request } = bound(on, step);
       const taken = [];
-      for await (const message of stub[name](request)) {
+      for await (const message of stub[name](request, options)) {
         taken.push(toJson(method.output, message));
         if (taken.length === step.count) break;
       }
@@ -52,7 +53,7 @@ async function done(step) {
       const { stub, name, request } = bound(on, step);
       const found = [];
       const all = name.replace(/^(list|find)/, "$1All");
-      for await (const item of stub[all](request, step.limit ?? 0)) {
+      for await (const item of stub[all](request, step.limit ?? 0, options)) {
         found.push(toJson(schemaOf(item), item));
       }
       return found;

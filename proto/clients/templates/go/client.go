@@ -41,6 +41,9 @@ type Options struct {
 	Patience time.Duration
 	// AllowStale lets reads answer from a read model that lags.
 	AllowStale bool
+	// Traceparent tells which span is at work (W3C Trace Context) where a call's context has none
+	// from WithTraceparent. Without one, a call begins a trace. It is asked by many goroutines.
+	Traceparent func(context.Context) string
 }
 
 // Client is a control plane as one account sees it. Nothing is sent before the first call. It may
@@ -83,6 +86,7 @@ func New(options Options) (*Client, error) {
 	}
 	anonymous := &calls{
 		directory: directory, channels: channels, positions: seen, patience: options.Patience,
+		traceparent: options.Traceparent,
 	}
 	who := &identity{
 		login: &v1.LoginRequest{
@@ -92,7 +96,7 @@ func New(options Options) (*Client, error) {
 	}
 	whole := &calls{
 		directory: directory, channels: channels, positions: seen, patience: options.Patience,
-		identity: who,
+		identity: who, traceparent: options.Traceparent,
 	}
 	return assemble(options, plaintext, whole), nil
 }
@@ -167,7 +171,7 @@ func (client *Client) At(moment string) *Client {
 	now := client.whole
 	view := assemble(client.options, client.plaintext, &calls{
 		directory: now.directory, channels: now.channels, positions: now.positions,
-		identity: now.identity, patience: now.patience, at: moment,
+		identity: now.identity, patience: now.patience, at: moment, traceparent: now.traceparent,
 	})
 	view.view = true
 	return view

@@ -25,6 +25,7 @@ func stream[T proto.Message](
 	ctx context.Context, all *calls, route string, given proto.Message, fresh func() T,
 ) *Stream[T] {
 	request, known, err := all.begin(route, given)
+	ctx = traced(ctx, all.traceparent)
 	return &Stream[T]{
 		ctx: ctx, way: newPursuit(ctx, all, route, known), fresh: fresh, err: err,
 		resume: &resumption{facts: known, request: request},

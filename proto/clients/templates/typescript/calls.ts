@@ -34,6 +34,7 @@ import type { Identity } from "./identity.js";
 import type { Positions } from "./positions.js";
 import { Resumption } from "./resume.js";
 import { METHODS, type MethodFacts } from "./tables.js";
+import { TRACE_HEADER, traceparentOf } from "./traces.js";
 
 /** What a caller may say of one call. */
 export interface CallOptions {
@@ -41,6 +42,8 @@ export interface CallOptions {
   readonly timeoutMs?: number;
   /** Gives the call up; what was sent may still be carried out. */
   readonly signal?: AbortSignal;
+  /** The span that the call is part of (W3C Trace Context), such as `00-4bf9…-00f0…-01`. */
+  readonly traceparent?: string;
 }
 
 /** The entry as of which a call was answered, and when that was. */
@@ -62,6 +65,8 @@ export interface Parts {
   readonly once?: boolean;
   /** Is told of requests that named something which the services do not find. */
   readonly missing?: (request: Message) => void;
+  /** Tells which span is at work, for calls that are not told. */
+  readonly traceparent?: () => string | undefined;
 }
 
 /**
@@ -240,6 +245,7 @@ class Pursuit {
   private address = "";
   private token = "";
   private renewedAt = -Infinity;
+  private readonly traceparent: string;
   private readonly patienceMs: number;
 
   constructor(
@@ -250,6 +256,7 @@ class Pursuit {
   ) {
     this.patienceMs = options.timeoutMs ?? parts.patienceMs ?? PATIENCE_MS;
     this.backoff = new Backoff(this.patienceMs);
+    this.traceparent = traceparentOf(options.traceparent, parts.traceparent?.());
   }
 
   /** Choose the instance and return the metadata to call it with. */
@@ -258,6 +265,7 @@ class Pursuit {
     this.address = "";
     this.address = await directory.pick(this.facts.service);
     const metadata = new Metadata();
+    metadata.set(TRACE_HEADER, this.traceparent);
     if (this.facts.permission !== "public" && identity !== undefined) {
       this.token = await identity.accessToken();
       metadata.set("authorization", `Bearer ${this.token}`);

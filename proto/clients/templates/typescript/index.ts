@@ -25,3 +25,4 @@ export { type Outcome, Regions } from "./regions.js";
 export * from "./services.js";
 export * as v1 from "./v1.js";
 export { METHODS, type MethodFacts } from "./tables.js";
+export { newTraceparent } from "./traces.js";

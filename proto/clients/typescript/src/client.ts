@@ -41,6 +41,11 @@ export interface ClientOptions {
   readonly patienceMs?: number;
   /** Let reads answer from a read model that lags. */
   readonly allowStale?: boolean;
+  /**
+   * Tells which span is at work (W3C Trace Context), for calls that are not told by an option of
+   * their own. Without one, a call begins a trace.
+   */
+  readonly traceparent?: () => string | undefined;
 }
 
 interface Whole {
@@ -200,7 +205,8 @@ function assemble(options: ClientOptions): Whole {
     options.region ?? "",
   );
   const positions = new Positions(options.allowStale ?? false);
-  const iam = new Iam(new Calls({ directory, channels, positions, patienceMs }));
+  const shared = { directory, channels, positions, patienceMs, traceparent: options.traceparent };
+  const iam = new Iam(new Calls(shared));
   const identity = new Identity(
     {
       account: options.account ?? "",
@@ -213,7 +219,7 @@ function assemble(options: ClientOptions): Whole {
       refresh: (refreshToken) => iam.refresh({ refreshToken }),
     },
   );
-  return { options, identity, parts: { directory, channels, positions, identity, patienceMs } };
+  return { options, identity, parts: { ...shared, identity } };
 }
 
 /** Ask one address, once, for the endpoints. */

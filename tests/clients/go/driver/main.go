@@ -37,6 +37,7 @@ type step struct {
 	Secret   string          `json:"secret"`
 	Project  string          `json:"project"`
 	Patience float64         `json:"patience"`
+	Trace    string          `json:"traceparent"`
 }
 
 var client *mulligan.Client
@@ -53,7 +54,11 @@ func bound(on *mulligan.Client, one step, verb func(string) string) (reflect.Val
 			return method, nil, err
 		}
 	}
-	return method, []reflect.Value{reflect.ValueOf(context.Background()), request}, nil
+	ctx := context.Background()
+	if one.Trace != "" {
+		ctx = mulligan.WithTraceparent(ctx, one.Trace)
+	}
+	return method, []reflect.Value{reflect.ValueOf(ctx), request}, nil
 }
 
 func plain(name string) string { return name }
