@@ -63,7 +63,7 @@ async def _show(session: Session, page: str) -> None:
 
 
 async def _serve(session: Session, host: str, port: int, page: str, *, yes: bool) -> None:
-    from mulligan.console.web import WebConsole, is_local
+    from mulligan.console.web.server import WebConsole, is_local
 
     if not is_local(host) and not yes:
         raise InvalidArgument(

@@ -11,10 +11,10 @@ from textual.widgets import ContentSwitcher, Footer, Input
 
 from mulligan.console.banner import Banner, TabLine
 from mulligan.console.journeys import Journeys
+from mulligan.console.moment.slider import TimeSlider
 from mulligan.console.pages import PAGES, Page
 from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import INK
-from mulligan.console.time_slider import TimeSlider
 from mulligan.console.trouble import first_cause, next_step, shown
 from mulligan.console.view import View
 from mulligan.errors import MulliganError, Unavailable

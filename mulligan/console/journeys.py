@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from mulligan.console.actions import Action, Outcome, follow, perform
-from mulligan.console.actions_confirm import ActionMenu, ConfirmScreen
+from mulligan.console.actions.confirm import ActionMenu, ConfirmScreen
+from mulligan.console.actions.offered import Action, Outcome, follow, perform
 from mulligan.console.links import Act, ChooseAction, GoToEntry, GoToHistory, GoToMoment, GoToWhy
 from mulligan.console.trouble import harmless
 from mulligan.errors import FailedPrecondition
@@ -19,7 +19,7 @@ class Journeys:
 
     async def on_go_to_entry(self, message: GoToEntry) -> None:
         """Show an entry in the log."""
-        from mulligan.console.log_view import LogView
+        from mulligan.console.log.page import LogView
 
         app = cast("ConsoleApp", self)
         await app.action_show("log")
@@ -27,7 +27,7 @@ class Journeys:
 
     async def on_go_to_history(self, message: GoToHistory) -> None:
         """Show the history of a stream."""
-        from mulligan.console.history import HistoryView
+        from mulligan.console.history.page import HistoryView
 
         app = cast("ConsoleApp", self)
         await app.action_show("history")

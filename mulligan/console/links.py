@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from mulligan.console.actions import Action
+    from mulligan.console.actions.offered import Action
 
 
 class GoToEntry(Message):

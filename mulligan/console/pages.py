@@ -21,10 +21,10 @@ class Page(NamedTuple):
 
 
 PAGES: tuple[Page, ...] = (
-    Page("1", "fleet", "Fleet", "mulligan.console.fleet_view:FleetView"),
-    Page("2", "log", "Log", "mulligan.console.log_view:LogView"),
-    Page("3", "history", "History", "mulligan.console.history:HistoryView"),
-    Page("4", "claims", "Claims", "mulligan.console.gantt:GanttView"),
-    Page("5", "projections", "Projections", "mulligan.console.projections_view:ProjectionsView"),
-    Page("6", "problems", "Problems", "mulligan.console.problems:ProblemsView"),
+    Page("1", "fleet", "Fleet", "mulligan.console.fleet.page:FleetView"),
+    Page("2", "log", "Log", "mulligan.console.log.page:LogView"),
+    Page("3", "history", "History", "mulligan.console.history.page:HistoryView"),
+    Page("4", "claims", "Claims", "mulligan.console.claims.page:GanttView"),
+    Page("5", "projections", "Projections", "mulligan.console.projections.page:ProjectionsView"),
+    Page("6", "problems", "Problems", "mulligan.console.problems.page:ProblemsView"),
 )

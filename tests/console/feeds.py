@@ -10,11 +10,11 @@ from textual.app import App, ComposeResult
 from textual.widget import Widget
 
 from mulligan.console.called import Called
-from mulligan.console.history_source import Change, Lifetime
+from mulligan.console.history.feed import Change, Lifetime
 from mulligan.console.journeys import Journeys
 from mulligan.console.links import GoToEntry, GoToHistory, GoToMoment, GoToWhy
-from mulligan.console.log_view_filter import EVERYTHING, Filter, passing
-from mulligan.console.log_view_rows import LoggedCommit, LoggedEvent, LogRow
+from mulligan.console.log.filter import EVERYTHING, Filter, passing
+from mulligan.console.log.rows import LoggedCommit, LoggedEvent, LogRow
 from mulligan.console.source import Source
 from mulligan.console.theme import INK
 from mulligan.console.trouble import first_cause, shown

@@ -7,14 +7,14 @@ import msgspec
 import pytest
 from textual.widgets import Static
 
-from mulligan.console.actions import (
+from mulligan.console.actions.confirm import ConfirmScreen
+from mulligan.console.actions.offered import (
     Action,
     actions_for,
     actions_for_claim,
     perform,
     release_brake,
 )
-from mulligan.console.actions_confirm import ConfirmScreen
 from mulligan.console.brief import MachineBrief
 from mulligan.console.links import Act, ChooseAction
 from mulligan.console.source import Moment

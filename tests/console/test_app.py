@@ -6,9 +6,9 @@ import pytest
 
 from mulligan.console.app import ConsoleApp
 from mulligan.console.banner import banner
-from mulligan.console.fleet_map import FleetMap
+from mulligan.console.fleet.map import FleetMap
+from mulligan.console.moment.steps import UNITS, share, stepped, wanted
 from mulligan.console.source import Moment, Pulse
-from mulligan.console.time_steps import UNITS, share, stepped, wanted
 from mulligan.console.trouble import harmless, next_step, shown
 from mulligan.errors import InvalidArgument, PermissionDenied, Unavailable
 from tests.console.fakes import NOON, FakeSource

@@ -11,13 +11,13 @@ from textual.widgets import Static
 
 from mulligan.console.app import ConsoleApp
 from mulligan.console.brief import MachineBrief, Place
-from mulligan.console.fleet_cells import mark
-from mulligan.console.fleet_filter import parse
-from mulligan.console.fleet_layout import cells_across, lay_out, natural, path, sections
-from mulligan.console.fleet_legend import legend
-from mulligan.console.fleet_map import FleetMap
-from mulligan.console.fleet_moves import step
-from mulligan.console.machine_panel import MachinePanel
+from mulligan.console.fleet.cells import mark
+from mulligan.console.fleet.filter import parse
+from mulligan.console.fleet.layout import cells_across, lay_out, natural, path, sections
+from mulligan.console.fleet.legend import legend
+from mulligan.console.fleet.map import FleetMap
+from mulligan.console.fleet.moves import step
+from mulligan.console.fleet.panel import MachinePanel
 from mulligan.errors import InvalidArgument
 from tests.console.fakes import FakeSource, fleet
 
@@ -184,7 +184,7 @@ async def test_new_machines_appear_in_their_rack_and_deleted_ones_go() -> None:
 async def test_when_very_many_change_all_are_read_rather_than_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mulligan.console.fleet_follow.MANY", 20)
+    monkeypatch.setattr("mulligan.console.fleet.follow.MANY", 20)
     source = FakeSource(1000)
     async with shown(source) as (pilot, fleet):
         source.reads.clear()

@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 
 from mulligan.console.brief import Place
 from mulligan.console.called import Called
-from mulligan.console.gantt import GanttView
-from mulligan.console.gantt_draw import GanttClaim, Scale, header, marks, row_cells, scale_about
-from mulligan.console.gantt_source import GanttRow, held_at, rows_of
+from mulligan.console.claims.draw import GanttClaim, Scale, header, marks, row_cells, scale_about
+from mulligan.console.claims.feed import GanttRow, held_at, rows_of
+from mulligan.console.claims.page import GanttView
 from mulligan.proto import v1
 from tests.console.fakes import FakeSource
 from tests.console.feeds import ANN, NODE, Stage, screen_text, settled

@@ -6,8 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from mulligan.console.history import HistoryView
-from mulligan.console.history_source import back_from
+from mulligan.console.history.feed import back_from
+from mulligan.console.history.page import HistoryView
 from tests.console.fakes import FakeSource
 from tests.console.feeds import NODE, FakeHistory, FakeLog, Stage, event, screen_text, settled
 from tests.console.feeds import commit as committed

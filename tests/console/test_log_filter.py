@@ -2,9 +2,9 @@
 
 import pytest
 
-from mulligan.console.log_view_filter import parse_filter, passing
-from mulligan.console.log_view_rows import LogRow, LogWindow, summary_of
-from mulligan.console.log_view_source import pushed
+from mulligan.console.log.feed import pushed
+from mulligan.console.log.filter import parse_filter, passing
+from mulligan.console.log.rows import LogRow, LogWindow, summary_of
 from mulligan.errors import InvalidArgument
 from tests.console.feeds import ANN, NODE, commit, event
 

@@ -6,9 +6,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from mulligan.console.log_view import LogView
-from mulligan.console.log_view_entry import EntryScreen
-from mulligan.console.log_view_rows import ROOM
+from mulligan.console.log.entry import EntryScreen
+from mulligan.console.log.page import LogView
+from mulligan.console.log.rows import ROOM
 from tests.console.fakes import FakeSource
 from tests.console.feeds import ANN, NODE, FakeLog, Stage, commit, event, screen_text, settled
 
@@ -153,7 +153,7 @@ async def test_enter_opens_the_whole_commit(
 async def test_it_goes_on_where_it_was_when_the_log_comes_back(
     pilot: Pilot[None], view: LogView, log: FakeLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mulligan.console.log_view.AGAIN_S", 0.01)
+    monkeypatch.setattr("mulligan.console.log.page.AGAIN_S", 0.01)
     log.grow(1)
     await settled(pilot, lambda: seqs(view)[-1] == 1001, "it follows")
     log.break_off("etcd is away")

@@ -6,10 +6,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from mulligan.console.problem_actions import action_for
-from mulligan.console.problems import ProblemsView
-from mulligan.console.projections_view import ProjectionsView
-from mulligan.console.shares import shares_of
+from mulligan.console.problems.page import ProblemsView
+from mulligan.console.problems.remedies import action_for
+from mulligan.console.projections.page import ProjectionsView
+from mulligan.console.projections.shares import shares_of
 from mulligan.console.source import Moment
 from mulligan.diagnosis.checks import SERVICES, problems_of
 from mulligan.diagnosis.found import Seen, Status

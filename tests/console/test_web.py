@@ -9,8 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from mulligan.cli.main import main
-from mulligan.console.web import WebConsole, is_local
-from mulligan.console.web_page import PAGE, SCRIPT
+from mulligan.console.web.page import PAGE, SCRIPT
+from mulligan.console.web.server import WebConsole, is_local
 
 Browser = TestClient[web.Request, web.Application]
 

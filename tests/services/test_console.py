@@ -1,8 +1,8 @@
 """The console on a real region: what is shown is what the services say."""
 
 from mulligan.console.app import ConsoleApp
-from mulligan.console.fleet_map import FleetMap
-from mulligan.console.machine_panel import MachinePanel
+from mulligan.console.fleet.map import FleetMap
+from mulligan.console.fleet.panel import MachinePanel
 from mulligan.console.source import Source
 from mulligan.proto import v1
 from tests.console.test_fleet import settled

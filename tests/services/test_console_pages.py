@@ -5,12 +5,12 @@ from collections.abc import Callable
 from textual.pilot import Pilot
 
 from mulligan.client import Client
-from mulligan.console.actions import actions_for
+from mulligan.console.actions.offered import actions_for
 from mulligan.console.app import ConsoleApp
 from mulligan.console.brief import machine_brief
-from mulligan.console.history import HistoryView
+from mulligan.console.history.page import HistoryView
 from mulligan.console.links import Act, GoToHistory, GoToWhy
-from mulligan.console.log_view import LogView
+from mulligan.console.log.page import LogView
 from mulligan.console.source import Source
 from mulligan.proto import v1
 from tests.console.feeds import screen_text, settled

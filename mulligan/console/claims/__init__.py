@@ -1,0 +1,1 @@
+"""The claims' page: who holds what when, on a time line."""

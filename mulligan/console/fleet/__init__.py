@@ -1,0 +1,1 @@
+"""The fleet's page: the map of racks, and the panel of a machine."""

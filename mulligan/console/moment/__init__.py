@@ -1,0 +1,1 @@
+"""Another moment than now: the slider, and where its keys lead."""

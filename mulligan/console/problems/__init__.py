@@ -1,0 +1,1 @@
+"""The problems' page: what is wrong, and what helps."""

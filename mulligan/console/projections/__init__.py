@@ -1,0 +1,1 @@
+"""The page of read models, services and the log's stores."""
