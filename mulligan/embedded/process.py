@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import msgspec
 
+from mulligan.errors import MulliganError
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_SET_CHILD_SUBREAPER = 36
@@ -59,7 +61,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         die_with(parent, self.stop_signal)
 
 
-class StartFailed(Exception):
+class StartFailed(MulliganError):
     """An embedded server did not come up; the message ends with its log's last lines."""
 
 

@@ -13,7 +13,8 @@ import pytest
 from mulligan.cli.examples import EXAMPLES
 from mulligan.cli.help import every_command
 from mulligan.cli.main import main
-from mulligan.cli.report import EXIT_CODES
+from mulligan.cli.report import EXIT_CODES, report
+from mulligan.embedded.process import StartFailed
 
 CODES = {0, 1, 130, 141} | {code for _, code in EXIT_CODES}
 SEED = 20270131
@@ -132,3 +133,8 @@ def test_ctrl_c_at_any_moment_is_no_trace(after: float, here: Path) -> None:
     assert code in {130, -signal.SIGINT, *CODES}
     if "/mulligan/cli/" in printed:  # else it is Python itself that was about to start
         assert "Traceback" not in printed, printed
+
+
+def test_a_server_that_is_not_there_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(StartFailed("found no etcd; install etcd 3.4 or newer")) == 1
+    assert capsys.readouterr().err == "error: found no etcd; install etcd 3.4 or newer\n"
