@@ -2,6 +2,9 @@
 
 from enum import IntEnum
 
+BACKUP = "backup: "
+"""Begins each line of an archive's problem that is about what the archive does not hold."""
+
 
 def harmless(text: str, keep: str = "\n\t") -> str:
     """Return a text without control characters but those of ``keep``.

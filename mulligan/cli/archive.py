@@ -94,8 +94,8 @@ def tell(session: Session, found: "ArchiveStatus") -> None:
         f" {format_bytes(found.store_bytes)} and a quota of"
         f" {format_bytes(found.store_quota_bytes)}"
     )
-    if found.problem:
-        session.out.line(f"problem: {found.problem}")
+    for problem in found.problem.splitlines():
+        session.out.line(f"problem: {problem}")
 
 
 @verb(app, "verify")

@@ -8,10 +8,13 @@ import typer
 
 from mulligan.cli.on_host import DEFAULT_STATE, ConfigOption, StateOption, config_of
 from mulligan.cli.progress import Progress
-from mulligan.errors import Corrupt, FailedPrecondition
+from mulligan.errors import Corrupt, FailedPrecondition, MulliganError
 
 if TYPE_CHECKING:
     from mulligan.config import Config
+    from mulligan.log.etcd import Etcd
+    from mulligan.model import RegionName
+    from mulligan.services.backups import Kind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,10 +39,15 @@ def save_secrets(
 async def _secrets(config: "Config", file: Path) -> int:
     from mulligan.embedded.offline import etcd_of
     from mulligan.model import RegionName
+    from mulligan.services.backups import revision_of
     from mulligan.services.secret_backup import save_secrets
 
+    region = RegionName(config.region)
     async with etcd_of(config) as etcd:
-        return await save_secrets(etcd, RegionName(config.region), file)
+        revision = await revision_of(etcd, region)
+        count = await save_secrets(etcd, region, file)
+        await _note(etcd, region, "secrets", revision)
+        return count
 
 
 @app.command("etcd")
@@ -58,19 +66,31 @@ def save_etcd(
 
 
 async def _snapshot(config: "Config", file: Path) -> int:
+    from mulligan.embedded.offline import etcd_of
+    from mulligan.model import RegionName
+    from mulligan.services.backups import revision_of
+
+    region = RegionName(config.region)
+    async with etcd_of(config) as etcd:
+        revision = await revision_of(etcd, region)
+        size = await _write_snapshot(etcd, file)
+        await _note(etcd, region, "etcd", revision)
+        return size
+
+
+async def _write_snapshot(etcd: "Etcd", file: Path) -> int:
     import hashlib
     import os
 
     from anyio import to_thread
 
-    from mulligan.embedded.offline import etcd_of
     from mulligan.log.export_file import written_whole
 
     digest, held, size = hashlib.sha256(), b"", 0
     try:
         with Progress() as progress, written_whole(file) as out:
             os.fchmod(out.fileno(), 0o600)
-            async with etcd_of(config) as etcd, aclosing(etcd.snapshot()) as blobs:
+            async with aclosing(etcd.snapshot()) as blobs:
                 async for blob in blobs:
                     await to_thread.run_sync(out.write, blob)
                     held += blob
@@ -83,6 +103,17 @@ async def _snapshot(config: "Config", file: Path) -> int:
     except OSError as error:
         raise FailedPrecondition(f"{file} cannot be written: {error.strerror}") from error
     return size
+
+
+async def _note(etcd: "Etcd", region: "RegionName", kind: "Kind", revision: int) -> None:
+    """Note for `mulligan status` that this was saved; where that fails, the file is good still."""
+    from mulligan.services.backups import note
+
+    try:
+        await note(etcd, region, kind, revision)
+    except MulliganError as error:
+        text = f"the file is whole, but `mulligan status` will not know of it: {error.message}"
+        typer.echo(text, err=True)
 
 
 _DIGEST = 32

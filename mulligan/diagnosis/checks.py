@@ -8,6 +8,7 @@ from mulligan.diagnosis.fleet_checks import MOST_MACHINES, fleet_problems
 from mulligan.diagnosis.found import Status
 from mulligan.diagnosis.problem import Problem, critical, warning
 from mulligan.quantities import format_bytes, format_span
+from mulligan.wording import BACKUP
 
 LAGGING = 5.0
 """Seconds of lag that are worth a look."""
@@ -19,6 +20,10 @@ SLOW_MS = 500.0
 BEHIND = 1000
 """Entries that an instance may be behind the newest that any of them knows."""
 SOON, VERY_SOON = timedelta(days=30), timedelta(days=3)
+_SAVE = (
+    "mulligan backup secrets FILE, daily, on the region's host; keep the master key apart from it:"
+    " docs/how-to/back-up-and-restore.md"
+)
 SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
 
 
@@ -92,7 +97,7 @@ def _log_problems(found: Status) -> Iterator[Problem]:
 
 
 def store_problems(found: Status) -> list[Problem]:
-    """Return what is wrong with etcd's space and the archive."""
+    """Return what is wrong with etcd's space, the archive and backups."""
     problems = []
     log, archive = found.log, found.archive
     if log is not None and log.store_quota_bytes:
@@ -105,9 +110,12 @@ def store_problems(found: Status) -> list[Problem]:
             )
             then = "mulligan archive status; lower archive.keep_bytes, or raise etcd's quota"
             problems.append(make("etcd", what, then))
-    if archive is not None and archive.problem:
-        what = f"the archiver does not get on: {archive.problem}"
-        problems.append(warning("archive", what, "mulligan archive status"))
+    for line in archive.problem.splitlines() if archive is not None else ():
+        if line.startswith(BACKUP):
+            problems.append(warning("backup", line.removeprefix(BACKUP), _SAVE))
+        else:
+            what = f"the archiver does not get on: {line}"
+            problems.append(warning("archive", what, "mulligan archive status"))
     return problems
 
 

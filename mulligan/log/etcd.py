@@ -82,16 +82,21 @@ class Etcd:
         limit: int = 0,
         revision: int = 0,
         keys_only: bool = False,
+        changed_after: int = 0,
         bulk: bool = False,
         timeout: float | None = None,
     ) -> Ranged:
-        """Return [key, end), linearizable; ``bulk`` keeps large answers out of the writes' way."""
+        """Return [key, end), linearizable; ``bulk`` keeps large answers out of the writes' way.
+
+        ``changed_after`` leaves out keys that have not changed since that revision.
+        """
         request = rpc.RangeRequest(
             key=key.encode(),
             range_end=end.encode(),
             limit=limit,
             revision=revision,
             keys_only=keys_only,
+            min_mod_revision=changed_after + 1 if changed_after else 0,
         )
         lane = self._bulk if bulk else self._writes
         return _ranged(await self._read(lane, _KV + "Range", request, rpc.RangeResponse, timeout))

@@ -13,6 +13,8 @@ class Keys:
         self.log = self.prefix + "log/"
         self.archive = self.prefix + "archive/"
         self.format = self.prefix + "format"
+        self.secret = self.prefix + "secret/"
+        self.backup = self.prefix + "backup/"
 
     def entry(self, seq: int) -> str:
         """The key of a log entry; keys sort as their numbers do."""

@@ -9,7 +9,10 @@ from prometheus_client.registry import Collector
 
 
 class ArchiveTally(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the archive is; bytes of etcd are those of the last look."""
+    """How far the archive is; bytes of etcd are those of the last look.
+
+    ``copied_at`` and ``saved_at``, of the secrets, are seconds of the epoch, 0 for never.
+    """
 
     sealed: int
     copied: int
@@ -17,9 +20,12 @@ class ArchiveTally(msgspec.Struct, frozen=True, kw_only=True):
     segments: int
     segment_bytes: int
     stuck: bool
+    copied_at: float
     store_bytes: int
     store_used_bytes: int
     store_quota_bytes: int
+    saved_at: float
+    overdue: bool
 
 
 class ArchiveMetrics(Collector):
@@ -43,9 +49,12 @@ class ArchiveMetrics(Collector):
             ("archive_lag_entries", "Entries in etcd alone.", max(0, found.head - copied)),
             ("archive_segments", "Segments.", found.segments),
             ("archive_segment_bytes", "Bytes of all segments.", found.segment_bytes),
+            ("archive_copied_timestamp_seconds", "When all was copied.", found.copied_at),
             ("archive_stuck", "1 while it does not get on.", found.stuck),
             ("etcd_bytes", "etcd's file.", found.store_bytes),
             ("etcd_used_bytes", "Of it in use.", found.store_used_bytes),
             ("etcd_quota_bytes", "Where etcd refuses writes.", found.store_quota_bytes),
+            ("secrets_saved_timestamp_seconds", "When secrets were saved.", found.saved_at),
+            ("backup_overdue", "1 while secrets are in no fresh backup.", found.overdue),
         ):
             yield GaugeMetricFamily(f"mulligan_{name}", text, value=value)

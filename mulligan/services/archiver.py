@@ -16,16 +16,18 @@ from mulligan.log.proving import Proof
 from mulligan.log.segment import Archived, Manifest, require_next
 from mulligan.log.view import BrokenChain
 from mulligan.log.vouching import Vouching
-from mulligan.model import Seq
+from mulligan.model import Seq, utc_now
 from mulligan.proto import v1
 from mulligan.services import render
 from mulligan.services.archive_metrics import ArchiveMetrics
 from mulligan.services.archiving import Archiving
+from mulligan.services.backups import overdue
 from mulligan.services.checkpoints import LogSigning, log_keys, rendered, trusted
 from mulligan.services.metrics import Metrics
 from mulligan.services.reading import page_of
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.work import Share
+from mulligan.wording import BACKUP
 
 _TOLD_S = 0.5
 
@@ -148,9 +150,22 @@ class Archiver(v1.ArchiverBase):
             store_used_bytes=store.db_size_in_use,
             store_quota_bytes=self._rt.config.etcd.quota_bytes,
             compacted=work.compacted,
-            problem=work.problem or await self._lateness(Seq(max(copied.seq, last))),
+            problem=await self._problems(work.problem, Seq(max(copied.seq, last))),
             copied_at=copied.at,
         )
+
+    async def _problems(self, problem: str, safe: Seq) -> str:
+        """Return what is wrong, a line each: with the archive, and with the backups beside it."""
+        lines = [problem or await self._lateness(safe), await self._overdue()]
+        return "\n".join(filter(None, lines))
+
+    async def _overdue(self) -> str:
+        try:
+            found = await self._archiving.backups()
+        except MulliganError as error:
+            return f"{BACKUP}{error.message}"
+        late = overdue(found, utc_now()) if found is not None else ""
+        return f"{BACKUP}{late}" if late else ""
 
     async def _lateness(self, safe: Seq) -> str:
         try:

@@ -19,6 +19,7 @@ from mulligan.log.segment import COPY, manifest_name, read_manifest
 from mulligan.log.vouching import LogKey
 from mulligan.model import Seq, utc_now
 from mulligan.services.archive_metrics import ArchiveTally
+from mulligan.services.backups import Backups, look, overdue
 from mulligan.services.checkpoints import LogSigning, log_keys, trusted
 from mulligan.services.leading import ARCHIVE
 from mulligan.services.runtime import Parts
@@ -32,6 +33,7 @@ LATE = 10
 """After so many times ``archive.copy_s`` without a copy, something is wrong."""
 
 _LOOK_S = 5.0
+_BACKUPS_S = 60.0
 _WARN_S = 3600.0
 
 
@@ -63,6 +65,8 @@ class Archiving:
         self._sealer = self._new_sealer()
         self._pruner = self._new_pruner()
         self._copy_at = 0.0
+        self._backups_at = 0.0
+        self._backups: Backups | None = None
         self._warned_at = float("-inf")
         self._seen: StoreStatus | None = None
         self.problem = ""
@@ -116,16 +120,21 @@ class Archiving:
         if not self.mine():
             return None
         sealed, store = self._archive.sealed, self._seen
+        copied, backups = self._sealer.copied, self._backups
+        saved = backups.saved if backups is not None else None
         return ArchiveTally(
             sealed=sealed[-1].last if sealed else 0,
-            copied=self._sealer.copied.seq,
+            copied=copied.seq,
             head=self._parts.log.head.seq,
             segments=len(sealed),
             segment_bytes=self._archive.file_bytes,
             stuck=bool(self.problem),
+            copied_at=copied.at.timestamp() if copied.at is not None else 0.0,
             store_bytes=store.db_size if store is not None else 0,
             store_used_bytes=store.db_size_in_use if store is not None else 0,
             store_quota_bytes=self._quota,
+            saved_at=saved.at.timestamp() if saved is not None else 0.0,
+            overdue=backups is not None and bool(overdue(backups, utc_now())),
         )
 
     async def late(self, safe: Seq) -> datetime | None:
@@ -137,6 +146,10 @@ class Archiving:
             allowed = timedelta(seconds=LATE * self._config.archive.copy_s)
             return since if utc_now() - since > allowed else None
         return None
+
+    async def backups(self) -> Backups | None:
+        """Return what is known of backups of the secrets."""
+        return await look(self._parts.etcd, self._parts.log.region)
 
     async def oldest(self) -> Seq:
         """Return the oldest entry in etcd."""
@@ -166,10 +179,21 @@ class Archiving:
         self.problem = problem
         if store is not None:
             self._warn(store)
+        await self._look_at_backups()
 
     async def _copy(self) -> None:
         await self._sealer.copy()
         self._copy_at = anyio.current_time() + self._config.archive.copy_s
+
+    async def _look_at_backups(self) -> None:
+        if anyio.current_time() < self._backups_at:
+            return
+        try:
+            self._backups = await self.backups()
+        except MulliganError as error:
+            log.debug("cannot tell whether there are backups", extra={"reason": error.message})
+            return
+        self._backups_at = anyio.current_time() + _BACKUPS_S
 
     async def _store(self) -> StoreStatus | None:
         try:

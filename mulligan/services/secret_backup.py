@@ -73,7 +73,7 @@ async def save_secrets(etcd: Etcd, region: RegionName, file: Path) -> int:
 
 
 async def _read_all(etcd: Etcd, region: RegionName) -> list[Sealed]:
-    prefix = f"{Keys(region).prefix}secret/"
+    prefix = Keys(region).secret
     found: list[Sealed] = []
     start, revision = prefix, 0
     while True:
@@ -138,7 +138,7 @@ def require_of(header: Header, region: RegionName) -> None:
 
 async def bring_back(etcd: Etcd, region: RegionName, secrets: Sequence[Sealed]) -> int:
     """Put the secrets that etcd lacks, and touch none that it has; return how many came."""
-    prefix = f"{Keys(region).prefix}secret/"
+    prefix = Keys(region).secret
     count = 0
     for one in secrets:
         try:

@@ -21,6 +21,7 @@ from mulligan.proto.v1 import (
     Quota,
     QuotaUse,
 )
+from mulligan.wording import BACKUP
 
 GIB = 2**30
 
@@ -43,6 +44,15 @@ def test_an_archiver_that_is_stuck_is_a_problem() -> None:
     (problem,) = store_problems(Status(archive=ArchiveStatus(problem="no such bucket")))
     assert "no such bucket" in problem.what
     assert problem.next == "mulligan archive status"
+
+
+def test_secrets_that_nobody_saved_are_a_problem_beside_the_archives_own() -> None:
+    said = f"no such bucket\n{BACKUP}sealed secrets were saved 9d ago"
+    archive, backup = store_problems(Status(archive=ArchiveStatus(problem=said)))
+    assert archive.what == "the archiver does not get on: no such bucket"
+    assert (backup.severity, backup.subject) == ("warning", "backup")
+    assert backup.what == "sealed secrets were saved 9d ago"
+    assert backup.next.startswith("mulligan backup secrets FILE")
 
 
 NOW = datetime(2027, 1, 31, 8, tzinfo=UTC)

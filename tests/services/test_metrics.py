@@ -50,9 +50,12 @@ ARCHIVE = ArchiveTally(
     segments=2,
     segment_bytes=5000,
     stuck=False,
+    copied_at=1.8e9,
     store_bytes=3,
     store_used_bytes=2,
     store_quota_bytes=9,
+    saved_at=1.8e9,
+    overdue=False,
 )
 
 
