@@ -146,6 +146,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def guides(session: nox.Session) -> None:
+    """Type every command of the docs on real regions, two pages at a time."""
+    arguments = ("-q", "--numprocesses=2", "--dist=load", "-m", "guides", "tests/docs")
+    run(session, "python", "-m", "pytest", *arguments, *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation as a web site in build/docs/html; a warning is an error."""
     run(session, "python", "docs/site/build.py")

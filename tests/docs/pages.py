@@ -1,6 +1,7 @@
 """The documentation as text: its pages, the commands they show, and what they say comes out."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,50 @@ def commands(text: str) -> list[Shown]:
                 before = found.pop()
                 found.append(Shown(before.command, f"{before.output}{line}\n"))
     return found
+
+
+PROGRAMS = frozenset(
+    {
+        *("apt", "createdb", "curl", "docker", "etcdctl", "export", "for", "helm", "kubectl"),
+        *("make", "mulligan", "nox", "openssl", "printf", "psql", "python", "python3", "sudo"),
+        *("systemctl", ".venv/bin/python", "/opt/mulligan/bin/pip", "/opt/mulligan/bin/mulligan"),
+    }
+)
+"""With what a line begins that is typed into a shell."""
+
+_ASSIGNED = re.compile(r"^(?:\w+=\S+ )+")
+_SHELLS = frozenset({"sh", "bash", "console"})
+
+
+def typed(text: str) -> list[Shown]:
+    """Return all commands of a page in order: of console and shell blocks, and indented ones."""
+    found: list[Shown] = []
+    for language, block in _blocks(text):
+        if language == "console":
+            found.extend(commands(f"```console\n{block}```"))
+        elif language in _SHELLS or (not language and is_typed(block)):
+            lines = re.sub(r"\\\n\s*", "", block).splitlines()
+            if lines[0].startswith("for "):
+                lines = ["\n".join(lines)]
+            found.extend(Shown(line, "") for line in lines if not line.startswith("#"))
+    return found
+
+
+def is_typed(block: str) -> bool:
+    """Return whether an indented block is for a shell, rather than the text of a file."""
+    words = _ASSIGNED.sub("", block).split(maxsplit=1)
+    return bool(words) and words[0] in PROGRAMS
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the fenced blocks of a page with their language, and the indented ones with none."""
+    fence: str | None = None
+    block: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("```") or (fence is None and not line.startswith("    ")):
+            if fence is not None or block:
+                yield fence or "", textwrap.dedent("".join(block))
+            fence = line.removeprefix("```") if line.startswith("```") and fence is None else None
+            block = []
+        else:
+            block.append(f"{line}\n")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, commands, named
-from tests.docs.walking import missing_words, walk
+from tests.docs.reader import missing_words
+from tests.docs.walking import walk
 
 WALKS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
 

