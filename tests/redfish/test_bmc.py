@@ -302,7 +302,7 @@ async def test_cancelling_returns_at_once_and_wakes_the_thread(
     start = time.monotonic()
     with anyio.move_on_after(0.2):
         await client.system()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 2.5
     assert (await client.system()).status == 200
 
 

@@ -32,7 +32,7 @@ async def test_status_names_a_service_that_hangs_at_once_and_what_to_do(
     ]
     assert "mulligan serve archiver" in critical["next"]
     assert {one["instance"]["service"] for one in found["instances"]} == SERVICES - {"archiver"}
-    assert took < 6, "1.5 s for whoever is silent, and the start of the command on a busy machine"
+    assert took < 20, "1.5 s for whoever is silent; the rest is a busy machine's"
 
 
 async def test_every_instance_logs_more_for_a_while(region: RunningRegion, edge: Edge) -> None:
