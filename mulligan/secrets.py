@@ -40,6 +40,7 @@ from mulligan.master_key import (
 )
 from mulligan.model import RegionName, is_uuid, new_id
 from mulligan.secret_kv import MemorySecretKv, SecretKv
+from mulligan.trial import is_trial, refuse_in_trial
 
 __all__ = [
     "MAX_SECRET_BYTES", "MasterKeyError", "MasterKeys", "MemorySecretKv", "Name", "Secret",
@@ -124,11 +125,16 @@ class SecretStore:
         self._fence: bytes | None = None
 
     async def put(self, kind: str, id: str, plaintext: bytes) -> str:
-        """Store a new version beside the older ones and return its name (a UUIDv7)."""
+        """Store a new version beside the older ones and return its name (a UUIDv7).
+
+        A dry run stores none, and gets a name all the same.
+        """
         if len(plaintext) > MAX_SECRET_BYTES:
             raise InvalidArgument("secret", f"is longer than {MAX_SECRET_BYTES} bytes")
         version = new_id()
         key = _path(kind, id, version)
+        if is_trial():
+            return version
         bound = self._bound(key)
         data_key = AESGCM.generate_key(256)
         box = seal(AESGCM(data_key), plaintext, b"secret\0" + bound)
@@ -261,12 +267,15 @@ class SecretStore:
                 log.warning("the master keys cannot be read again: %s", error.message)
 
     async def retire(self, kind: str, id: str, version: str) -> None:
-        """Delete one version; nothing happens if it is gone already."""
+        """Delete one version; nothing happens if it is gone already, or in a dry run."""
+        if is_trial():  # what it means is what ``put`` has not stored
+            return
         with _within(self._deadline):
             await self._kv.delete(_path(kind, id, version))
 
     async def delete(self, kind: str, id: str) -> None:
         """Delete every version, which makes all that was sealed with them unreadable."""
+        refuse_in_trial("destroy a secret")
         with _within(self._deadline):
             await self._kv.delete(_folder(kind, id))
 

@@ -4,13 +4,14 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import anyio
 import msgspec
 
 from mulligan import tracing
 from mulligan.commands.states import ABSENT, Known, Loaded, StateCache, StateSource
+from mulligan.commands.trials import Tried, TriedOut
 from mulligan.errors import AlreadyExists, Conflict, MulliganError, Unavailable
 from mulligan.events.codec import Codec
 from mulligan.events.envelope import Actor, Commit, EventRecord
@@ -19,6 +20,7 @@ from mulligan.handlers.arguments import arguments
 from mulligan.handlers.decision import Change, Command
 from mulligan.log.protocol import EventLog, Fence, ReadSet, TailTooShort
 from mulligan.model import CommitId, Position, Seq, StreamId, new_id, stream_key
+from mulligan.trial import is_trial, refuse_in_trial
 
 ATTEMPTS = 12
 """A command that somebody keeps overtaking is given up, with Conflict, after this many tries."""
@@ -27,6 +29,7 @@ AHEAD = timedelta(minutes=1)
 """A request id may be so far ahead of this process's clock."""
 
 _ANY = StreamId("")
+_NOTHING: Mapping[StreamId, Known] = {}
 _READ_ROUNDS = 100
 """A cold tree is read level by level, in as many rounds as it is deep."""
 
@@ -86,6 +89,7 @@ class Format(Protocol):
 class _Decision(msgspec.Struct, frozen=True):
     commit: Commit
     read: ReadSet
+    made: Mapping[StreamId, Known]
 
 
 OnCommit = Callable[[str, int, float], None]
@@ -165,13 +169,16 @@ class Commands:
         ``versions`` are those the caller has read, 0 for any: where one has moved on, raise
         StaleEtag. Raise what ``command.decide`` raises; Conflict when others keep changing what it
         reads; AlreadyExists when the request id was used for something else; Unavailable and
-        Exhausted from the log; Fenced when ``fence`` has fallen.
+        Exhausted from the log; Fenced when ``fence`` has fallen. In a dry run, raise TriedOut in
+        place of any answer.
         """
         while request.id in self._running:
             await self._running[request.id].wait()
         done = self._running[request.id] = anyio.Event()
         try:
             with tracing.span(command.NAME):
+                if is_trial():
+                    await self.try_out([command], request, versions=versions)
                 return await self._execute(command, request, fence, versions or {})
         finally:
             del self._running[request.id]
@@ -205,10 +212,66 @@ class Commands:
                 return await self._append(decision, fence)
             except Conflict:
                 continue
-        raise Conflict(f"{command.NAME}: others keep changing the same objects; try again")
+        raise _overtaken(command)
+
+    async def try_out(
+        self,
+        commands: Sequence[Command],
+        request: Request,
+        *,
+        versions: Mapping[StreamId, int] | None = None,
+    ) -> NoReturn:
+        """Decide commands, each on what those before it would make, and raise TriedOut.
+
+        ``versions`` are for the last of them. Nothing is appended, nor kept in mind. Raise what
+        ``execute`` would raise, but for what only an append meets.
+        """
+        await self.earlier(request)
+        commits: list[Commit] = []
+        made: dict[StreamId, Known] = {}
+        for number, command in enumerate(commands, start=1):
+            held = (versions or {}) if number == len(commands) else {}
+            decision = await self._try_one(command, request, held, made)
+            if isinstance(decision, _Decision):
+                commits.append(decision.commit)
+                made.update(decision.made)
+            elif decision.repeat:
+                raise _done_before(decision)
+        position = self.position()
+        raise TriedOut(Tried(position=position, commits=tuple(commits), states=made))
+
+    async def _try_one(
+        self,
+        command: Command,
+        request: Request,
+        versions: Mapping[StreamId, int],
+        made: Mapping[StreamId, Known],
+    ) -> _Decision | Outcome:
+        readable = False
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._decide(
+                    command, request, versions, supposed=made, readable=readable
+                )
+            except _Unsettled as unsettled:
+                for event in unsettled.events:
+                    await event.wait()
+            except _Newer as newer:
+                await newer.format.raise_to(newer.wanted)  # which only looks, in a dry run
+                readable = True
+        raise _overtaken(command)
 
     async def earlier(self, request: Request) -> Outcome | None:
-        """Return where a request stands that was executed before; None for a new one."""
+        """Return where a request stands that was executed before; None for a new one.
+
+        In a dry run, raise TriedOut for one that was.
+        """
+        found = await self._earlier(request)
+        if found is not None and is_trial():
+            raise _done_before(found)
+        return found
+
+    async def _earlier(self, request: Request) -> Outcome | None:
         found = self._recent(request)
         if found is not None:
             return found
@@ -257,11 +320,21 @@ class Commands:
         return self._outcome(found.seq, found.commit, repeat=True)
 
     async def _decide(
-        self, command: Command, request: Request, versions: Mapping[StreamId, int]
+        self,
+        command: Command,
+        request: Request,
+        versions: Mapping[StreamId, int],
+        *,
+        supposed: Mapping[StreamId, Known] = _NOTHING,
+        readable: bool = False,
     ) -> _Decision | Outcome:
-        """Return what to append, or where the request stands when there is nothing to append."""
-        states = await self._load(command, request.id)
-        # From here to the append nothing awaits: what is read is exact at the head.
+        """Return what to append, or where the request stands when there is nothing to append.
+
+        States that are ``supposed`` stand in for the log's. ``readable`` says that the live
+        services can read whatever comes of it.
+        """
+        states = await self._load(command, request.id, supposed)
+        # From here to the append nothing is waited for: what is read is exact at the head.
         recent = self._recent(request)
         if recent is not None:
             return recent
@@ -278,7 +351,8 @@ class Commands:
             self._require_settled(assumes)
             return Outcome(position=self.position())
         made, records = self._fold(changes, {s: known for s, (known, _) in states.items()}, now)
-        self._require_readable(records)
+        if not readable:
+            self._require_readable(records)
         commit = Commit(
             id=request.id,
             at=now,
@@ -292,11 +366,10 @@ class Commands:
             args=arguments(command, changes, view, now),
         )
         read = ReadSet(at=self.log.head.seq, streams=frozenset(states), assumes=assumes)
-        self._states.push(commit, made)
-        return _Decision(commit, read)
+        return _Decision(commit, read, made)
 
     async def _load(
-        self, command: Command, made: CommitId
+        self, command: Command, made: CommitId, supposed: Mapping[StreamId, Known]
     ) -> dict[StreamId, tuple[Known, Sequence[CommitId]]]:
         """Return what a command reads; what it makes, under its own new id, is not there yet."""
         new = self._is_new(made)
@@ -307,6 +380,8 @@ class Commands:
             while wanted:
                 for stream in wanted:
                     found = self._states.foremost(stream)
+                    if stream in supposed:
+                        found = supposed[stream], ()
                     if found is None and new and stream_key(stream) == made:
                         self._states.assume_absent(stream)
                         found = ABSENT, ()
@@ -344,7 +419,9 @@ class Commands:
             raise _Newer(self._format, wanted)
 
     async def _append(self, decision: _Decision, fence: Fence | None) -> Outcome:
+        refuse_in_trial("append to the log")
         commit = decision.commit
+        self._states.push(commit, decision.made)
         settled = self._settled[commit.id] = anyio.Event()
         began, outcome = time.perf_counter(), "failed"
         try:
@@ -387,6 +464,15 @@ class _Newer(Exception):
 
 class StaleEtag(Conflict):
     """The object was changed since the caller read it; deciding again would not help."""
+
+
+def _done_before(outcome: Outcome) -> TriedOut:
+    commits = (outcome.commit,) if outcome.commit is not None else ()
+    return TriedOut(Tried(position=outcome.position, commits=commits, repeat=True))
+
+
+def _overtaken(command: Command) -> Conflict:
+    return Conflict(f"{command.NAME}: others keep changing the same objects; try again")
 
 
 def _require_versions(states: Mapping[StreamId, Known], versions: Mapping[StreamId, int]) -> None:

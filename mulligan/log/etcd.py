@@ -29,6 +29,7 @@ from mulligan.log.etcd_kv import (
 )
 from mulligan.log.etcd_lane import Lane, Preferred, answered, in_our_words, is_lost
 from mulligan.log.store import Compacted, OutcomeUnknown, WatchLost
+from mulligan.trial import refuse_in_trial
 
 __all__ = [
     "Change", "Compacted", "Compare", "Delete", "Etcd", "EtcdSettings", "Get", "KeyValue",
@@ -305,6 +306,7 @@ class Etcd:
         raise AssertionError("a lane without endpoints")
 
     async def _write(self, path: str, request: Any, response: Any, timeout: float | None) -> Any:
+        refuse_in_trial("write to etcd")
         channel = await self._writes.connected()
         try:
             method = self._unary(channel, path, response)

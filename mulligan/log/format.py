@@ -15,6 +15,7 @@ from mulligan.log.etcd import Compare, Etcd, KeyValue, Put, prefix_end
 from mulligan.log.keys import Keys
 from mulligan.log.registry import Member, read_member
 from mulligan.model import RegionName
+from mulligan.trial import is_trial
 
 ATTRIBUTE = "format"
 """The attribute in which a member says what it reads; one that says nothing reads format 1."""
@@ -65,7 +66,8 @@ class Format:
     async def raise_to(self, wanted: int) -> None:
         """Let events of this format be written.
 
-        Raise FailedPrecondition, naming them, while there are services that cannot read it.
+        Raise FailedPrecondition, naming them, while there are services that cannot read it. A dry
+        run does no more than that.
         """
         for _ in range(_TRIES):
             found, stands = await self._found()
@@ -74,6 +76,8 @@ class Format:
             prefix = self._keys.lease("service/")
             members = await self._etcd.range_prefix(prefix)
             _require_readers(members.kvs, wanted)
+            if is_trial():
+                return
             raised = msgspec.json.encode(Stands(format=wanted, release=self._release))
             answer = await self._etcd.txn(
                 [

@@ -20,6 +20,7 @@ from mulligan.services.caller import Mutation, caller, request_of
 from mulligan.services.iam_objects import SECRET_KIND, IamObjects
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.sealing import sealed
+from mulligan.trial import is_trial
 
 MAX_PEM = 16 * 1024
 _MAX_SUBJECT = 256
@@ -137,7 +138,12 @@ class AccountCalls(IamObjects):
         earlier = await self._commands.earlier(request)
         if earlier is None:
             uuid = await self._identify_other(message.account, "delete")
-            command = account_ends.DeleteAccount(account=uuid, by=await self._acting())
+            by = await self._acting()
+            command = account_ends.DeleteAccount(account=uuid, by=by)
+            if is_trial():  # what follows it, too
+                owned = await self._applications_of(uuid)
+                follow = [account_ends.DeleteAccount(account=one, by=by) for one in owned]
+                await self._commands.try_out([command, *follow], request)
             await self._commands.execute(command, request)
         else:  # the name is free by now, and what follows may not have been done
             uuid = deleted_by(earlier)

@@ -32,7 +32,7 @@ from mulligan.model import AT_HEADER, POSITION_HEADER, AccountId, Position, Proj
 from mulligan.proto.v1 import PERMISSIONS, LoginRequest
 from mulligan.services.admission import Admission, Admitted
 from mulligan.services.call_metrics import Unobserved
-from mulligan.services.caller import Peer, asked, set_asked, set_caller, set_peer
+from mulligan.services.caller import Peer, asked, set_asked, set_becoming, set_caller, set_peer
 from mulligan.services.denials import Attempt, Denials
 from mulligan.services.limits import PUBLIC_BYTES, Limited
 from mulligan.services.moment import moment_asked
@@ -103,6 +103,13 @@ class Call:
     def shown(self) -> str:
         """The method as people write it: ``Control.PowerMachine``."""
         return self.path.rpartition(".")[2].replace("/", ".")
+
+    def become(self, path: str) -> None:
+        """Ask for the permission of another method, and act with the reach that it gives."""
+        assert self.admitted is not None, "only an admitted caller becomes anything"
+        self.permission = PERMISSIONS[path]
+        self.admitted.require(self.permission)
+        set_caller(self.admitted.making(self.permission, tracing.traceparent()))
 
     def facts(self) -> tracing.Facts:
         """Return what lines of the log that are about the call say of it."""
@@ -241,6 +248,7 @@ class Gate:
                 self._limits.rated(admitted.payer)
             admitted.require(call.permission)
             set_caller(admitted.making(call.permission, tracing.traceparent()))
+            set_becoming(call.become)
             if call.at:
                 shown = await self._rt.look_back(call.at)
                 await stream.send_initial_metadata(metadata={AT_HEADER: shown})

@@ -1,17 +1,21 @@
 """Who calls: taken from the token once, then handed to the service by a context variable."""
 
 import hashlib
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Protocol
 
+import betterproto2
 import msgspec
+from betterproto2 import decode_varint
 from grpclib.encoding.proto import ProtoCodec
 
 from mulligan.commands.runner import Request, is_ahead
 from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound
 from mulligan.events.envelope import Actor
 from mulligan.model import AccountId, CommitId, ProjectId, is_uuid, new_id, utc_now
+from mulligan.proto import v1
 from mulligan.services.wellformed import parsed
 
 
@@ -58,6 +62,12 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _WIRE = "_wire"
+_DRY_RUNS = (
+    v1.DryRunIamRequest,
+    v1.DryRunMetaRequest,
+    v1.DryRunResourceRequest,
+    v1.DryRunControlRequest,
+)
 _caller: ContextVar[Caller] = ContextVar("caller")
 set_caller = _caller.set
 _peer: ContextVar[Peer] = ContextVar("peer")
@@ -72,6 +82,15 @@ def asked() -> "Mutation | None":
     """Return the message of the present call if it is one that may be repeated under its id."""
     message = _asked.get(None)
     return message if getattr(message, "request_id", "") else None
+
+
+_becoming: ContextVar[Callable[[str], None]] = ContextVar("becoming")
+set_becoming = _becoming.set
+
+
+def act_as(path: str) -> None:
+    """Go on as a call of another method, by its path; raise PermissionDenied without its grant."""
+    _becoming.get()(path)
 
 
 def caller() -> Caller:
@@ -101,7 +120,21 @@ class WireCodec(ProtoCodec):
         message = parsed(data, message_type)
         if hasattr(message, "request_id"):
             setattr(message, _WIRE, data)
+        elif isinstance(message, _DRY_RUNS):
+            command = betterproto2.which_one_of(message, "command")[1]
+            if command is not None:
+                setattr(command, _WIRE, only_field(data))
         return message
+
+
+def only_field(data: bytes) -> bytes | None:
+    """Return the wire form of the message in another that has it and nothing else, else None."""
+    try:
+        tag, at = decode_varint(data, 0)
+        size, at = decode_varint(data, at)
+    except (EOFError, ValueError):
+        return None
+    return data[at:] if tag & 7 == 2 and at + size == len(data) else None
 
 
 def wire_of(message: Mutation) -> bytes:

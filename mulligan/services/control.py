@@ -26,6 +26,7 @@ from mulligan.proto import v1
 from mulligan.services import parse, render, render_machine
 from mulligan.services.caller import Mutation, caller, request_of
 from mulligan.services.credentials import Credentials
+from mulligan.services.dry_runs import DryRuns
 from mulligan.services.guarding import Guarding
 from mulligan.services.imaging import Imaging
 from mulligan.services.machine_records import MachineRecords
@@ -44,7 +45,7 @@ POWER: dict[v1.PowerTarget, PowerTarget] = {
 Make = Callable[[MachineId, Request], Command]
 
 
-class Control(Credentials, Imaging, Guarding, MachineRecords, v1.ControlBase):
+class Control(DryRuns, Credentials, Imaging, Guarding, MachineRecords, v1.ControlBase):
     """``mulligan.v1.Control``."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -70,28 +70,7 @@ class Log(AuditCalls, CheckpointCalls, DiffCalls, ProofCalls, v1.LogBase):
         return [self._record(seq, one) for seq, one in commits if _passes(one, wanted)]
 
     def _record(self, seq: Seq, commit: Commit) -> v1.LogRecord:
-        return v1.LogRecord(
-            position=v1.Position(region=self._rt.region, seq=seq),
-            commit=commit.id,
-            at=commit.at,
-            account=commit.actor.account,
-            project=commit.actor.project,
-            command=commit.command,
-            causation=commit.causation,
-            correlation=commit.correlation,
-            credential=commit.actor.credential,
-            traceparent=commit.traceparent,
-            events=[
-                v1.LogEvent(
-                    stream=e.stream,
-                    version=e.version,
-                    type=e.type,
-                    schema=e.v,
-                    data=bytes(e.data).decode(),
-                )
-                for e in commit.events
-            ],
-        )
+        return render.log_record(commit, v1.Position(region=self._rt.region, seq=seq))
 
     async def get_log_status(self, message: v1.GetLogStatusRequest) -> v1.LogStatus:
         """Return the head, and how large the store is."""

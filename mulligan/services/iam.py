@@ -3,6 +3,7 @@
 from mulligan.proto import v1
 from mulligan.services.accounts import AccountCalls
 from mulligan.services.applications import ApplicationCalls
+from mulligan.services.dry_runs import DryRuns
 from mulligan.services.keys import KeyCalls
 from mulligan.services.login import LoginCalls
 from mulligan.services.passwords import Passwords
@@ -13,7 +14,14 @@ from mulligan.services.signing import SigningKeys
 
 
 class Iam(
-    LoginCalls, AccountCalls, ApplicationCalls, RoleCalls, ProjectCalls, KeyCalls, v1.IamBase
+    DryRuns,
+    LoginCalls,
+    AccountCalls,
+    ApplicationCalls,
+    RoleCalls,
+    ProjectCalls,
+    KeyCalls,
+    v1.IamBase,
 ):
     """``mulligan.v1.Iam``; its methods are in a module for each kind of thing."""
 

@@ -7,12 +7,12 @@ A commit of which nothing remains is not there. What an event tells of others is
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from mulligan.commands.runner import Commands
+from mulligan.commands.states import Known
 from mulligan.errors import Corrupt
 from mulligan.events import claim as claims
 from mulligan.events import machine as machines
@@ -35,10 +35,17 @@ Data = dict[str, Any]
 _codec = Codec()
 
 
+class ExactStates(Protocol):
+    """Whoever knows the states of objects."""
+
+    async def states(self, streams: list[StreamId]) -> Mapping[StreamId, Known]:
+        """Return several, all at one position."""
+
+
 class ProjectLog:
     """Reads commits for one project; reuse it for what follows in the same stream."""
 
-    def __init__(self, commands: Commands, project: ProjectId) -> None:
+    def __init__(self, commands: ExactStates, project: ProjectId) -> None:
         self._commands = commands
         self._project = project
         self._owners: OrderedDict[StreamId, str] = OrderedDict()

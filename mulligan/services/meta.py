@@ -9,6 +9,7 @@ from mulligan.proto import v1
 from mulligan.queries import names as queries
 from mulligan.queries.holdings import held_of
 from mulligan.services.caller import caller
+from mulligan.services.dry_runs import DryRuns
 from mulligan.services.metadata import Decorations, require_kind
 from mulligan.services.metadefs import viewer
 from mulligan.services.reading import page_of, wait_for
@@ -18,7 +19,7 @@ from mulligan.services.runtime import Runtime
 MAX_BATCH = 1000
 
 
-class Meta(Decorations, RegionCalls, v1.MetaBase):
+class Meta(DryRuns, Decorations, RegionCalls, v1.MetaBase):
     """``mulligan.v1.Meta``: what is answered by its parents is in their modules."""
 
     def __init__(self, runtime: Runtime) -> None:

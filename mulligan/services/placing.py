@@ -4,7 +4,7 @@ The read model proposes, the log disposes: candidates come from Postgres, and ea
 state. A candidate that somebody else took is passed over for the next one at once.
 """
 
-import random
+import zlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NoReturn
@@ -19,7 +19,7 @@ from mulligan.handlers import claim as claims
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit
-from mulligan.model import ClaimId, ProviderId, Seq, stream_id
+from mulligan.model import ClaimId, CommitId, ProviderId, Seq, stream_id
 from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
@@ -38,6 +38,7 @@ from mulligan.services.showing import (
     summaries,
     why_not_shown,
 )
+from mulligan.trial import is_trial
 
 MAX_CANDIDATES = 10_000
 DEFAULT_CANDIDATES = 10
@@ -101,7 +102,7 @@ class Placing(ClaimViews):
 
     async def _place(self, draft: claims.MakeClaim, wanted: ClaimRequest, request: Request) -> None:
         """Take the first candidate that is still free; look again while others take them first."""
-        seed = random.getrandbits(31)
+        seed = seed_of(request.id)
         rejected: dict[ProviderId, None] = {}
         considered = conflicts = 0
         head = self._commands.position().seq
@@ -109,7 +110,7 @@ class Placing(ClaimViews):
         found: Proposal | None = None
         rank = 0
         database = self._rt.parts.database
-        shared = shareable(wanted)
+        shared = shareable(wanted) and not is_trial()  # it would keep a share that it does not take
         for _ in range(_ROUNDS):
             now = self._commands.now()
             if shared:
@@ -250,6 +251,11 @@ async def _next(
     if not again.candidates:
         return None
     return msgspec.structs.replace(found, candidates=again.candidates)
+
+
+def seed_of(request: CommitId) -> int:
+    """Return what the choice among equals is drawn from: the same for a dry run and its call."""
+    return zlib.crc32(request.encode()) >> 1
 
 
 def taking(

@@ -22,6 +22,7 @@ from mulligan.services.caller import caller, request_of
 from mulligan.services.claim_views import ClaimViews
 from mulligan.services.objects import fetch, identify
 from mulligan.services.reading import page_of, wait_for
+from mulligan.trial import is_trial
 
 BY = ("project", "account", "provider", "group", "class")
 MAX_ROWS = 1000
@@ -41,12 +42,14 @@ class Quotas(ClaimViews):
         if message.max_lease is not None:
             max_lease = parse.seconds(message.max_lease, "max_lease")
         quotas.check_limits(limits, max_lease)
+        begin = quotas.TrackQuota(project=project)
         command = quotas.SetQuota(project=project, limits=limits, max_lease=max_lease)
         stream = stream_id("quota", project)
         state: Quota | None = (await self._commands.state(stream)).state
         if state is None or not state.baselined:
             track = msgspec.structs.replace(request, id=_second_id(request.id))
-            await self._commands.execute(quotas.TrackQuota(project=project), track)
+            if not is_trial():
+                await self._commands.execute(begin, track)
             at = self._commands.position().seq
             database = self._rt.parts.database
             await wait_until(database, ("claims", "iam"), at)
@@ -54,6 +57,8 @@ class Quotas(ClaimViews):
             found = await baseline(database, tree, self._commands.now())
             command = msgspec.structs.replace(command, baseline=found)
         versions = {stream: parse.version(message.etag)}
+        if is_trial():
+            await self._commands.try_out([begin, command], request, versions=versions)
         await self._commands.execute(command, request, versions=versions)
         return await self._quota_response(project)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from mulligan.events.envelope import Commit
 from mulligan.handlers import usage
 from mulligan.handlers.account import Account, Project, SigningKey
 from mulligan.handlers.brake import Brake
@@ -259,4 +260,30 @@ def signing_key(key: SigningKey) -> v1.Key:
         use=key.use,
         created_at=key.created_at,
         honoured_until=key.honoured_until,
+    )
+
+
+def log_record(commit: Commit, at: v1.Position | None = None) -> v1.LogRecord:
+    """Render a commit as it stands in the log; without a position, as it would stand."""
+    return v1.LogRecord(
+        position=at,
+        commit=commit.id,
+        at=commit.at,
+        account=commit.actor.account,
+        project=commit.actor.project,
+        command=commit.command,
+        causation=commit.causation,
+        correlation=commit.correlation,
+        credential=commit.actor.credential,
+        traceparent=commit.traceparent,
+        events=[
+            v1.LogEvent(
+                stream=e.stream,
+                version=e.version,
+                type=e.type,
+                schema=e.v,
+                data=bytes(e.data).decode(),
+            )
+            for e in commit.events
+        ],
     )

@@ -20,6 +20,7 @@ from mulligan.queries.holdings import held_members, own_use
 from mulligan.services import parse, render, visibility
 from mulligan.services.caller import request_of
 from mulligan.services.claim_changes import ClaimChanges
+from mulligan.services.dry_runs import DryRuns
 from mulligan.services.fleet_metrics import ResourceMetrics
 from mulligan.services.objects import fetch, identify, identify_all
 from mulligan.services.placing import Placing
@@ -35,7 +36,7 @@ UPDATABLE = frozenset(
 MAX_MEMBERS_AT_ONCE = 10_000
 
 
-class Resource(Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
+class Resource(DryRuns, Placing, ClaimChanges, Planning, Quotas, v1.ResourceBase):
     """``mulligan.v1.Resource``; claims, what becomes of them, plans and quotas are elsewhere."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -227,6 +227,15 @@ MESSAGES: Mapping[str, DescriptorProto] = {
     for message in file.message_type
 }
 
+TRIED: frozenset[str] = frozenset(
+    field.type_name.rpartition(".")[2]
+    for name, message in MESSAGES.items()
+    if name.startswith("DryRun")
+    for field in message.field
+    if field.HasField("oneof_index")
+)
+"""Requests that a dry run takes."""
+
 RPCS: tuple[Rpc, ...] = tuple(
     Rpc(service.name, one.name, one.input_type.rpartition(".")[2], one.server_streaming)
     for file in _files().file
@@ -281,7 +290,16 @@ def made(message: str, find: Find, changed: Mapping[Site, str] | None = None) ->
 
 
 def _fields(message: str) -> list[FieldDescriptorProto]:
-    return list(MESSAGES[message].field)
+    """Return the fields to fill in: of those that exclude one another, the first."""
+    found: list[FieldDescriptorProto] = []
+    choices: set[int] = set()
+    for field in MESSAGES[message].field:
+        if field.HasField("oneof_index") and not field.proto3_optional:
+            if field.oneof_index in choices:
+                continue
+            choices.add(field.oneof_index)
+        found.append(field)
+    return found
 
 
 def _entry(message: str, field: FieldDescriptorProto) -> Ref | Value | None:
@@ -307,7 +325,7 @@ def _inside(message: str, field: FieldDescriptorProto) -> str:
         return ""
     if name.endswith("Entry"):  # of a map
         return ""
-    assert name in INSIDE, (
+    assert name in INSIDE or name in TRIED, (
         f"{message}.{field.name} is a {name}, which is new in requests: put it into INSIDE of"
         f" {__name__} to have it filled in, or into LEFT_EMPTY"
     )

@@ -87,9 +87,9 @@ class GenerousCommands(Commands):
     """Shows claims providers that nobody uses."""
 
     async def _load(
-        self, command: Command, made: CommitId
+        self, command: Command, made: CommitId, supposed: Mapping[StreamId, Known]
     ) -> dict[StreamId, tuple[Known, Sequence[CommitId]]]:
-        found = await super()._load(command, made)
+        found = await super()._load(command, made, supposed)
         if isinstance(command, MakeClaim):
             for stream, (known, commits) in found.items():
                 if isinstance(known.state, Provider):
