@@ -64,15 +64,25 @@ def generate(sources: Path, target: Path) -> None:
 
 
 def _defer(folder: Path) -> None:
-    """Let the messages become dataclasses when they are used: a command uses a few of hundreds."""
+    """Let messages and fields be made when they are used: a command uses a few of hundreds.
+
+    Google's own messages are imported when one of them is used.
+    """
     for module in folder.rglob("__init__.py"):
         text = module.read_text()
-        module.write_text(
-            text.replace(
-                "from dataclasses import dataclass\n",
-                "from mulligan.proto.deferred import dataclass\n",
-            )
+        text = text.replace(
+            "from dataclasses import dataclass\n",
+            "from mulligan.proto.deferred import Later, dataclass, field as __field__\n",
         )
+        text = text.replace("= betterproto2.field(", "= __field__(")
+        text = text.replace(
+            "\nfrom ...google import protobuf as __google__protobuf__\n",
+            "\nif TYPE_CHECKING:\n"
+            "    from ...google import protobuf as __google__protobuf__\n"
+            "else:\n"
+            '    __google__protobuf__ = Later("mulligan.proto._generated.google.protobuf")\n',
+        )
+        module.write_text(text)
 
 
 def read_permissions(descriptor_set: bytes) -> dict[str, str]:

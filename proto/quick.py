@@ -140,7 +140,7 @@ def _read_of(meta: Any, kind: Any) -> Read | None:
         case "enum":
             return _enum_reader(kind)
         case "message" if meta.unwrap is not None:
-            return _unwrapping_reader(meta.unwrap())
+            return _unwrapping_reader(meta.unwrap, kind)
         case "message":
             return lambda value: kind.parse(value)
         case number if number in _SIGNED:
@@ -174,9 +174,9 @@ def _enum_reader(kind: Any) -> Read:
     return read
 
 
-def _unwrapping_reader(kind: Any) -> Read:
+def _unwrapping_reader(unwrap: Any, kind: Any) -> Read:
     def slowly(value: bytes) -> Any:
-        return kind.parse(value).to_wrapped()
+        return unwrap().parse(value).to_wrapped()
 
     def time(value: bytes) -> Any:
         found = {_SECONDS: 0, _NANOS: 0}
@@ -190,7 +190,7 @@ def _unwrapping_reader(kind: Any) -> Read:
             return slowly(value)
         return _EPOCH + timedelta(0, found[_SECONDS], found[_NANOS] // 1000)
 
-    return time if kind.__name__ == "Timestamp" else slowly
+    return time if kind is datetime else slowly
 
 
 def write(message: Any) -> bytes:
@@ -227,19 +227,22 @@ def number_bytes(value: int) -> bytes:
 
 def _writing_of(kind: Any) -> tuple[tuple[str, Any, Write], ...]:
     blank = vars(kind())
-    metas = kind._betterproto.meta_by_field_name
-    plan = tuple((name, blank[name], _write_of(meta)) for name, meta in metas.items())
+    known = kind._betterproto
+    plan = tuple(
+        (name, blank[name], _write_of(meta, known.cls_by_field[name]))
+        for name, meta in known.meta_by_field_name.items()
+    )
     kind._writing = plan
     return plan
 
 
-def _write_of(meta: Any) -> Write:
+def _write_of(meta: Any, kind: Any) -> Write:
     """Return what writes a field."""
     if meta.map_meta:
         return _map_writer(meta)
     if meta.repeated and meta.proto_type in _PACKED:
         return _packed_writer(meta)
-    one = _one_writer(meta.number, meta.proto_type, meta.unwrap)
+    one = _one_writer(meta.number, meta.proto_type, meta.unwrap, kind)
     if not meta.repeated:
         return one
 
@@ -250,12 +253,12 @@ def _write_of(meta: Any) -> Write:
     return put_each
 
 
-def _one_writer(number: int, proto_type: str, unwrap: Any) -> Write:
+def _one_writer(number: int, proto_type: str, unwrap: Any = None, kind: Any = None) -> Write:
     """Return what writes one value."""
     if proto_type in _NUMBERS:
         key = number_bytes(number << 3)
         return lambda out, value: out.append(key + number_bytes(value))
-    body = _body_of(proto_type, unwrap)
+    body = _body_of(proto_type, unwrap, kind)
     if body is None:
         from betterproto2 import _serialize_single
 
@@ -269,7 +272,7 @@ def _one_writer(number: int, proto_type: str, unwrap: Any) -> Write:
     return put
 
 
-def _body_of(proto_type: str, unwrap: Any) -> Callable[[Any], bytes] | None:
+def _body_of(proto_type: str, unwrap: Any, kind: Any) -> Callable[[Any], bytes] | None:
     """Return what makes the bytes that follow a length; None for what is left to betterproto2."""
     match proto_type:
         case "string":
@@ -278,7 +281,7 @@ def _body_of(proto_type: str, unwrap: Any) -> Callable[[Any], bytes] | None:
             return lambda value: value
         case "message" if unwrap is None:
             return bytes
-        case "message" if unwrap().__name__ == "Timestamp":
+        case "message" if kind is datetime:
             return _time_bytes
         case "message":
             return lambda value: bytes(unwrap().from_wrapped(value))
@@ -297,7 +300,7 @@ def _time_bytes(value: datetime) -> bytes:
 def _packed_writer(meta: Any) -> Write:
     from betterproto2 import _preprocess_single
 
-    put = _one_writer(meta.number, "bytes", None)
+    put = _one_writer(meta.number, "bytes")
     return lambda out, values: put(
         out, b"".join(_preprocess_single(meta.proto_type, None, one) for one in values)
     )
@@ -305,9 +308,9 @@ def _packed_writer(meta: Any) -> Write:
 
 def _map_writer(meta: Any) -> Write:
     key_meta, value_meta = meta.map_meta
-    put_key = _one_writer(1, key_meta.proto_type, None)
+    put_key = _one_writer(1, key_meta.proto_type)
     put_value = _one_writer(2, value_meta.proto_type, value_meta.unwrap)
-    put = _one_writer(meta.number, "bytes", None)
+    put = _one_writer(meta.number, "bytes")
 
     def put_items(out: list[bytes], values: Any) -> None:
         for key, value in values.items():

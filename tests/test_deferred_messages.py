@@ -58,6 +58,43 @@ def test_to_import_the_messages_finishes_none_of_them() -> None:
     assert run.stdout.split() == ["True", "0"]
 
 
+MANY_AT_ONCE = """
+import sys
+from threading import Barrier, Thread
+import betterproto2
+from mulligan.proto import v1
+
+sys.setswitchinterval(1e-6)
+kinds = [one for one in vars(v1).values() if isinstance(one, type)]
+kinds = [one for one in kinds if issubclass(one, betterproto2.Message)][::5]
+together, wrong = Barrier(6), []
+
+def use(mine):
+    for kind in kinds:
+        together.wait(20)
+        try:
+            if mine % 3 == 0:
+                assert bytes(kind()) == b""
+            elif mine % 3 == 1:
+                assert kind.parse(b"") == kind()
+            else:
+                assert set(kind.__dataclass_fields__) <= set(vars(kind()))
+        except Exception as error:
+            wrong.append((kind, error))
+
+threads = [Thread(target=use, args=(n,)) for n in range(6)]
+for one in threads: one.start()
+for one in threads: one.join()
+print(len(kinds) > 40, wrong)
+"""
+
+
+def test_many_threads_may_use_messages_for_the_first_time_at_once() -> None:
+    command = [sys.executable, "-c", MANY_AT_ONCE]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["True", "[]"], run.stdout + run.stderr
+
+
 def test_a_message_survives_a_round_trip_with_what_it_holds() -> None:
     page = v1.ListMachinesResponse(machines=[v1.Machine(name="m", state=v1.MachineState.FAILED)])
     assert v1.ListMachinesResponse.parse(bytes(page)) == page

@@ -3,7 +3,6 @@
 Any number of threads may use one client. All clients of a process share one background thread.
 """
 
-import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -277,13 +276,3 @@ class Regions:
             return await anyio.to_thread.run_sync(call, blocking, abandon_on_cancel=True)
 
         return self._portal.call(self._regions.each, names, one, deadline_s)
-
-
-def _finish_messages() -> None:
-    """Make dataclasses of all messages now: the first use must not be of two threads at once."""
-    for kind in list(vars(v1).values()):
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            dataclasses.fields(kind)
-
-
-_finish_messages()

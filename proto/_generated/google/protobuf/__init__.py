@@ -70,7 +70,7 @@ import datetime
 import re
 import typing
 import warnings
-from mulligan.proto.deferred import dataclass
+from mulligan.proto.deferred import Later, dataclass, field as __field__
 
 import betterproto2
 import dateutil.parser
@@ -612,47 +612,47 @@ class DescriptorProto(betterproto2.Message):
     Describes a message type.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    field: "list[FieldDescriptorProto]" = betterproto2.field(
+    field: "list[FieldDescriptorProto]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    extension: "list[FieldDescriptorProto]" = betterproto2.field(
+    extension: "list[FieldDescriptorProto]" = __field__(
         6, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    nested_type: "list[DescriptorProto]" = betterproto2.field(
+    nested_type: "list[DescriptorProto]" = __field__(
         3, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    enum_type: "list[EnumDescriptorProto]" = betterproto2.field(
+    enum_type: "list[EnumDescriptorProto]" = __field__(
         4, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    extension_range: "list[DescriptorProtoExtensionRange]" = betterproto2.field(
+    extension_range: "list[DescriptorProtoExtensionRange]" = __field__(
         5, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    oneof_decl: "list[OneofDescriptorProto]" = betterproto2.field(
+    oneof_decl: "list[OneofDescriptorProto]" = __field__(
         8, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    options: "MessageOptions | None" = betterproto2.field(
+    options: "MessageOptions | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    reserved_range: "list[DescriptorProtoReservedRange]" = betterproto2.field(
+    reserved_range: "list[DescriptorProtoReservedRange]" = __field__(
         9, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    reserved_name: "list[str]" = betterproto2.field(10, betterproto2.TYPE_STRING, repeated=True)
+    reserved_name: "list[str]" = __field__(10, betterproto2.TYPE_STRING, repeated=True)
     """
     Reserved field names, which may not be used by fields in the same message.
     A given name may only be reserved once.
     """
 
-    visibility: "SymbolVisibility" = betterproto2.field(
+    visibility: "SymbolVisibility" = __field__(
         11, betterproto2.TYPE_ENUM, default_factory=lambda: SymbolVisibility(0)
     )
     """
@@ -665,17 +665,17 @@ default_message_pool.register_message("google.protobuf", "DescriptorProto", Desc
 
 @dataclass(eq=False, repr=False)
 class DescriptorProtoExtensionRange(betterproto2.Message):
-    start: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    start: "int" = __field__(1, betterproto2.TYPE_INT32)
     """
     Inclusive.
     """
 
-    end: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    end: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     Exclusive.
     """
 
-    options: "ExtensionRangeOptions | None" = betterproto2.field(
+    options: "ExtensionRangeOptions | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
 
@@ -693,12 +693,12 @@ class DescriptorProtoReservedRange(betterproto2.Message):
     not overlap.
     """
 
-    start: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    start: "int" = __field__(1, betterproto2.TYPE_INT32)
     """
     Inclusive.
     """
 
-    end: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    end: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     Exclusive.
     """
@@ -772,14 +772,14 @@ class Duration(betterproto2.Message):
     microsecond should be expressed in JSON format as "3.000001s".
     """
 
-    seconds: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    seconds: "int" = __field__(1, betterproto2.TYPE_INT64)
     """
     Signed seconds of the span of time. Must be from -315,576,000,000
     to +315,576,000,000 inclusive. Note: these bounds are computed from:
     60 sec/min * 60 min/hr * 24 hr/day * 365.25 days/year * 10000 years
     """
 
-    nanos: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    nanos: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     Signed fractions of a second at nanosecond resolution of the span
     of time. Durations less than one second are represented with a 0
@@ -861,15 +861,15 @@ class EnumDescriptorProto(betterproto2.Message):
     Describes an enum type.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    value: "list[EnumValueDescriptorProto]" = betterproto2.field(
+    value: "list[EnumValueDescriptorProto]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    options: "EnumOptions | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    options: "EnumOptions | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
-    reserved_range: "list[EnumDescriptorProtoEnumReservedRange]" = betterproto2.field(
+    reserved_range: "list[EnumDescriptorProtoEnumReservedRange]" = __field__(
         4, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -878,13 +878,13 @@ class EnumDescriptorProto(betterproto2.Message):
     overlap.
     """
 
-    reserved_name: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    reserved_name: "list[str]" = __field__(5, betterproto2.TYPE_STRING, repeated=True)
     """
     Reserved enum value names, which may not be reused. A given name may only
     be reserved once.
     """
 
-    visibility: "SymbolVisibility" = betterproto2.field(
+    visibility: "SymbolVisibility" = __field__(
         6, betterproto2.TYPE_ENUM, default_factory=lambda: SymbolVisibility(0)
     )
     """
@@ -906,12 +906,12 @@ class EnumDescriptorProtoEnumReservedRange(betterproto2.Message):
     domain.
     """
 
-    start: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    start: "int" = __field__(1, betterproto2.TYPE_INT32)
     """
     Inclusive.
     """
 
-    end: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    end: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     Inclusive.
     """
@@ -924,13 +924,13 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class EnumOptions(betterproto2.Message):
-    allow_alias: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    allow_alias: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     Set this option to true to allow mapping different tag names to the same
     value.
     """
 
-    deprecated: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     Is this enum deprecated?
     Depending on the target platform, this can emit Deprecated annotations
@@ -938,7 +938,7 @@ class EnumOptions(betterproto2.Message):
     is a formalization for deprecating enums.
     """
 
-    deprecated_legacy_json_field_conflicts: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    deprecated_legacy_json_field_conflicts: "bool" = __field__(6, betterproto2.TYPE_BOOL)
     """
     Enable the legacy handling of JSON field name conflicts.  This lowercases
     and strips underscored from the fields before comparison in proto3 only.
@@ -948,7 +948,7 @@ class EnumOptions(betterproto2.Message):
     had time to migrate.
     """
 
-    features: "FeatureSet | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(7, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -956,7 +956,7 @@ class EnumOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -981,11 +981,11 @@ class EnumValueDescriptorProto(betterproto2.Message):
     Describes a value within an enum.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    number: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    number: "int" = __field__(2, betterproto2.TYPE_INT32)
 
-    options: "EnumValueOptions | None" = betterproto2.field(
+    options: "EnumValueOptions | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
 
@@ -997,7 +997,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class EnumValueOptions(betterproto2.Message):
-    deprecated: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(1, betterproto2.TYPE_BOOL)
     """
     Is this enum value deprecated?
     Depending on the target platform, this can emit Deprecated annotations
@@ -1005,7 +1005,7 @@ class EnumValueOptions(betterproto2.Message):
     this is a formalization for deprecating enum values.
     """
 
-    features: "FeatureSet | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -1013,21 +1013,21 @@ class EnumValueOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    debug_redact: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    debug_redact: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     Indicate that fields annotated with this enum value should not be printed
     out when using debug formats, e.g. when the field contains sensitive
     credentials.
     """
 
-    feature_support: "FieldOptionsFeatureSupport | None" = betterproto2.field(
+    feature_support: "FieldOptionsFeatureSupport | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     Information about the support window of a feature value.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -1040,14 +1040,14 @@ default_message_pool.register_message("google.protobuf", "EnumValueOptions", Enu
 
 @dataclass(eq=False, repr=False)
 class ExtensionRangeOptions(betterproto2.Message):
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
     The parser stores options it doesn't recognize here. See above.
     """
 
-    declaration: "list[ExtensionRangeOptionsDeclaration]" = betterproto2.field(
+    declaration: "list[ExtensionRangeOptionsDeclaration]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -1056,12 +1056,12 @@ class ExtensionRangeOptions(betterproto2.Message):
     used externally.
     """
 
-    features: "FeatureSet | None" = betterproto2.field(50, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(50, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     """
 
-    verification: "ExtensionRangeOptionsVerificationState" = betterproto2.field(
+    verification: "ExtensionRangeOptionsVerificationState" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: ExtensionRangeOptionsVerificationState(0)
     )
     """
@@ -1078,32 +1078,32 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ExtensionRangeOptionsDeclaration(betterproto2.Message):
-    number: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    number: "int" = __field__(1, betterproto2.TYPE_INT32)
     """
     The extension number declared within the extension range.
     """
 
-    full_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    full_name: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     The fully-qualified name of the extension field. There must be a leading
     dot in front of the full name.
     """
 
-    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    type: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     The fully-qualified type name of the extension field. Unlike
     Metadata.type, Declaration.type must have a leading dot for messages
     and enums.
     """
 
-    reserved: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    reserved: "bool" = __field__(5, betterproto2.TYPE_BOOL)
     """
     If true, indicates that the number is reserved in the extension range,
     and any extension field with the number will fail to compile. Set this
     when a declared extension field is deleted.
     """
 
-    repeated: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    repeated: "bool" = __field__(6, betterproto2.TYPE_BOOL)
     """
     If true, indicates that the extension must be defined as repeated.
     Otherwise the extension must be defined as optional.
@@ -1129,31 +1129,31 @@ class FeatureSet(betterproto2.Message):
     conflict here.
     """
 
-    field_presence: "FeatureSetFieldPresence" = betterproto2.field(
+    field_presence: "FeatureSetFieldPresence" = __field__(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetFieldPresence(0)
     )
 
-    enum_type: "FeatureSetEnumType" = betterproto2.field(
+    enum_type: "FeatureSetEnumType" = __field__(
         2, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetEnumType(0)
     )
 
-    repeated_field_encoding: "FeatureSetRepeatedFieldEncoding" = betterproto2.field(
+    repeated_field_encoding: "FeatureSetRepeatedFieldEncoding" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetRepeatedFieldEncoding(0)
     )
 
-    utf8_validation: "FeatureSetUtf8Validation" = betterproto2.field(
+    utf8_validation: "FeatureSetUtf8Validation" = __field__(
         4, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetUtf8Validation(0)
     )
 
-    message_encoding: "FeatureSetMessageEncoding" = betterproto2.field(
+    message_encoding: "FeatureSetMessageEncoding" = __field__(
         5, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetMessageEncoding(0)
     )
 
-    json_format: "FeatureSetJsonFormat" = betterproto2.field(
+    json_format: "FeatureSetJsonFormat" = __field__(
         6, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetJsonFormat(0)
     )
 
-    enforce_naming_style: "FeatureSetEnforceNamingStyle" = betterproto2.field(
+    enforce_naming_style: "FeatureSetEnforceNamingStyle" = __field__(
         7, betterproto2.TYPE_ENUM, default_factory=lambda: FeatureSetEnforceNamingStyle(0)
     )
 
@@ -1188,11 +1188,11 @@ class FeatureSetDefaults(betterproto2.Message):
     for the closest matching edition, followed by proto merges.
     """
 
-    defaults: "list[FeatureSetDefaultsFeatureSetEditionDefault]" = betterproto2.field(
+    defaults: "list[FeatureSetDefaultsFeatureSetEditionDefault]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    minimum_edition: "Edition" = betterproto2.field(
+    minimum_edition: "Edition" = __field__(
         4, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
     """
@@ -1200,7 +1200,7 @@ class FeatureSetDefaults(betterproto2.Message):
     Editions before this will not have defaults.
     """
 
-    maximum_edition: "Edition" = betterproto2.field(
+    maximum_edition: "Edition" = __field__(
         5, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
     """
@@ -1221,18 +1221,18 @@ class FeatureSetDefaultsFeatureSetEditionDefault(betterproto2.Message):
     be used.  This field must be in strict ascending order by edition.
     """
 
-    edition: "Edition" = betterproto2.field(
+    edition: "Edition" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
 
-    overridable_features: "FeatureSet | None" = betterproto2.field(
+    overridable_features: "FeatureSet | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     Defaults of features that can be overridden in this edition.
     """
 
-    fixed_features: "FeatureSet | None" = betterproto2.field(
+    fixed_features: "FeatureSet | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
@@ -1253,15 +1253,15 @@ class FieldDescriptorProto(betterproto2.Message):
     Describes a field within a message.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    number: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    number: "int" = __field__(3, betterproto2.TYPE_INT32)
 
-    label: "FieldDescriptorProtoLabel" = betterproto2.field(
+    label: "FieldDescriptorProtoLabel" = __field__(
         4, betterproto2.TYPE_ENUM, default_factory=lambda: FieldDescriptorProtoLabel(0)
     )
 
-    type: "FieldDescriptorProtoType" = betterproto2.field(
+    type: "FieldDescriptorProtoType" = __field__(
         5, betterproto2.TYPE_ENUM, default_factory=lambda: FieldDescriptorProtoType(0)
     )
     """
@@ -1269,7 +1269,7 @@ class FieldDescriptorProto(betterproto2.Message):
     are set, this must be one of TYPE_ENUM, TYPE_MESSAGE or TYPE_GROUP.
     """
 
-    type_name: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    type_name: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     For message and enum types, this is the name of the type.  If the name
     starts with a '.', it is fully-qualified.  Otherwise, C++-like scoping
@@ -1278,13 +1278,13 @@ class FieldDescriptorProto(betterproto2.Message):
     namespace).
     """
 
-    extendee: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    extendee: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     For extensions, this is the name of the type being extended.  It is
     resolved in the same manner as type_name.
     """
 
-    default_value: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    default_value: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     For numeric types, contains the original text representation of the value.
     For booleans, "true" or "false".
@@ -1292,13 +1292,13 @@ class FieldDescriptorProto(betterproto2.Message):
     For bytes, contains the C escaped value.  All bytes >= 128 are escaped.
     """
 
-    oneof_index: "int" = betterproto2.field(9, betterproto2.TYPE_INT32)
+    oneof_index: "int" = __field__(9, betterproto2.TYPE_INT32)
     """
     If set, gives the index of a oneof in the containing type's oneof_decl
     list.  This field is a member of that oneof.
     """
 
-    json_name: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    json_name: "str" = __field__(10, betterproto2.TYPE_STRING)
     """
     JSON name of this field. The value is set by protocol compiler. If the
     user has set a "json_name" option on this field, that option's value
@@ -1306,9 +1306,9 @@ class FieldDescriptorProto(betterproto2.Message):
     it to camelCase.
     """
 
-    options: "FieldOptions | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
+    options: "FieldOptions | None" = __field__(8, betterproto2.TYPE_MESSAGE, optional=True)
 
-    proto3_optional: "bool" = betterproto2.field(17, betterproto2.TYPE_BOOL)
+    proto3_optional: "bool" = __field__(17, betterproto2.TYPE_BOOL)
     """
     If true, this is a proto3 "optional". When a proto3 field is optional, it
     tracks presence regardless of field type.
@@ -1341,7 +1341,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class FieldOptions(betterproto2.Message):
-    ctype: "FieldOptionsCType" = betterproto2.field(
+    ctype: "FieldOptionsCType" = __field__(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: FieldOptionsCType(0)
     )
     """
@@ -1354,7 +1354,7 @@ class FieldOptions(betterproto2.Message):
     TODO: make ctype actually deprecated.
     """
 
-    packed: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    packed: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     The packed option can be enabled for repeated primitive fields to enable
     a more efficient representation on the wire. Rather than repeatedly
@@ -1365,7 +1365,7 @@ class FieldOptions(betterproto2.Message):
     the behavior.
     """
 
-    jstype: "FieldOptionsJsType" = betterproto2.field(
+    jstype: "FieldOptionsJsType" = __field__(
         6, betterproto2.TYPE_ENUM, default_factory=lambda: FieldOptionsJsType(0)
     )
     """
@@ -1382,7 +1382,7 @@ class FieldOptions(betterproto2.Message):
     goog.math.Integer.
     """
 
-    lazy: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    lazy: "bool" = __field__(5, betterproto2.TYPE_BOOL)
     """
     Should this field be parsed lazily?  Lazy applies only to message-type
     fields.  It means that when the outer message is initially parsed, the
@@ -1408,14 +1408,14 @@ class FieldOptions(betterproto2.Message):
     uninitialized messages are acceptable).
     """
 
-    unverified_lazy: "bool" = betterproto2.field(15, betterproto2.TYPE_BOOL)
+    unverified_lazy: "bool" = __field__(15, betterproto2.TYPE_BOOL)
     """
     unverified_lazy does no correctness checks on the byte stream. This should
     only be used where lazy with verification is prohibitive for performance
     reasons.
     """
 
-    deprecated: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     Is this field deprecated?
     Depending on the target platform, this can emit Deprecated annotations
@@ -1423,31 +1423,31 @@ class FieldOptions(betterproto2.Message):
     is a formalization for deprecating fields.
     """
 
-    weak: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    weak: "bool" = __field__(10, betterproto2.TYPE_BOOL)
     """
     DEPRECATED. DO NOT USE!
     For Google-internal migration only. Do not use.
     """
 
-    debug_redact: "bool" = betterproto2.field(16, betterproto2.TYPE_BOOL)
+    debug_redact: "bool" = __field__(16, betterproto2.TYPE_BOOL)
     """
     Indicate that the field value should not be printed out when using debug
     formats, e.g. when the field contains sensitive credentials.
     """
 
-    retention: "FieldOptionsOptionRetention" = betterproto2.field(
+    retention: "FieldOptionsOptionRetention" = __field__(
         17, betterproto2.TYPE_ENUM, default_factory=lambda: FieldOptionsOptionRetention(0)
     )
 
-    targets: "list[FieldOptionsOptionTargetType]" = betterproto2.field(
+    targets: "list[FieldOptionsOptionTargetType]" = __field__(
         19, betterproto2.TYPE_ENUM, repeated=True
     )
 
-    edition_defaults: "list[FieldOptionsEditionDefault]" = betterproto2.field(
+    edition_defaults: "list[FieldOptionsEditionDefault]" = __field__(
         20, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    features: "FeatureSet | None" = betterproto2.field(21, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(21, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -1455,11 +1455,11 @@ class FieldOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    feature_support: "FieldOptionsFeatureSupport | None" = betterproto2.field(
+    feature_support: "FieldOptionsFeatureSupport | None" = __field__(
         22, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -1477,11 +1477,11 @@ default_message_pool.register_message("google.protobuf", "FieldOptions", FieldOp
 
 @dataclass(eq=False, repr=False)
 class FieldOptionsEditionDefault(betterproto2.Message):
-    edition: "Edition" = betterproto2.field(
+    edition: "Edition" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
 
-    value: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    value: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     Textproto value.
     """
@@ -1498,7 +1498,7 @@ class FieldOptionsFeatureSupport(betterproto2.Message):
     Information about the support window of a feature.
     """
 
-    edition_introduced: "Edition" = betterproto2.field(
+    edition_introduced: "Edition" = __field__(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
     """
@@ -1507,7 +1507,7 @@ class FieldOptionsFeatureSupport(betterproto2.Message):
     used, and proto files will not be able to override it.
     """
 
-    edition_deprecated: "Edition" = betterproto2.field(
+    edition_deprecated: "Edition" = __field__(
         2, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
     """
@@ -1515,13 +1515,13 @@ class FieldOptionsFeatureSupport(betterproto2.Message):
     edition may trigger warnings.
     """
 
-    deprecation_warning: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    deprecation_warning: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     The deprecation warning text if this feature is used after the edition it
     was marked deprecated in.
     """
 
-    edition_removed: "Edition" = betterproto2.field(
+    edition_removed: "Edition" = __field__(
         4, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
     """
@@ -1530,7 +1530,7 @@ class FieldOptionsFeatureSupport(betterproto2.Message):
     not be able to override it.
     """
 
-    removal_error: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    removal_error: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     The removal error text if this feature is used after the edition it was
     removed in.
@@ -1548,60 +1548,60 @@ class FileDescriptorProto(betterproto2.Message):
     Describes a complete .proto file.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     file name, relative to root of source tree
     """
 
-    package: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    package: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     e.g. "foo", "foo.bar", etc.
     """
 
-    dependency: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    dependency: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
     """
     Names of files imported by this file.
     """
 
-    public_dependency: "list[int]" = betterproto2.field(10, betterproto2.TYPE_INT32, repeated=True)
+    public_dependency: "list[int]" = __field__(10, betterproto2.TYPE_INT32, repeated=True)
     """
     Indexes of the public imported files in the dependency list above.
     """
 
-    weak_dependency: "list[int]" = betterproto2.field(11, betterproto2.TYPE_INT32, repeated=True)
+    weak_dependency: "list[int]" = __field__(11, betterproto2.TYPE_INT32, repeated=True)
     """
     Indexes of the weak imported files in the dependency list.
     For Google-internal migration only. Do not use.
     """
 
-    option_dependency: "list[str]" = betterproto2.field(15, betterproto2.TYPE_STRING, repeated=True)
+    option_dependency: "list[str]" = __field__(15, betterproto2.TYPE_STRING, repeated=True)
     """
     Names of files imported by this file purely for the purpose of providing
     option extensions. These are excluded from the dependency list above.
     """
 
-    message_type: "list[DescriptorProto]" = betterproto2.field(
+    message_type: "list[DescriptorProto]" = __field__(
         4, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
     All top-level definitions in this file.
     """
 
-    enum_type: "list[EnumDescriptorProto]" = betterproto2.field(
+    enum_type: "list[EnumDescriptorProto]" = __field__(
         5, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    service: "list[ServiceDescriptorProto]" = betterproto2.field(
+    service: "list[ServiceDescriptorProto]" = __field__(
         6, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    extension: "list[FieldDescriptorProto]" = betterproto2.field(
+    extension: "list[FieldDescriptorProto]" = __field__(
         7, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    options: "FileOptions | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
+    options: "FileOptions | None" = __field__(8, betterproto2.TYPE_MESSAGE, optional=True)
 
-    source_code_info: "SourceCodeInfo | None" = betterproto2.field(
+    source_code_info: "SourceCodeInfo | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
@@ -1611,7 +1611,7 @@ class FileDescriptorProto(betterproto2.Message):
     development tools.
     """
 
-    syntax: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    syntax: "str" = __field__(12, betterproto2.TYPE_STRING)
     """
     The syntax of the proto file.
     The supported values are "proto2", "proto3", and "editions".
@@ -1622,7 +1622,7 @@ class FileDescriptorProto(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    edition: "Edition" = betterproto2.field(
+    edition: "Edition" = __field__(
         14, betterproto2.TYPE_ENUM, default_factory=lambda: Edition(0)
     )
     """
@@ -1643,7 +1643,7 @@ class FileDescriptorSet(betterproto2.Message):
     files it parses.
     """
 
-    file: "list[FileDescriptorProto]" = betterproto2.field(
+    file: "list[FileDescriptorProto]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
@@ -1687,7 +1687,7 @@ class FileOptions(betterproto2.Message):
       to automatically assign option numbers.
     """
 
-    java_package: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    java_package: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     Sets the Java package where classes generated from this .proto will be
     placed.  By default, the proto package is used, but this is often
@@ -1695,7 +1695,7 @@ class FileOptions(betterproto2.Message):
     domain names.
     """
 
-    java_outer_classname: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    java_outer_classname: "str" = __field__(8, betterproto2.TYPE_STRING)
     """
     Controls the name of the wrapper Java class generated for the .proto file.
     That class will always contain the .proto file's getDescriptor() method as
@@ -1704,7 +1704,7 @@ class FileOptions(betterproto2.Message):
     .proto file will be nested inside the single wrapper outer class.
     """
 
-    java_multiple_files: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    java_multiple_files: "bool" = __field__(10, betterproto2.TYPE_BOOL)
     """
     If enabled, then the Java code generator will generate a separate .java
     file for each top-level message, enum, and service defined in the .proto
@@ -1714,12 +1714,12 @@ class FileOptions(betterproto2.Message):
     top-level extensions defined in the file.
     """
 
-    java_generate_equals_and_hash: "bool" = betterproto2.field(20, betterproto2.TYPE_BOOL)
+    java_generate_equals_and_hash: "bool" = __field__(20, betterproto2.TYPE_BOOL)
     """
     This option does nothing.
     """
 
-    java_string_check_utf8: "bool" = betterproto2.field(27, betterproto2.TYPE_BOOL)
+    java_string_check_utf8: "bool" = __field__(27, betterproto2.TYPE_BOOL)
     """
     A proto2 file can set this to true to opt in to UTF-8 checking for Java,
     which will throw an exception if invalid UTF-8 is parsed from the wire or
@@ -1733,11 +1733,11 @@ class FileOptions(betterproto2.Message):
     checks.
     """
 
-    optimize_for: "FileOptionsOptimizeMode" = betterproto2.field(
+    optimize_for: "FileOptionsOptimizeMode" = __field__(
         9, betterproto2.TYPE_ENUM, default_factory=lambda: FileOptionsOptimizeMode(0)
     )
 
-    go_package: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    go_package: "str" = __field__(11, betterproto2.TYPE_STRING)
     """
     Sets the Go package where structs generated from this .proto will be
     placed. If omitted, the Go package will be derived from the following:
@@ -1746,7 +1746,7 @@ class FileOptions(betterproto2.Message):
       - Otherwise, the basename of the .proto file, without extension.
     """
 
-    cc_generic_services: "bool" = betterproto2.field(16, betterproto2.TYPE_BOOL)
+    cc_generic_services: "bool" = __field__(16, betterproto2.TYPE_BOOL)
     """
     Should generic services be generated in each language?  "Generic" services
     are not specific to any particular RPC system.  They are generated by the
@@ -1760,11 +1760,11 @@ class FileOptions(betterproto2.Message):
     explicitly set them to true.
     """
 
-    java_generic_services: "bool" = betterproto2.field(17, betterproto2.TYPE_BOOL)
+    java_generic_services: "bool" = __field__(17, betterproto2.TYPE_BOOL)
 
-    py_generic_services: "bool" = betterproto2.field(18, betterproto2.TYPE_BOOL)
+    py_generic_services: "bool" = __field__(18, betterproto2.TYPE_BOOL)
 
-    deprecated: "bool" = betterproto2.field(23, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(23, betterproto2.TYPE_BOOL)
     """
     Is this file deprecated?
     Depending on the target platform, this can emit Deprecated annotations
@@ -1772,24 +1772,24 @@ class FileOptions(betterproto2.Message):
     least, this is a formalization for deprecating files.
     """
 
-    cc_enable_arenas: "bool" = betterproto2.field(31, betterproto2.TYPE_BOOL)
+    cc_enable_arenas: "bool" = __field__(31, betterproto2.TYPE_BOOL)
     """
     Enables the use of arenas for the proto messages in this file. This applies
     only to generated classes for C++.
     """
 
-    objc_class_prefix: "str" = betterproto2.field(36, betterproto2.TYPE_STRING)
+    objc_class_prefix: "str" = __field__(36, betterproto2.TYPE_STRING)
     """
     Sets the objective c class prefix which is prepended to all objective c
     generated classes from this .proto. There is no default.
     """
 
-    csharp_namespace: "str" = betterproto2.field(37, betterproto2.TYPE_STRING)
+    csharp_namespace: "str" = __field__(37, betterproto2.TYPE_STRING)
     """
     Namespace for generated classes; defaults to the package.
     """
 
-    swift_prefix: "str" = betterproto2.field(39, betterproto2.TYPE_STRING)
+    swift_prefix: "str" = __field__(39, betterproto2.TYPE_STRING)
     """
     By default Swift generators will take the proto package and CamelCase it
     replacing '.' with underscore and use that to prefix the types/symbols
@@ -1797,34 +1797,34 @@ class FileOptions(betterproto2.Message):
     to prefix the types/symbols defined.
     """
 
-    php_class_prefix: "str" = betterproto2.field(40, betterproto2.TYPE_STRING)
+    php_class_prefix: "str" = __field__(40, betterproto2.TYPE_STRING)
     """
     Sets the php class prefix which is prepended to all php generated classes
     from this .proto. Default is empty.
     """
 
-    php_namespace: "str" = betterproto2.field(41, betterproto2.TYPE_STRING)
+    php_namespace: "str" = __field__(41, betterproto2.TYPE_STRING)
     """
     Use this option to change the namespace of php generated classes. Default
     is empty. When this option is empty, the package name will be used for
     determining the namespace.
     """
 
-    php_metadata_namespace: "str" = betterproto2.field(44, betterproto2.TYPE_STRING)
+    php_metadata_namespace: "str" = __field__(44, betterproto2.TYPE_STRING)
     """
     Use this option to change the namespace of php generated metadata classes.
     Default is empty. When this option is empty, the proto file name will be
     used for determining the namespace.
     """
 
-    ruby_package: "str" = betterproto2.field(45, betterproto2.TYPE_STRING)
+    ruby_package: "str" = __field__(45, betterproto2.TYPE_STRING)
     """
     Use this option to change the package of ruby generated classes. Default
     is empty. When this option is not set, the package name will be used for
     determining the ruby package.
     """
 
-    features: "FeatureSet | None" = betterproto2.field(50, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(50, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -1832,7 +1832,7 @@ class FileOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -1859,7 +1859,7 @@ class GeneratedCodeInfo(betterproto2.Message):
     source file, but may contain references to different source .proto files.
     """
 
-    annotation: "list[GeneratedCodeInfoAnnotation]" = betterproto2.field(
+    annotation: "list[GeneratedCodeInfoAnnotation]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -1873,31 +1873,31 @@ default_message_pool.register_message("google.protobuf", "GeneratedCodeInfo", Ge
 
 @dataclass(eq=False, repr=False)
 class GeneratedCodeInfoAnnotation(betterproto2.Message):
-    path: "list[int]" = betterproto2.field(1, betterproto2.TYPE_INT32, repeated=True)
+    path: "list[int]" = __field__(1, betterproto2.TYPE_INT32, repeated=True)
     """
     Identifies the element in the original source .proto file. This field
     is formatted the same as SourceCodeInfo.Location.path.
     """
 
-    source_file: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    source_file: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     Identifies the filesystem path to the original source .proto.
     """
 
-    begin: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    begin: "int" = __field__(3, betterproto2.TYPE_INT32)
     """
     Identifies the starting offset in bytes in the generated code
     that relates to the identified object.
     """
 
-    end: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    end: "int" = __field__(4, betterproto2.TYPE_INT32)
     """
     Identifies the ending offset in bytes in the generated code that
     relates to the identified object. The end offset should be one past
     the last relevant byte (so the length of the text = end - begin).
     """
 
-    semantic: "GeneratedCodeInfoAnnotationSemantic" = betterproto2.field(
+    semantic: "GeneratedCodeInfoAnnotationSemantic" = __field__(
         5, betterproto2.TYPE_ENUM, default_factory=lambda: GeneratedCodeInfoAnnotationSemantic(0)
     )
 
@@ -1913,7 +1913,7 @@ class ListValue(betterproto2.Message):
     Represents a JSON array.
     """
 
-    values: "list[Value]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    values: "list[Value]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Repeated field of dynamically typed values.
     """
@@ -1940,7 +1940,7 @@ default_message_pool.register_message("google.protobuf", "ListValue", ListValue)
 
 @dataclass(eq=False, repr=False)
 class MessageOptions(betterproto2.Message):
-    message_set_wire_format: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    message_set_wire_format: "bool" = __field__(1, betterproto2.TYPE_BOOL)
     """
     Set true to use the old proto1 MessageSet wire format for extensions.
     This is provided for backwards-compatibility with the MessageSet wire
@@ -1962,14 +1962,14 @@ class MessageOptions(betterproto2.Message):
     the protocol compiler.
     """
 
-    no_standard_descriptor_accessor: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    no_standard_descriptor_accessor: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     Disables the generation of the standard "descriptor()" accessor, which can
     conflict with a field of the same name.  This is meant to make migration
     from proto1 easier; new code should avoid fields named "descriptor".
     """
 
-    deprecated: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     Is this message deprecated?
     Depending on the target platform, this can emit Deprecated annotations
@@ -1977,7 +1977,7 @@ class MessageOptions(betterproto2.Message):
     this is a formalization for deprecating messages.
     """
 
-    map_entry: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    map_entry: "bool" = __field__(7, betterproto2.TYPE_BOOL)
     """
     Whether the message is an automatically generated map entry type for the
     maps field.
@@ -2002,7 +2002,7 @@ class MessageOptions(betterproto2.Message):
     parser.
     """
 
-    deprecated_legacy_json_field_conflicts: "bool" = betterproto2.field(11, betterproto2.TYPE_BOOL)
+    deprecated_legacy_json_field_conflicts: "bool" = __field__(11, betterproto2.TYPE_BOOL)
     """
     Enable the legacy handling of JSON field name conflicts.  This lowercases
     and strips underscored from the fields before comparison in proto3 only.
@@ -2016,7 +2016,7 @@ class MessageOptions(betterproto2.Message):
     teams have had time to migrate.
     """
 
-    features: "FeatureSet | None" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(12, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -2024,7 +2024,7 @@ class MessageOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -2049,26 +2049,26 @@ class MethodDescriptorProto(betterproto2.Message):
     Describes a method of a service.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    input_type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    input_type: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     Input and output type names.  These are resolved in the same way as
     FieldDescriptorProto.type_name, but must refer to a message type.
     """
 
-    output_type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    output_type: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    options: "MethodOptions | None" = betterproto2.field(
+    options: "MethodOptions | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    client_streaming: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    client_streaming: "bool" = __field__(5, betterproto2.TYPE_BOOL)
     """
     Identifies if client streams multiple client messages
     """
 
-    server_streaming: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    server_streaming: "bool" = __field__(6, betterproto2.TYPE_BOOL)
     """
     Identifies if server streams multiple server messages
     """
@@ -2081,7 +2081,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class MethodOptions(betterproto2.Message):
-    deprecated: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(33, betterproto2.TYPE_BOOL)
     """
     Note:  Field numbers 1 through 32 are reserved for Google's internal RPC
       framework.  We apologize for hoarding these numbers to ourselves, but
@@ -2094,11 +2094,11 @@ class MethodOptions(betterproto2.Message):
     this is a formalization for deprecating methods.
     """
 
-    idempotency_level: "MethodOptionsIdempotencyLevel" = betterproto2.field(
+    idempotency_level: "MethodOptionsIdempotencyLevel" = __field__(
         34, betterproto2.TYPE_ENUM, default_factory=lambda: MethodOptionsIdempotencyLevel(0)
     )
 
-    features: "FeatureSet | None" = betterproto2.field(35, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(35, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -2106,7 +2106,7 @@ class MethodOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -2123,9 +2123,9 @@ class OneofDescriptorProto(betterproto2.Message):
     Describes a oneof.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    options: "OneofOptions | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    options: "OneofOptions | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -2135,7 +2135,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class OneofOptions(betterproto2.Message):
-    features: "FeatureSet | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -2143,7 +2143,7 @@ class OneofOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -2160,13 +2160,13 @@ class ServiceDescriptorProto(betterproto2.Message):
     Describes a service.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    method: "list[MethodDescriptorProto]" = betterproto2.field(
+    method: "list[MethodDescriptorProto]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    options: "ServiceOptions | None" = betterproto2.field(
+    options: "ServiceOptions | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
 
@@ -2178,7 +2178,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ServiceOptions(betterproto2.Message):
-    features: "FeatureSet | None" = betterproto2.field(34, betterproto2.TYPE_MESSAGE, optional=True)
+    features: "FeatureSet | None" = __field__(34, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Any features defined in the specific edition.
     WARNING: This field should only be used by protobuf plugins or special
@@ -2186,7 +2186,7 @@ class ServiceOptions(betterproto2.Message):
     developers should rely on the protoreflect APIs for their client language.
     """
 
-    deprecated: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
+    deprecated: "bool" = __field__(33, betterproto2.TYPE_BOOL)
     """
     Note:  Field numbers 1 through 32 are reserved for Google's internal RPC
       framework.  We apologize for hoarding these numbers to ourselves, but
@@ -2199,7 +2199,7 @@ class ServiceOptions(betterproto2.Message):
     this is a formalization for deprecating services.
     """
 
-    uninterpreted_option: "list[UninterpretedOption]" = betterproto2.field(
+    uninterpreted_option: "list[UninterpretedOption]" = __field__(
         999, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -2220,7 +2220,7 @@ class SourceCodeInfo(betterproto2.Message):
     FileDescriptorProto was generated.
     """
 
-    location: "list[SourceCodeInfoLocation]" = betterproto2.field(
+    location: "list[SourceCodeInfoLocation]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
@@ -2275,7 +2275,7 @@ default_message_pool.register_message("google.protobuf", "SourceCodeInfo", Sourc
 
 @dataclass(eq=False, repr=False)
 class SourceCodeInfoLocation(betterproto2.Message):
-    path: "list[int]" = betterproto2.field(1, betterproto2.TYPE_INT32, repeated=True)
+    path: "list[int]" = __field__(1, betterproto2.TYPE_INT32, repeated=True)
     """
     Identifies which part of the FileDescriptorProto was defined at this
     location.
@@ -2302,7 +2302,7 @@ class SourceCodeInfoLocation(betterproto2.Message):
     of the label to the terminating semicolon).
     """
 
-    span: "list[int]" = betterproto2.field(2, betterproto2.TYPE_INT32, repeated=True)
+    span: "list[int]" = __field__(2, betterproto2.TYPE_INT32, repeated=True)
     """
     Always has exactly three or four elements: start line, start column,
     end line (optional, otherwise assumed same as start line), end column.
@@ -2311,7 +2311,7 @@ class SourceCodeInfoLocation(betterproto2.Message):
     1 to each before displaying to a user.
     """
 
-    leading_comments: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    leading_comments: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     If this SourceCodeInfo represents a complete declaration, these are any
     comments appearing before and after the declaration which appear to be
@@ -2362,9 +2362,9 @@ class SourceCodeInfoLocation(betterproto2.Message):
       // ignored detached comments.
     """
 
-    trailing_comments: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    trailing_comments: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    leading_detached_comments: "list[str]" = betterproto2.field(
+    leading_detached_comments: "list[str]" = __field__(
         6, betterproto2.TYPE_STRING, repeated=True
     )
 
@@ -2392,7 +2392,7 @@ class Struct(betterproto2.Message):
     typed message should be preferred instead of using this type.
     """
 
-    fields: "dict[str, Value]" = betterproto2.field(
+    fields: "dict[str, Value]" = __field__(
         1,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE),
@@ -2529,14 +2529,14 @@ class Timestamp(betterproto2.Message):
     ) to obtain a formatter capable of generating timestamps in this format.
     """
 
-    seconds: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    seconds: "int" = __field__(1, betterproto2.TYPE_INT64)
     """
     Represents seconds of UTC time since Unix epoch 1970-01-01T00:00:00Z. Must
     be between -62135596800 and 253402300799 inclusive (which corresponds to
     0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z).
     """
 
-    nanos: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    nanos: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     Non-negative fractions of a second at nanosecond resolution. This field is
     the nanosecond portion of the duration, not an alternative to seconds.
@@ -2633,25 +2633,25 @@ class UninterpretedOption(betterproto2.Message):
     in them.
     """
 
-    name: "list[UninterpretedOptionNamePart]" = betterproto2.field(
+    name: "list[UninterpretedOptionNamePart]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    identifier_value: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    identifier_value: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     The value of the uninterpreted option, in whatever type the tokenizer
     identified it as during parsing. Exactly one of these should be set.
     """
 
-    positive_int_value: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    positive_int_value: "int" = __field__(4, betterproto2.TYPE_UINT64)
 
-    negative_int_value: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    negative_int_value: "int" = __field__(5, betterproto2.TYPE_INT64)
 
-    double_value: "float" = betterproto2.field(6, betterproto2.TYPE_DOUBLE)
+    double_value: "float" = __field__(6, betterproto2.TYPE_DOUBLE)
 
-    string_value: "bytes" = betterproto2.field(7, betterproto2.TYPE_BYTES)
+    string_value: "bytes" = __field__(7, betterproto2.TYPE_BYTES)
 
-    aggregate_value: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    aggregate_value: "str" = __field__(8, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("google.protobuf", "UninterpretedOption", UninterpretedOption)
@@ -2667,9 +2667,9 @@ class UninterpretedOptionNamePart(betterproto2.Message):
     "foo.(bar.baz).moo".
     """
 
-    name_part: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name_part: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    is_extension: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    is_extension: "bool" = __field__(2, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message(
@@ -2691,14 +2691,14 @@ class Value(betterproto2.Message):
         - kind: The kind of value.
     """
 
-    null_value: "NullValue | None" = betterproto2.field(
+    null_value: "NullValue | None" = __field__(
         1, betterproto2.TYPE_ENUM, optional=True, group="kind"
     )
     """
     Represents a JSON `null`.
     """
 
-    number_value: "float | None" = betterproto2.field(
+    number_value: "float | None" = __field__(
         2, betterproto2.TYPE_DOUBLE, optional=True, group="kind"
     )
     """
@@ -2708,28 +2708,28 @@ class Value(betterproto2.Message):
     support them in its number type.
     """
 
-    string_value: "str | None" = betterproto2.field(
+    string_value: "str | None" = __field__(
         3, betterproto2.TYPE_STRING, optional=True, group="kind"
     )
     """
     Represents a JSON string.
     """
 
-    bool_value: "bool | None" = betterproto2.field(
+    bool_value: "bool | None" = __field__(
         4, betterproto2.TYPE_BOOL, optional=True, group="kind"
     )
     """
     Represents a JSON boolean (`true` or `false` literal in JSON).
     """
 
-    struct_value: "Struct | None" = betterproto2.field(
+    struct_value: "Struct | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
     )
     """
     Represents a JSON object.
     """
 
-    list_value: "ListValue | None" = betterproto2.field(
+    list_value: "ListValue | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
     )
     """

@@ -317,7 +317,7 @@ __all__ = (
 
 import datetime
 from collections.abc import AsyncIterator
-from mulligan.proto.deferred import dataclass
+from mulligan.proto.deferred import Later, dataclass, field as __field__
 from typing import TYPE_CHECKING
 
 import betterproto2
@@ -562,18 +562,18 @@ class ProviderView(betterproto2.Enum):
 
 @dataclass(eq=False, repr=False)
 class Accelerator(betterproto2.Message):
-    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     GPU, FPGA, …
     """
 
-    vendor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    vendor: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    model: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    model: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    memory_bytes: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    memory_bytes: "int" = __field__(5, betterproto2.TYPE_INT64)
 
 
 default_message_pool.register_message("mulligan.v1", "Accelerator", Accelerator)
@@ -581,37 +581,37 @@ default_message_pool.register_message("mulligan.v1", "Accelerator", Accelerator)
 
 @dataclass(eq=False, repr=False)
 class Account(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     user, service or application
     """
 
-    disabled: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    disabled: "bool" = __field__(4, betterproto2.TYPE_BOOL)
 
-    roles: "list[RoleBinding]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    roles: "list[RoleBinding]" = __field__(5, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    region: "str" = __field__(8, betterproto2.TYPE_STRING)
 
-    owner: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    owner: "str" = __field__(9, betterproto2.TYPE_STRING)
     """
     of an application credential
     """
 
-    expires_at: "datetime.datetime | None" = betterproto2.field(
+    expires_at: "datetime.datetime | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    certificates: "list[Certificate]" = betterproto2.field(
+    certificates: "list[Certificate]" = __field__(
         11, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
@@ -621,9 +621,9 @@ default_message_pool.register_message("mulligan.v1", "Account", Account)
 
 @dataclass(eq=False, repr=False)
 class AccountResponse(betterproto2.Message):
-    account: "Account | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    account: "Account | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "AccountResponse", AccountResponse)
@@ -631,46 +631,46 @@ default_message_pool.register_message("mulligan.v1", "AccountResponse", AccountR
 
 @dataclass(eq=False, repr=False)
 class Action(betterproto2.Message):
-    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    operation: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    operation: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    verb: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    verb: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    step: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    step: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    mode: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    mode: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    attempt: "int" = betterproto2.field(7, betterproto2.TYPE_INT32)
+    attempt: "int" = __field__(7, betterproto2.TYPE_INT32)
 
-    status: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    status: "str" = __field__(8, betterproto2.TYPE_STRING)
     """
     requested, attempted, done, retry, fatal
     """
 
-    owner: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    owner: "str" = __field__(9, betterproto2.TYPE_STRING)
 
-    message: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    message: "str" = __field__(10, betterproto2.TYPE_STRING)
 
-    fault: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    fault: "str" = __field__(11, betterproto2.TYPE_STRING)
 
-    recovered: "bool" = betterproto2.field(12, betterproto2.TYPE_BOOL)
+    recovered: "bool" = __field__(12, betterproto2.TYPE_BOOL)
 
-    requested_at: "datetime.datetime | None" = betterproto2.field(
+    requested_at: "datetime.datetime | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    attempted_at: "datetime.datetime | None" = betterproto2.field(
+    attempted_at: "datetime.datetime | None" = __field__(
         14, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    observed_at: "datetime.datetime | None" = betterproto2.field(
+    observed_at: "datetime.datetime | None" = __field__(
         15, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    exchanges: "list[Exchange]" = betterproto2.field(16, betterproto2.TYPE_MESSAGE, repeated=True)
+    exchanges: "list[Exchange]" = __field__(16, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "Action", Action)
@@ -678,11 +678,11 @@ default_message_pool.register_message("mulligan.v1", "Action", Action)
 
 @dataclass(eq=False, repr=False)
 class AddCertificateRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    pem: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    pem: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "AddCertificateRequest", AddCertificateRequest)
@@ -690,14 +690,14 @@ default_message_pool.register_message("mulligan.v1", "AddCertificateRequest", Ad
 
 @dataclass(eq=False, repr=False)
 class AdoptMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     the id of the claim too
     """
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    project: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     who holds it from then on, by name or UUID
     """
@@ -708,36 +708,36 @@ default_message_pool.register_message("mulligan.v1", "AdoptMachineRequest", Adop
 
 @dataclass(eq=False, repr=False)
 class Allocation(betterproto2.Message):
-    provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    provider_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    provider_name: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     output
     """
 
-    amounts: "dict[str, int]" = betterproto2.field(
+    amounts: "dict[str, int]" = __field__(
         3,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
     )
 
-    group: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    group: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    since: "datetime.datetime | None" = betterproto2.field(
+    since: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     output: when it joined a running claim
     """
 
-    until: "datetime.datetime | None" = betterproto2.field(
+    until: "datetime.datetime | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     output: when it was given back early
     """
 
-    turnaround: "datetime.timedelta | None" = betterproto2.field(
+    turnaround: "datetime.timedelta | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
@@ -750,49 +750,49 @@ default_message_pool.register_message("mulligan.v1", "Allocation", Allocation)
 
 @dataclass(eq=False, repr=False)
 class ArchiveStatus(betterproto2.Message):
-    location: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    location: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    head: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    head: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    sealed: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    sealed: "int" = __field__(3, betterproto2.TYPE_UINT64)
     """
     the last entry in a segment
     """
 
-    copied: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    copied: "int" = __field__(4, betterproto2.TYPE_UINT64)
     """
     the last entry in the copy of the open segment
     """
 
-    pruned: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
+    pruned: "int" = __field__(5, betterproto2.TYPE_UINT64)
     """
     the last entry that etcd does not hold any more
     """
 
-    segments: "int" = betterproto2.field(6, betterproto2.TYPE_UINT64)
+    segments: "int" = __field__(6, betterproto2.TYPE_UINT64)
 
-    bytes: "int" = betterproto2.field(7, betterproto2.TYPE_UINT64)
+    bytes: "int" = __field__(7, betterproto2.TYPE_UINT64)
     """
     of all segments
     """
 
-    store_bytes: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    store_bytes: "int" = __field__(8, betterproto2.TYPE_INT64)
 
-    store_used_bytes: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    store_used_bytes: "int" = __field__(9, betterproto2.TYPE_INT64)
 
-    store_quota_bytes: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
+    store_quota_bytes: "int" = __field__(10, betterproto2.TYPE_INT64)
 
-    compacted: "int" = betterproto2.field(11, betterproto2.TYPE_UINT64)
+    compacted: "int" = __field__(11, betterproto2.TYPE_UINT64)
     """
     etcd's revision before which no history is kept
     """
 
-    problem: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(12, betterproto2.TYPE_STRING)
     """
     why it does not get on
     """
 
-    copied_at: "datetime.datetime | None" = betterproto2.field(
+    copied_at: "datetime.datetime | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -806,56 +806,56 @@ class AuditRecord(betterproto2.Message):
     One command that was carried out, or one or more attempts that were denied.
     """
 
-    at: "datetime.datetime | None" = betterproto2.field(
+    at: "datetime.datetime | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    outcome: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    outcome: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     done or denied
     """
 
-    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    account: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    project: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    credential: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    command: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    command: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     of a denial: the method, such as Control.PowerMachine
     """
 
-    commit: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    commit: "str" = __field__(8, betterproto2.TYPE_STRING)
 
-    objects: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+    objects: "list[str]" = __field__(9, betterproto2.TYPE_STRING, repeated=True)
     """
     streams touched, such as machine/<uuid>
     """
 
-    reason: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(10, betterproto2.TYPE_STRING)
     """
     of a denial
     """
 
-    permission: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    permission: "str" = __field__(11, betterproto2.TYPE_STRING)
     """
     of a denial: the permission that lacked
     """
 
-    peer: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    peer: "str" = __field__(12, betterproto2.TYPE_STRING)
     """
     of a denial: the address it came from
     """
 
-    count: "int" = betterproto2.field(13, betterproto2.TYPE_UINT64)
+    count: "int" = __field__(13, betterproto2.TYPE_UINT64)
     """
     of a denial: attempts
     """
 
-    traceparent: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+    traceparent: "str" = __field__(14, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "AuditRecord", AuditRecord)
@@ -863,11 +863,11 @@ default_message_pool.register_message("mulligan.v1", "AuditRecord", AuditRecord)
 
 @dataclass(eq=False, repr=False)
 class BindRoleRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    binding: "RoleBinding | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    binding: "RoleBinding | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "BindRoleRequest", BindRoleRequest)
@@ -875,32 +875,32 @@ default_message_pool.register_message("mulligan.v1", "BindRoleRequest", BindRole
 
 @dataclass(eq=False, repr=False)
 class Bmc(betterproto2.Message):
-    address: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    address: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     https://host[:port]
     """
 
-    credential: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     name or UUID
     """
 
-    system: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    system: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     Redfish system id; empty when the BMC has one
     """
 
-    insecure: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    insecure: "bool" = __field__(4, betterproto2.TYPE_BOOL)
     """
     do not check the TLS certificate
     """
 
-    fingerprint: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    fingerprint: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     pin the TLS certificate: sha256, hex
     """
 
-    pin: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    pin: "bool" = __field__(6, betterproto2.TYPE_BOOL)
     """
     pin the certificate that it shows at first contact
     """
@@ -911,23 +911,23 @@ default_message_pool.register_message("mulligan.v1", "Bmc", Bmc)
 
 @dataclass(eq=False, repr=False)
 class Brake(betterproto2.Message):
-    domain: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    domain: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     provider's UUID, or region
     """
 
-    domain_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    domain_name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    failed: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    failed: "int" = __field__(3, betterproto2.TYPE_INT32)
 
-    total: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    total: "int" = __field__(4, betterproto2.TYPE_INT32)
 
-    window: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    window: "int" = __field__(5, betterproto2.TYPE_INT64)
     """
     seconds
     """
 
-    applied_at: "datetime.datetime | None" = betterproto2.field(
+    applied_at: "datetime.datetime | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -937,17 +937,17 @@ default_message_pool.register_message("mulligan.v1", "Brake", Brake)
 
 @dataclass(eq=False, repr=False)
 class Candidate(betterproto2.Message):
-    allocations: "list[Allocation]" = betterproto2.field(
+    allocations: "list[Allocation]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    groups: "dict[str, GroupProviders]" = betterproto2.field(
+    groups: "dict[str, GroupProviders]" = __field__(
         2,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE),
     )
 
-    window: "Window | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "Candidate", Candidate)
@@ -955,16 +955,16 @@ default_message_pool.register_message("mulligan.v1", "Candidate", Candidate)
 
 @dataclass(eq=False, repr=False)
 class Capability(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    description: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    description: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     empty for one that is not in the standard catalogue
     """
 
-    standard: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    standard: "bool" = __field__(3, betterproto2.TYPE_BOOL)
 
-    providers: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    providers: "int" = __field__(4, betterproto2.TYPE_INT64)
     """
     how many have it
     """
@@ -975,11 +975,11 @@ default_message_pool.register_message("mulligan.v1", "Capability", Capability)
 
 @dataclass(eq=False, repr=False)
 class CapabilityFilter(betterproto2.Message):
-    require: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    require: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
 
-    forbid: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    forbid: "list[str]" = __field__(2, betterproto2.TYPE_STRING, repeated=True)
 
-    any_of: "list[StringList]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    any_of: "list[StringList]" = __field__(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "CapabilityFilter", CapabilityFilter)
@@ -991,20 +991,20 @@ class Cause(betterproto2.Message):
     One link of the chain, oldest first.
     """
 
-    at: "datetime.datetime | None" = betterproto2.field(
+    at: "datetime.datetime | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    actor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    actor: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    what: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    what: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     command and event, in words
     """
 
-    detail: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    detail: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Cause", Cause)
@@ -1016,14 +1016,14 @@ class Certificate(betterproto2.Message):
     A client certificate that an account may log in with.
     """
 
-    fingerprint: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    fingerprint: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     sha256 of the certificate, hex
     """
 
-    subject: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    subject: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    expires_at: "datetime.datetime | None" = betterproto2.field(
+    expires_at: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -1033,11 +1033,11 @@ default_message_pool.register_message("mulligan.v1", "Certificate", Certificate)
 
 @dataclass(eq=False, repr=False)
 class ChangeSecretRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    old_secret: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    old_secret: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    new_secret: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    new_secret: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "ChangeSecretRequest", ChangeSecretRequest)
@@ -1049,27 +1049,27 @@ class Checkpoint(betterproto2.Message):
     A signed statement that the log had this head.
     """
 
-    region: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    region: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    log_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    log_id: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    seq: "int" = __field__(3, betterproto2.TYPE_UINT64)
 
-    hash: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    hash: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     of entry `seq`
     """
 
-    at: "datetime.datetime | None" = betterproto2.field(
+    at: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    kid: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    kid: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     of the log key
     """
 
-    signature: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    signature: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     Ed25519, base64url
     """
@@ -1080,11 +1080,11 @@ default_message_pool.register_message("mulligan.v1", "Checkpoint", Checkpoint)
 
 @dataclass(eq=False, repr=False)
 class CheckpointResponse(betterproto2.Message):
-    checkpoint: "Checkpoint | None" = betterproto2.field(
+    checkpoint: "Checkpoint | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "CheckpointResponse", CheckpointResponse)
@@ -1092,41 +1092,41 @@ default_message_pool.register_message("mulligan.v1", "CheckpointResponse", Check
 
 @dataclass(eq=False, repr=False)
 class Claim(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    state: "ClaimState" = betterproto2.field(
+    state: "ClaimState" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: ClaimState(0)
     )
 
-    project: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    project: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    account: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    consumer: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    consumer: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    window: "Window | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(7, betterproto2.TYPE_MESSAGE, optional=True)
 
-    allocations: "list[Allocation]" = betterproto2.field(
+    allocations: "list[Allocation]" = __field__(
         8, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(10, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    region: "str" = __field__(11, betterproto2.TYPE_STRING)
 
-    on_end: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    on_end: "str" = __field__(12, betterproto2.TYPE_STRING)
 
-    ending_notice: "datetime.timedelta | None" = betterproto2.field(
+    ending_notice: "datetime.timedelta | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
 
-    stranded: "list[Stranding]" = betterproto2.field(14, betterproto2.TYPE_MESSAGE, repeated=True)
+    stranded: "list[Stranding]" = __field__(14, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "Claim", Claim)
@@ -1134,21 +1134,21 @@ default_message_pool.register_message("mulligan.v1", "Claim", Claim)
 
 @dataclass(eq=False, repr=False)
 class ClaimExactRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    consumer: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    consumer: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    allocations: "list[Allocation]" = betterproto2.field(
+    allocations: "list[Allocation]" = __field__(
         4, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    window: "Window | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
-    on_end: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    on_end: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    ending_notice: "datetime.timedelta | None" = betterproto2.field(
+    ending_notice: "datetime.timedelta | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
 
@@ -1158,9 +1158,9 @@ default_message_pool.register_message("mulligan.v1", "ClaimExactRequest", ClaimE
 
 @dataclass(eq=False, repr=False)
 class ClaimResponse(betterproto2.Message):
-    claim: "Claim | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    claim: "Claim | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ClaimResponse", ClaimResponse)
@@ -1172,15 +1172,15 @@ class Cleaning(betterproto2.Message):
     The proof record of a cleaning.
     """
 
-    at: "datetime.datetime | None" = betterproto2.field(
+    at: "datetime.datetime | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    profile: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    profile: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    steps: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    steps: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
 
-    disks: "list[DiskProof]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    disks: "list[DiskProof]" = __field__(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     empty: the profile wipes nothing
     """
@@ -1195,16 +1195,16 @@ class Condition(betterproto2.Message):
     One thing that a BMC reports to be wrong.
     """
 
-    component: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    component: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    severity: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    severity: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     warning or critical
     """
 
-    message: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    message: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    message_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    message_id: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Condition", Condition)
@@ -1212,34 +1212,34 @@ default_message_pool.register_message("mulligan.v1", "Condition", Condition)
 
 @dataclass(eq=False, repr=False)
 class ConfigureRequest(betterproto2.Message):
-    log_level: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    log_level: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     One of debug, info, warning, error; empty leaves it.
     """
 
-    rate: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    rate: "float" = __field__(2, betterproto2.TYPE_DOUBLE)
     """
     Calls that one account may make each second, on average and at once; 0 leaves them.
     """
 
-    burst: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    burst: "int" = __field__(3, betterproto2.TYPE_INT32)
 
-    in_flight: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    in_flight: "int" = __field__(4, betterproto2.TYPE_INT32)
     """
     Calls in work at once, of all accounts; 0 leaves it.
     """
 
-    logger: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    logger: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     The logger that log_level is of, such as mulligan.redfish; empty: all of Mulligan.
     """
 
-    trace_sample: "float | None" = betterproto2.field(6, betterproto2.TYPE_DOUBLE, optional=True)
+    trace_sample: "float | None" = __field__(6, betterproto2.TYPE_DOUBLE, optional=True)
     """
     The share, 0 to 1, of the traces that begin here that is kept; absent leaves it.
     """
 
-    revert_after: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
+    revert_after: "float" = __field__(7, betterproto2.TYPE_DOUBLE)
     """
     After so many seconds what held before comes back; 0: until the process ends. At most a day.
     """
@@ -1250,20 +1250,20 @@ default_message_pool.register_message("mulligan.v1", "ConfigureRequest", Configu
 
 @dataclass(eq=False, repr=False)
 class ConfigureResponse(betterproto2.Message):
-    log_level: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    log_level: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    rate: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    rate: "float" = __field__(2, betterproto2.TYPE_DOUBLE)
 
-    burst: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    burst: "int" = __field__(3, betterproto2.TYPE_INT32)
 
-    in_flight: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    in_flight: "int" = __field__(4, betterproto2.TYPE_INT32)
 
-    instance: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    instance: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     who answers
     """
 
-    loggers: "dict[str, str]" = betterproto2.field(
+    loggers: "dict[str, str]" = __field__(
         6,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
@@ -1272,14 +1272,14 @@ class ConfigureResponse(betterproto2.Message):
     those with a level of their own
     """
 
-    trace_sample: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
+    trace_sample: "float" = __field__(7, betterproto2.TYPE_DOUBLE)
 
-    traces: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    traces: "bool" = __field__(8, betterproto2.TYPE_BOOL)
     """
     whether spans are sent at all
     """
 
-    reverts_at: "datetime.datetime | None" = betterproto2.field(
+    reverts_at: "datetime.datetime | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
@@ -1292,26 +1292,26 @@ default_message_pool.register_message("mulligan.v1", "ConfigureResponse", Config
 
 @dataclass(eq=False, repr=False)
 class ConnectRegionRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    visibility: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    visibility: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     public if empty
     """
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         5,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    addresses: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    addresses: "list[str]" = __field__(6, betterproto2.TYPE_STRING, repeated=True)
 
-    ca: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    ca: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     PEM; empty: whom the client's host trusts
     """
@@ -1322,9 +1322,9 @@ default_message_pool.register_message("mulligan.v1", "ConnectRegionRequest", Con
 
 @dataclass(eq=False, repr=False)
 class Cordon(betterproto2.Message):
-    cause: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    cause: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    note: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    note: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Cordon", Cordon)
@@ -1332,17 +1332,17 @@ default_message_pool.register_message("mulligan.v1", "Cordon", Cordon)
 
 @dataclass(eq=False, repr=False)
 class CordonMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    until: "datetime.datetime | None" = betterproto2.field(
+    until: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    maintenance: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    maintenance: "bool" = __field__(5, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "CordonMachineRequest", CordonMachineRequest)
@@ -1350,13 +1350,13 @@ default_message_pool.register_message("mulligan.v1", "CordonMachineRequest", Cor
 
 @dataclass(eq=False, repr=False)
 class CordonProviderRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    provider: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    note: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    note: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    failed: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    failed: "bool" = __field__(4, betterproto2.TYPE_BOOL)
     """
     It has failed: what is reserved there is moved to equals where some fit.
     """
@@ -1367,13 +1367,13 @@ default_message_pool.register_message("mulligan.v1", "CordonProviderRequest", Co
 
 @dataclass(eq=False, repr=False)
 class CreateAccountRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    secret: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    secret: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "CreateAccountRequest", CreateAccountRequest)
@@ -1381,24 +1381,24 @@ default_message_pool.register_message("mulligan.v1", "CreateAccountRequest", Cre
 
 @dataclass(eq=False, repr=False)
 class CreateApplicationCredentialRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     unique among the account's own
     """
 
-    secret: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    secret: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     made by the client, so that a repeated request is the same
     """
 
-    roles: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    roles: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
     """
     of the token's; empty: all of them
     """
 
-    expires_at: "datetime.datetime | None" = betterproto2.field(
+    expires_at: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
@@ -1413,13 +1413,13 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class CreateCredentialRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    username: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    username: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    password: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    password: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -1429,11 +1429,11 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class CreateDistanceTypeRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    positions: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    positions: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message(
@@ -1443,11 +1443,11 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class CreateGroupRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         3,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
@@ -1459,25 +1459,25 @@ default_message_pool.register_message("mulligan.v1", "CreateGroupRequest", Creat
 
 @dataclass(eq=False, repr=False)
 class CreateImageRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    url: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    url: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     http(s)://…, or file:<name> in the media server's image folder
     """
 
-    sha256: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    sha256: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     hex
     """
 
-    kind: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    firmware: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    firmware: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    ready_when: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    ready_when: "str" = __field__(7, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "CreateImageRequest", CreateImageRequest)
@@ -1485,23 +1485,23 @@ default_message_pool.register_message("mulligan.v1", "CreateImageRequest", Creat
 
 @dataclass(eq=False, repr=False)
 class CreateMetadefRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    description: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    description: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    schema: "__google__protobuf__.Struct | None" = betterproto2.field(
+    schema: "__google__protobuf__.Struct | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    kinds: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    kinds: "list[str]" = __field__(5, betterproto2.TYPE_STRING, repeated=True)
 
-    read_roles: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    read_roles: "list[str]" = __field__(6, betterproto2.TYPE_STRING, repeated=True)
 
-    write_roles: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    write_roles: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
 
-    protected: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    protected: "bool" = __field__(8, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "CreateMetadefRequest", CreateMetadefRequest)
@@ -1509,11 +1509,11 @@ default_message_pool.register_message("mulligan.v1", "CreateMetadefRequest", Cre
 
 @dataclass(eq=False, repr=False)
 class CreateProjectRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "CreateProjectRequest", CreateProjectRequest)
@@ -1521,35 +1521,35 @@ default_message_pool.register_message("mulligan.v1", "CreateProjectRequest", Cre
 
 @dataclass(eq=False, repr=False)
 class CreateProviderRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    type: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     name or UUID; empty for a root
     """
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         5,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    inventories: "list[Inventory]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    inventories: "list[Inventory]" = __field__(6, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    capabilities: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    capabilities: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
 
-    shares: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    shares: "list[str]" = __field__(8, betterproto2.TYPE_STRING, repeated=True)
     """
     groups, by name or UUID
     """
 
-    distances: "list[Distance]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+    distances: "list[Distance]" = __field__(9, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    turnaround: "datetime.timedelta | None" = betterproto2.field(
+    turnaround: "datetime.timedelta | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
 
@@ -1559,11 +1559,11 @@ default_message_pool.register_message("mulligan.v1", "CreateProviderRequest", Cr
 
 @dataclass(eq=False, repr=False)
 class CreateUserDataRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    content: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    content: "bytes" = __field__(3, betterproto2.TYPE_BYTES)
     """
     cloud-config or a script, at most 64 KiB
     """
@@ -1574,17 +1574,17 @@ default_message_pool.register_message("mulligan.v1", "CreateUserDataRequest", Cr
 
 @dataclass(eq=False, repr=False)
 class Credential(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    region: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    region: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    rotation: "Rotation | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    rotation: "Rotation | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     while one is under way; only GetCredential says how far it is
     """
@@ -1595,11 +1595,11 @@ default_message_pool.register_message("mulligan.v1", "Credential", Credential)
 
 @dataclass(eq=False, repr=False)
 class CredentialResponse(betterproto2.Message):
-    credential: "Credential | None" = betterproto2.field(
+    credential: "Credential | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "CredentialResponse", CredentialResponse)
@@ -1607,9 +1607,9 @@ default_message_pool.register_message("mulligan.v1", "CredentialResponse", Crede
 
 @dataclass(eq=False, repr=False)
 class DeleteAccountRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteAccountRequest", DeleteAccountRequest)
@@ -1617,9 +1617,9 @@ default_message_pool.register_message("mulligan.v1", "DeleteAccountRequest", Del
 
 @dataclass(eq=False, repr=False)
 class DeleteApplicationCredentialRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    credential: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     name or UUID
     """
@@ -1632,9 +1632,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class DeleteCredentialRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    credential: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -1644,9 +1644,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class DeleteGroupRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    group: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    group: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteGroupRequest", DeleteGroupRequest)
@@ -1654,9 +1654,9 @@ default_message_pool.register_message("mulligan.v1", "DeleteGroupRequest", Delet
 
 @dataclass(eq=False, repr=False)
 class DeleteImageRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    image: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    image: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteImageRequest", DeleteImageRequest)
@@ -1664,13 +1664,13 @@ default_message_pool.register_message("mulligan.v1", "DeleteImageRequest", Delet
 
 @dataclass(eq=False, repr=False)
 class DeleteMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    force: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    force: "bool" = __field__(3, betterproto2.TYPE_BOOL)
 
-    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     needed with force
     """
@@ -1681,9 +1681,9 @@ default_message_pool.register_message("mulligan.v1", "DeleteMachineRequest", Del
 
 @dataclass(eq=False, repr=False)
 class DeleteMetadefRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    metadef: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    metadef: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteMetadefRequest", DeleteMetadefRequest)
@@ -1691,9 +1691,9 @@ default_message_pool.register_message("mulligan.v1", "DeleteMetadefRequest", Del
 
 @dataclass(eq=False, repr=False)
 class DeleteProfileRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteProfileRequest", DeleteProfileRequest)
@@ -1701,9 +1701,9 @@ default_message_pool.register_message("mulligan.v1", "DeleteProfileRequest", Del
 
 @dataclass(eq=False, repr=False)
 class DeleteProjectRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    project: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteProjectRequest", DeleteProjectRequest)
@@ -1711,11 +1711,11 @@ default_message_pool.register_message("mulligan.v1", "DeleteProjectRequest", Del
 
 @dataclass(eq=False, repr=False)
 class DeleteProviderRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    provider: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    etag: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteProviderRequest", DeleteProviderRequest)
@@ -1723,9 +1723,9 @@ default_message_pool.register_message("mulligan.v1", "DeleteProviderRequest", De
 
 @dataclass(eq=False, repr=False)
 class DeleteUserDataRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    user_data: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    user_data: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DeleteUserDataRequest", DeleteUserDataRequest)
@@ -1733,23 +1733,23 @@ default_message_pool.register_message("mulligan.v1", "DeleteUserDataRequest", De
 
 @dataclass(eq=False, repr=False)
 class DeployMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    claim: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     which of the claim's machines; empty when it has one
     """
 
-    image: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    image: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    user_data: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    user_data: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     name or UUID, of the claim's project
     """
 
-    hostname: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    hostname: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     empty: the machine's name
     """
@@ -1760,9 +1760,9 @@ default_message_pool.register_message("mulligan.v1", "DeployMachineRequest", Dep
 
 @dataclass(eq=False, repr=False)
 class DescribeRequest(betterproto2.Message):
-    uuids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    uuids: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "DescribeRequest", DescribeRequest)
@@ -1770,9 +1770,9 @@ default_message_pool.register_message("mulligan.v1", "DescribeRequest", Describe
 
 @dataclass(eq=False, repr=False)
 class DescribeResponse(betterproto2.Message):
-    names: "list[Name]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    names: "list[Name]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "DescribeResponse", DescribeResponse)
@@ -1780,27 +1780,27 @@ default_message_pool.register_message("mulligan.v1", "DescribeResponse", Describ
 
 @dataclass(eq=False, repr=False)
 class DiffLogRequest(betterproto2.Message):
-    from_: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    from_: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     a position, or a time in RFC 3339
     """
 
-    to: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    to: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     the same; empty: the head
     """
 
-    kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     only streams of this kind, such as machine
     """
 
-    stream: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    stream: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     only this one, such as machine/<uuid>
     """
 
-    limit: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    limit: "int" = __field__(5, betterproto2.TYPE_UINT32)
     """
     the most objects to send; 0: 1000
     """
@@ -1811,9 +1811,9 @@ default_message_pool.register_message("mulligan.v1", "DiffLogRequest", DiffLogRe
 
 @dataclass(eq=False, repr=False)
 class DisableAccountRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DisableAccountRequest", DisableAccountRequest)
@@ -1821,9 +1821,9 @@ default_message_pool.register_message("mulligan.v1", "DisableAccountRequest", Di
 
 @dataclass(eq=False, repr=False)
 class DisableProjectRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    project: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DisableProjectRequest", DisableProjectRequest)
@@ -1831,9 +1831,9 @@ default_message_pool.register_message("mulligan.v1", "DisableProjectRequest", Di
 
 @dataclass(eq=False, repr=False)
 class DisconnectRegionRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -1843,17 +1843,17 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class Disk(betterproto2.Message):
-    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    bytes: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    bytes: "int" = __field__(2, betterproto2.TYPE_INT64)
 
-    media: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    media: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    model: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    model: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    serial: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    serial: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    protocol: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    protocol: "str" = __field__(6, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Disk", Disk)
@@ -1861,15 +1861,15 @@ default_message_pool.register_message("mulligan.v1", "Disk", Disk)
 
 @dataclass(eq=False, repr=False)
 class DiskProof(betterproto2.Message):
-    serial: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    serial: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    method: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    method: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    bytes: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    bytes: "int" = __field__(3, betterproto2.TYPE_INT64)
 
-    verified: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    verified: "bool" = __field__(4, betterproto2.TYPE_BOOL)
 
-    error: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    error: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DiskProof", DiskProof)
@@ -1881,11 +1881,11 @@ class Distance(betterproto2.Message):
     How far a provider is from a group: a position of a distance type.
     """
 
-    type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    type: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    group: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    group: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    position: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Distance", Distance)
@@ -1898,22 +1898,22 @@ class DistanceRule(betterproto2.Message):
     `provider` and `group`; `min` and `max` are positions of the type, and inclusive.
     """
 
-    from_: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    from_: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    to: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    to: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     a request group; `from` itself: its instances from one another
     """
 
-    provider: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    group: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    group: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    type: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    type: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    min: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    min: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    max: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    max: "str" = __field__(7, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "DistanceRule", DistanceRule)
@@ -1921,9 +1921,9 @@ default_message_pool.register_message("mulligan.v1", "DistanceRule", DistanceRul
 
 @dataclass(eq=False, repr=False)
 class DistanceType(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    positions: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    positions: "list[str]" = __field__(2, betterproto2.TYPE_STRING, repeated=True)
     """
     the nearest first
     """
@@ -1934,11 +1934,11 @@ default_message_pool.register_message("mulligan.v1", "DistanceType", DistanceTyp
 
 @dataclass(eq=False, repr=False)
 class DistanceTypeResponse(betterproto2.Message):
-    distance_type: "DistanceType | None" = betterproto2.field(
+    distance_type: "DistanceType | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "DistanceTypeResponse", DistanceTypeResponse)
@@ -1953,119 +1953,119 @@ class DryRunControlRequest(betterproto2.Message):
         - command:
     """
 
-    create_credential: "CreateCredentialRequest | None" = betterproto2.field(
+    create_credential: "CreateCredentialRequest | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_credential: "DeleteCredentialRequest | None" = betterproto2.field(
+    delete_credential: "DeleteCredentialRequest | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_image: "CreateImageRequest | None" = betterproto2.field(
+    create_image: "CreateImageRequest | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_image: "DeleteImageRequest | None" = betterproto2.field(
+    delete_image: "DeleteImageRequest | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_user_data: "CreateUserDataRequest | None" = betterproto2.field(
+    create_user_data: "CreateUserDataRequest | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_user_data: "DeleteUserDataRequest | None" = betterproto2.field(
+    delete_user_data: "DeleteUserDataRequest | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    set_profile: "SetProfileRequest | None" = betterproto2.field(
+    set_profile: "SetProfileRequest | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_profile: "DeleteProfileRequest | None" = betterproto2.field(
+    delete_profile: "DeleteProfileRequest | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    enroll_machine: "EnrollMachineRequest | None" = betterproto2.field(
+    enroll_machine: "EnrollMachineRequest | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    inspect_machine: "MachineRequest | None" = betterproto2.field(
+    inspect_machine: "MachineRequest | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    adopt_machine: "AdoptMachineRequest | None" = betterproto2.field(
+    adopt_machine: "AdoptMachineRequest | None" = __field__(
         11, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    update_machine: "UpdateMachineRequest | None" = betterproto2.field(
+    update_machine: "UpdateMachineRequest | None" = __field__(
         12, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    provide_machine: "MachineRequest | None" = betterproto2.field(
+    provide_machine: "MachineRequest | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    manage_machine: "MachineRequest | None" = betterproto2.field(
+    manage_machine: "MachineRequest | None" = __field__(
         14, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    deploy_machine: "DeployMachineRequest | None" = betterproto2.field(
+    deploy_machine: "DeployMachineRequest | None" = __field__(
         15, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    release_machine: "MachineRequest | None" = betterproto2.field(
+    release_machine: "MachineRequest | None" = __field__(
         16, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    rescue_machine: "RescueMachineRequest | None" = betterproto2.field(
+    rescue_machine: "RescueMachineRequest | None" = __field__(
         17, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    restore_machine: "MachineRequest | None" = betterproto2.field(
+    restore_machine: "MachineRequest | None" = __field__(
         18, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    power_machine: "PowerMachineRequest | None" = betterproto2.field(
+    power_machine: "PowerMachineRequest | None" = __field__(
         19, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    keep_power: "KeepPowerRequest | None" = betterproto2.field(
+    keep_power: "KeepPowerRequest | None" = __field__(
         20, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    cordon_machine: "CordonMachineRequest | None" = betterproto2.field(
+    cordon_machine: "CordonMachineRequest | None" = __field__(
         21, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    uncordon_machine: "MachineRequest | None" = betterproto2.field(
+    uncordon_machine: "MachineRequest | None" = __field__(
         22, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    retire_machine: "RetireMachineRequest | None" = betterproto2.field(
+    retire_machine: "RetireMachineRequest | None" = __field__(
         23, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    reinstate_machine: "MachineRequest | None" = betterproto2.field(
+    reinstate_machine: "MachineRequest | None" = __field__(
         24, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    allow_logins: "MachineRequest | None" = betterproto2.field(
+    allow_logins: "MachineRequest | None" = __field__(
         25, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    abort_machine: "MachineRequest | None" = betterproto2.field(
+    abort_machine: "MachineRequest | None" = __field__(
         26, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    retry_machine: "MachineRequest | None" = betterproto2.field(
+    retry_machine: "MachineRequest | None" = __field__(
         27, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_machine: "DeleteMachineRequest | None" = betterproto2.field(
+    delete_machine: "DeleteMachineRequest | None" = __field__(
         28, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    release_brake: "ReleaseBrakeRequest | None" = betterproto2.field(
+    release_brake: "ReleaseBrakeRequest | None" = __field__(
         29, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
@@ -2082,75 +2082,75 @@ class DryRunIamRequest(betterproto2.Message):
         - command:
     """
 
-    logout: "LogoutRequest | None" = betterproto2.field(
+    logout: "LogoutRequest | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_account: "CreateAccountRequest | None" = betterproto2.field(
+    create_account: "CreateAccountRequest | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    set_secret: "SetSecretRequest | None" = betterproto2.field(
+    set_secret: "SetSecretRequest | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    disable_account: "DisableAccountRequest | None" = betterproto2.field(
+    disable_account: "DisableAccountRequest | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    enable_account: "EnableAccountRequest | None" = betterproto2.field(
+    enable_account: "EnableAccountRequest | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    revoke_tokens: "RevokeTokensRequest | None" = betterproto2.field(
+    revoke_tokens: "RevokeTokensRequest | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    add_certificate: "AddCertificateRequest | None" = betterproto2.field(
+    add_certificate: "AddCertificateRequest | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    remove_certificate: "RemoveCertificateRequest | None" = betterproto2.field(
+    remove_certificate: "RemoveCertificateRequest | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_account: "DeleteAccountRequest | None" = betterproto2.field(
+    delete_account: "DeleteAccountRequest | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_application_credential: "CreateApplicationCredentialRequest | None" = betterproto2.field(
+    create_application_credential: "CreateApplicationCredentialRequest | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_application_credential: "DeleteApplicationCredentialRequest | None" = betterproto2.field(
+    delete_application_credential: "DeleteApplicationCredentialRequest | None" = __field__(
         11, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    bind_role: "BindRoleRequest | None" = betterproto2.field(
+    bind_role: "BindRoleRequest | None" = __field__(
         12, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    unbind_role: "UnbindRoleRequest | None" = betterproto2.field(
+    unbind_role: "UnbindRoleRequest | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_project: "CreateProjectRequest | None" = betterproto2.field(
+    create_project: "CreateProjectRequest | None" = __field__(
         14, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    disable_project: "DisableProjectRequest | None" = betterproto2.field(
+    disable_project: "DisableProjectRequest | None" = __field__(
         15, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    enable_project: "EnableProjectRequest | None" = betterproto2.field(
+    enable_project: "EnableProjectRequest | None" = __field__(
         16, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_project: "DeleteProjectRequest | None" = betterproto2.field(
+    delete_project: "DeleteProjectRequest | None" = __field__(
         17, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    rotate_key: "RotateKeyRequest | None" = betterproto2.field(
+    rotate_key: "RotateKeyRequest | None" = __field__(
         18, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
@@ -2167,31 +2167,31 @@ class DryRunMetaRequest(betterproto2.Message):
         - command:
     """
 
-    create_metadef: "CreateMetadefRequest | None" = betterproto2.field(
+    create_metadef: "CreateMetadefRequest | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    update_metadef: "UpdateMetadefRequest | None" = betterproto2.field(
+    update_metadef: "UpdateMetadefRequest | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_metadef: "DeleteMetadefRequest | None" = betterproto2.field(
+    delete_metadef: "DeleteMetadefRequest | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    update_metadata: "UpdateMetadataRequest | None" = betterproto2.field(
+    update_metadata: "UpdateMetadataRequest | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    update_region: "UpdateRegionRequest | None" = betterproto2.field(
+    update_region: "UpdateRegionRequest | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    connect_region: "ConnectRegionRequest | None" = betterproto2.field(
+    connect_region: "ConnectRegionRequest | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    disconnect_region: "DisconnectRegionRequest | None" = betterproto2.field(
+    disconnect_region: "DisconnectRegionRequest | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
@@ -2208,71 +2208,71 @@ class DryRunResourceRequest(betterproto2.Message):
         - command:
     """
 
-    create_provider: "CreateProviderRequest | None" = betterproto2.field(
+    create_provider: "CreateProviderRequest | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    update_provider: "UpdateProviderRequest | None" = betterproto2.field(
+    update_provider: "UpdateProviderRequest | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_provider: "DeleteProviderRequest | None" = betterproto2.field(
+    delete_provider: "DeleteProviderRequest | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    cordon_provider: "CordonProviderRequest | None" = betterproto2.field(
+    cordon_provider: "CordonProviderRequest | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    uncordon_provider: "UncordonProviderRequest | None" = betterproto2.field(
+    uncordon_provider: "UncordonProviderRequest | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_group: "CreateGroupRequest | None" = betterproto2.field(
+    create_group: "CreateGroupRequest | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    update_group_members: "UpdateGroupMembersRequest | None" = betterproto2.field(
+    update_group_members: "UpdateGroupMembersRequest | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    delete_group: "DeleteGroupRequest | None" = betterproto2.field(
+    delete_group: "DeleteGroupRequest | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    create_distance_type: "CreateDistanceTypeRequest | None" = betterproto2.field(
+    create_distance_type: "CreateDistanceTypeRequest | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    extend_distance_type: "ExtendDistanceTypeRequest | None" = betterproto2.field(
+    extend_distance_type: "ExtendDistanceTypeRequest | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    make_claim: "MakeClaimRequest | None" = betterproto2.field(
+    make_claim: "MakeClaimRequest | None" = __field__(
         11, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    claim_exact: "ClaimExactRequest | None" = betterproto2.field(
+    claim_exact: "ClaimExactRequest | None" = __field__(
         12, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    reschedule_claim: "RescheduleClaimRequest | None" = betterproto2.field(
+    reschedule_claim: "RescheduleClaimRequest | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    move_claim: "MoveClaimRequest | None" = betterproto2.field(
+    move_claim: "MoveClaimRequest | None" = __field__(
         14, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    release_claim: "ReleaseClaimRequest | None" = betterproto2.field(
+    release_claim: "ReleaseClaimRequest | None" = __field__(
         15, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    reshape: "ReshapeRequest | None" = betterproto2.field(
+    reshape: "ReshapeRequest | None" = __field__(
         16, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
-    set_quota: "SetQuotaRequest | None" = betterproto2.field(
+    set_quota: "SetQuotaRequest | None" = __field__(
         17, betterproto2.TYPE_MESSAGE, optional=True, group="command"
     )
 
@@ -2286,19 +2286,19 @@ class DryRunResponse(betterproto2.Message):
     What a command would do. Nothing of it was done.
     """
 
-    position: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Where the log stood when it was decided; of one that was done before, where that stands.
     """
 
-    records: "list[LogRecord]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    records: "list[LogRecord]" = __field__(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What it would append, in this order: one record, for most. None: there is nothing to change.
     Ids, times and secrets that the service makes are made anew when it is sent; an object has the
     id of the request that makes it. A tenant is shown what it is shown of its own entries.
     """
 
-    done_before: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    done_before: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     It was done before, under the same request id: sent again, it would get its first answer.
     """
@@ -2309,9 +2309,9 @@ default_message_pool.register_message("mulligan.v1", "DryRunResponse", DryRunRes
 
 @dataclass(eq=False, repr=False)
 class EnableAccountRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "EnableAccountRequest", EnableAccountRequest)
@@ -2319,9 +2319,9 @@ default_message_pool.register_message("mulligan.v1", "EnableAccountRequest", Ena
 
 @dataclass(eq=False, repr=False)
 class EnableProjectRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    project: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "EnableProjectRequest", EnableProjectRequest)
@@ -2329,21 +2329,21 @@ default_message_pool.register_message("mulligan.v1", "EnableProjectRequest", Ena
 
 @dataclass(eq=False, repr=False)
 class Endpoint(betterproto2.Message):
-    service: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    service: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     iam, meta, resource, control, log, projector, executor
     """
 
-    instance: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    instance: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    address: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     host:port
     """
 
-    region: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    region: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    version: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    version: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Endpoint", Endpoint)
@@ -2351,18 +2351,18 @@ default_message_pool.register_message("mulligan.v1", "Endpoint", Endpoint)
 
 @dataclass(eq=False, repr=False)
 class EnrollMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    bmc: "Bmc | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    bmc: "Bmc | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
-    parent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     provider that it stands under (rack), by name or UUID
     """
 
-    profile: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    profile: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     hardware profile; empty: by what its hardware matches
     """
@@ -2373,15 +2373,15 @@ default_message_pool.register_message("mulligan.v1", "EnrollMachineRequest", Enr
 
 @dataclass(eq=False, repr=False)
 class Exchange(betterproto2.Message):
-    method: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    method: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    path: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    status: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    status: "int" = __field__(3, betterproto2.TYPE_INT32)
 
-    ms: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    ms: "int" = __field__(4, betterproto2.TYPE_INT32)
 
-    excerpt: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    excerpt: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Exchange", Exchange)
@@ -2389,7 +2389,7 @@ default_message_pool.register_message("mulligan.v1", "Exchange", Exchange)
 
 @dataclass(eq=False, repr=False)
 class ExplainClaimRequest(betterproto2.Message):
-    claim: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "ExplainClaimRequest", ExplainClaimRequest)
@@ -2397,43 +2397,43 @@ default_message_pool.register_message("mulligan.v1", "ExplainClaimRequest", Expl
 
 @dataclass(eq=False, repr=False)
 class ExplainClaimResponse(betterproto2.Message):
-    claim: "Claim | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    claim: "Claim | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    searched_at: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    searched_at: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Where the read model stood when the search ran.
     """
 
-    request: "ResourceRequest | None" = betterproto2.field(
+    request: "ResourceRequest | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    policy: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    policy: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    seed: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    seed: "int" = __field__(5, betterproto2.TYPE_INT64)
 
-    considered: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    considered: "int" = __field__(6, betterproto2.TYPE_INT64)
 
-    conflicts: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    conflicts: "int" = __field__(7, betterproto2.TYPE_INT64)
 
-    candidate: "Candidate | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
+    candidate: "Candidate | None" = __field__(8, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What the same search proposes there, without the providers that others had taken meanwhile.
     """
 
-    same: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    same: "bool" = __field__(9, betterproto2.TYPE_BOOL)
     """
     whether it is what the claim took
     """
 
-    rejected: "list[str]" = betterproto2.field(10, betterproto2.TYPE_STRING, repeated=True)
+    rejected: "list[str]" = __field__(10, betterproto2.TYPE_STRING, repeated=True)
 
-    stages: "list[StageCount]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
+    stages: "list[StageCount]" = __field__(11, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     of the first group, over the fleet as it was then
     """
 
-    text: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    text: "str" = __field__(12, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "ExplainClaimResponse", ExplainClaimResponse)
@@ -2445,9 +2445,9 @@ class ExportedEntry(betterproto2.Message):
     One entry as it is stored; the hash of an entry is the sha256 of these bytes.
     """
 
-    seq: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    seq: "int" = __field__(1, betterproto2.TYPE_UINT64)
 
-    entry: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    entry: "bytes" = __field__(2, betterproto2.TYPE_BYTES)
 
 
 default_message_pool.register_message("mulligan.v1", "ExportedEntry", ExportedEntry)
@@ -2455,12 +2455,12 @@ default_message_pool.register_message("mulligan.v1", "ExportedEntry", ExportedEn
 
 @dataclass(eq=False, repr=False)
 class ExportLogRequest(betterproto2.Message):
-    first: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    first: "int" = __field__(1, betterproto2.TYPE_UINT64)
     """
     0 means 1
     """
 
-    last: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    last: "int" = __field__(2, betterproto2.TYPE_UINT64)
     """
     0 means the head
     """
@@ -2471,11 +2471,11 @@ default_message_pool.register_message("mulligan.v1", "ExportLogRequest", ExportL
 
 @dataclass(eq=False, repr=False)
 class ExtendDistanceTypeRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    positions: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    positions: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message(
@@ -2489,68 +2489,68 @@ class Facts(betterproto2.Message):
     What an out-of-band inspection found.
     """
 
-    manufacturer: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    manufacturer: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    model: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    model: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    serial: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    serial: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    sku: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    sku: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    bios_version: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    bios_version: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    bmc_firmware: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    bmc_firmware: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    cpu_model: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    cpu_model: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    cpu_sockets: "int" = betterproto2.field(8, betterproto2.TYPE_INT32)
+    cpu_sockets: "int" = __field__(8, betterproto2.TYPE_INT32)
 
-    cpu_cores: "int" = betterproto2.field(9, betterproto2.TYPE_INT32)
+    cpu_cores: "int" = __field__(9, betterproto2.TYPE_INT32)
 
-    cpu_threads: "int" = betterproto2.field(10, betterproto2.TYPE_INT32)
+    cpu_threads: "int" = __field__(10, betterproto2.TYPE_INT32)
 
-    memory_bytes: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)
+    memory_bytes: "int" = __field__(11, betterproto2.TYPE_INT64)
 
-    nics: "list[Nic]" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, repeated=True)
+    nics: "list[Nic]" = __field__(12, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    disks: "list[Disk]" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, repeated=True)
+    disks: "list[Disk]" = __field__(13, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    missing: "list[str]" = betterproto2.field(14, betterproto2.TYPE_STRING, repeated=True)
+    missing: "list[str]" = __field__(14, betterproto2.TYPE_STRING, repeated=True)
     """
     resources that the BMC does not offer
     """
 
-    uuid: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(15, betterproto2.TYPE_STRING)
 
-    arch: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    arch: "str" = __field__(16, betterproto2.TYPE_STRING)
 
-    cpu_vendor: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
+    cpu_vendor: "str" = __field__(17, betterproto2.TYPE_STRING)
 
-    memory_modules: "int" = betterproto2.field(18, betterproto2.TYPE_INT32)
+    memory_modules: "int" = __field__(18, betterproto2.TYPE_INT32)
 
-    memory_ecc: "bool" = betterproto2.field(19, betterproto2.TYPE_BOOL)
+    memory_ecc: "bool" = __field__(19, betterproto2.TYPE_BOOL)
 
-    accelerators: "list[Accelerator]" = betterproto2.field(
+    accelerators: "list[Accelerator]" = __field__(
         20, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    firmware: "list[Firmware]" = betterproto2.field(21, betterproto2.TYPE_MESSAGE, repeated=True)
+    firmware: "list[Firmware]" = __field__(21, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    boot_targets: "list[str]" = betterproto2.field(22, betterproto2.TYPE_STRING, repeated=True)
+    boot_targets: "list[str]" = __field__(22, betterproto2.TYPE_STRING, repeated=True)
 
-    boot_modes: "list[str]" = betterproto2.field(23, betterproto2.TYPE_STRING, repeated=True)
+    boot_modes: "list[str]" = __field__(23, betterproto2.TYPE_STRING, repeated=True)
 
-    http_boot: "bool" = betterproto2.field(24, betterproto2.TYPE_BOOL)
+    http_boot: "bool" = __field__(24, betterproto2.TYPE_BOOL)
 
-    cd_drives: "int" = betterproto2.field(25, betterproto2.TYPE_INT32)
+    cd_drives: "int" = __field__(25, betterproto2.TYPE_INT32)
 
-    secure_boot: "bool" = betterproto2.field(26, betterproto2.TYPE_BOOL)
+    secure_boot: "bool" = __field__(26, betterproto2.TYPE_BOOL)
 
-    tpm: "str" = betterproto2.field(27, betterproto2.TYPE_STRING)
+    tpm: "str" = __field__(27, betterproto2.TYPE_STRING)
 
-    raid: "bool" = betterproto2.field(28, betterproto2.TYPE_BOOL)
+    raid: "bool" = __field__(28, betterproto2.TYPE_BOOL)
 
-    power_supplies: "int" = betterproto2.field(29, betterproto2.TYPE_INT32)
+    power_supplies: "int" = __field__(29, betterproto2.TYPE_INT32)
 
 
 default_message_pool.register_message("mulligan.v1", "Facts", Facts)
@@ -2558,13 +2558,13 @@ default_message_pool.register_message("mulligan.v1", "Facts", Facts)
 
 @dataclass(eq=False, repr=False)
 class Fault(betterproto2.Message):
-    fault: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    fault: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    message: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    message: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    step: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    step: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    since: "datetime.datetime | None" = betterproto2.field(
+    since: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -2578,14 +2578,14 @@ class FieldChange(betterproto2.Message):
     One value that differs; both are JSON, empty where there is none.
     """
 
-    path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    path: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     such as inventories.memory.total
     """
 
-    before: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    before: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    after: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    after: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "FieldChange", FieldChange)
@@ -2593,23 +2593,23 @@ default_message_pool.register_message("mulligan.v1", "FieldChange", FieldChange)
 
 @dataclass(eq=False, repr=False)
 class FindObjectsRequest(betterproto2.Message):
-    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     empty: any
     """
 
-    tags: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    tags: "list[str]" = __field__(2, betterproto2.TYPE_STRING, repeated=True)
 
-    attributes: "__google__protobuf__.Struct | None" = betterproto2.field(
+    attributes: "__google__protobuf__.Struct | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     equal to these values
     """
 
-    page: "Page | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "FindObjectsRequest", FindObjectsRequest)
@@ -2617,11 +2617,11 @@ default_message_pool.register_message("mulligan.v1", "FindObjectsRequest", FindO
 
 @dataclass(eq=False, repr=False)
 class FindObjectsResponse(betterproto2.Message):
-    objects: "list[Metadata]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    objects: "list[Metadata]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "FindObjectsResponse", FindObjectsResponse)
@@ -2629,9 +2629,9 @@ default_message_pool.register_message("mulligan.v1", "FindObjectsResponse", Find
 
 @dataclass(eq=False, repr=False)
 class Firmware(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    version: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    version: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Firmware", Firmware)
@@ -2643,12 +2643,12 @@ class Freshness(betterproto2.Message):
     How fresh a read must be. Without `at_least` it answers from what the read model has.
     """
 
-    at_least: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    at_least: "Position | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Wait until the read model has folded this position.
     """
 
-    allow_stale: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    allow_stale: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     Answer stale rather than fail with UNAVAILABLE when the wait (3 s) is over.
     """
@@ -2659,9 +2659,9 @@ default_message_pool.register_message("mulligan.v1", "Freshness", Freshness)
 
 @dataclass(eq=False, repr=False)
 class GetAccountRequest(betterproto2.Message):
-    account: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    account: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetAccountRequest", GetAccountRequest)
@@ -2679,9 +2679,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class GetClaimRequest(betterproto2.Message):
-    claim: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetClaimRequest", GetClaimRequest)
@@ -2689,9 +2689,9 @@ default_message_pool.register_message("mulligan.v1", "GetClaimRequest", GetClaim
 
 @dataclass(eq=False, repr=False)
 class GetCredentialRequest(betterproto2.Message):
-    credential: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetCredentialRequest", GetCredentialRequest)
@@ -2699,9 +2699,9 @@ default_message_pool.register_message("mulligan.v1", "GetCredentialRequest", Get
 
 @dataclass(eq=False, repr=False)
 class GetGroupRequest(betterproto2.Message):
-    group: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    group: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetGroupRequest", GetGroupRequest)
@@ -2709,9 +2709,9 @@ default_message_pool.register_message("mulligan.v1", "GetGroupRequest", GetGroup
 
 @dataclass(eq=False, repr=False)
 class GetImageRequest(betterproto2.Message):
-    image: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    image: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetImageRequest", GetImageRequest)
@@ -2735,7 +2735,7 @@ default_message_pool.register_message("mulligan.v1", "GetKeysRequest", GetKeysRe
 
 @dataclass(eq=False, repr=False)
 class GetKeysResponse(betterproto2.Message):
-    keys: "list[Key]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    keys: "list[Key]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetKeysResponse", GetKeysResponse)
@@ -2751,9 +2751,9 @@ default_message_pool.register_message("mulligan.v1", "GetLogKeysRequest", GetLog
 
 @dataclass(eq=False, repr=False)
 class GetLogKeysResponse(betterproto2.Message):
-    keys: "list[Key]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    keys: "list[Key]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetLogKeysResponse", GetLogKeysResponse)
@@ -2769,9 +2769,9 @@ default_message_pool.register_message("mulligan.v1", "GetLogStatusRequest", GetL
 
 @dataclass(eq=False, repr=False)
 class GetMachineRequest(betterproto2.Message):
-    machine: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetMachineRequest", GetMachineRequest)
@@ -2779,14 +2779,14 @@ default_message_pool.register_message("mulligan.v1", "GetMachineRequest", GetMac
 
 @dataclass(eq=False, repr=False)
 class GetMetadataRequest(betterproto2.Message):
-    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    object: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    object: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     name or UUID
     """
 
-    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetMetadataRequest", GetMetadataRequest)
@@ -2794,9 +2794,9 @@ default_message_pool.register_message("mulligan.v1", "GetMetadataRequest", GetMe
 
 @dataclass(eq=False, repr=False)
 class GetMetadefRequest(betterproto2.Message):
-    metadef: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    metadef: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetMetadefRequest", GetMetadefRequest)
@@ -2804,9 +2804,9 @@ default_message_pool.register_message("mulligan.v1", "GetMetadefRequest", GetMet
 
 @dataclass(eq=False, repr=False)
 class GetProjectRequest(betterproto2.Message):
-    project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    project: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetProjectRequest", GetProjectRequest)
@@ -2814,9 +2814,9 @@ default_message_pool.register_message("mulligan.v1", "GetProjectRequest", GetPro
 
 @dataclass(eq=False, repr=False)
 class GetProviderRequest(betterproto2.Message):
-    provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetProviderRequest", GetProviderRequest)
@@ -2824,7 +2824,7 @@ default_message_pool.register_message("mulligan.v1", "GetProviderRequest", GetPr
 
 @dataclass(eq=False, repr=False)
 class GetQuotaRequest(betterproto2.Message):
-    project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    project: "str" = __field__(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "GetQuotaRequest", GetQuotaRequest)
@@ -2832,12 +2832,12 @@ default_message_pool.register_message("mulligan.v1", "GetQuotaRequest", GetQuota
 
 @dataclass(eq=False, repr=False)
 class GetUserDataRequest(betterproto2.Message):
-    user_data: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    user_data: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     name or UUID
     """
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GetUserDataRequest", GetUserDataRequest)
@@ -2845,25 +2845,25 @@ default_message_pool.register_message("mulligan.v1", "GetUserDataRequest", GetUs
 
 @dataclass(eq=False, repr=False)
 class Group(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         3,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    members: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    members: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    region: "str" = __field__(7, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Group", Group)
@@ -2871,11 +2871,11 @@ default_message_pool.register_message("mulligan.v1", "Group", Group)
 
 @dataclass(eq=False, repr=False)
 class GroupFilter(betterproto2.Message):
-    any_of: "list[StringList]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    any_of: "list[StringList]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    forbid: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    forbid: "list[str]" = __field__(2, betterproto2.TYPE_STRING, repeated=True)
 
-    require: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    require: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GroupFilter", GroupFilter)
@@ -2887,7 +2887,7 @@ class GroupProviders(betterproto2.Message):
     The providers of one request group; one for each instance, or all suppliers of split ones.
     """
 
-    providers: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    providers: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GroupProviders", GroupProviders)
@@ -2895,9 +2895,9 @@ default_message_pool.register_message("mulligan.v1", "GroupProviders", GroupProv
 
 @dataclass(eq=False, repr=False)
 class GroupResponse(betterproto2.Message):
-    group: "Group | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    group: "Group | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "GroupResponse", GroupResponse)
@@ -2909,16 +2909,16 @@ class HardwareProfile(betterproto2.Message):
     How machines of one make are treated.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    manufacturer: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    manufacturer: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     patterns with *, compared without case; empty: all
     """
 
-    model: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    model: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    deadlines: "dict[str, int]" = betterproto2.field(
+    deadlines: "dict[str, int]" = __field__(
         4,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
@@ -2927,12 +2927,12 @@ class HardwareProfile(betterproto2.Message):
     seconds, by inspect, adopt, clean, deploy, rescue, restore, power
     """
 
-    clean: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    clean: "list[str]" = __field__(5, betterproto2.TYPE_STRING, repeated=True)
     """
     beyond the usual, in order: wipe, bios-reset
     """
 
-    wipe_image: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    wipe_image: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     name or UUID, with wipe
     """
@@ -2943,16 +2943,16 @@ default_message_pool.register_message("mulligan.v1", "HardwareProfile", Hardware
 
 @dataclass(eq=False, repr=False)
 class HealthStatus(betterproto2.Message):
-    health: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    health: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     ok, warning, critical or unknown; empty: never seen
     """
 
-    observed_at: "datetime.datetime | None" = betterproto2.field(
+    observed_at: "datetime.datetime | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    conditions: "list[Condition]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    conditions: "list[Condition]" = __field__(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "HealthStatus", HealthStatus)
@@ -2960,34 +2960,34 @@ default_message_pool.register_message("mulligan.v1", "HealthStatus", HealthStatu
 
 @dataclass(eq=False, repr=False)
 class Image(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    url: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    url: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    sha256: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    sha256: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    kind: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     iso or http-boot
     """
 
-    firmware: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    firmware: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     uefi or bios
     """
 
-    ready_when: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    ready_when: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     power-on or phone-home
     """
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    region: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    region: "str" = __field__(9, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Image", Image)
@@ -2995,9 +2995,9 @@ default_message_pool.register_message("mulligan.v1", "Image", Image)
 
 @dataclass(eq=False, repr=False)
 class ImageResponse(betterproto2.Message):
-    image: "Image | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    image: "Image | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ImageResponse", ImageResponse)
@@ -3009,89 +3009,89 @@ class Instance(betterproto2.Message):
     One process of a service, as it sees itself and what it stands on.
     """
 
-    service: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    service: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    instance: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    instance: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    region: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    version: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    version: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    now: "datetime.datetime | None" = betterproto2.field(
+    now: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     by its clock
     """
 
-    started_at: "datetime.datetime | None" = betterproto2.field(
+    started_at: "datetime.datetime | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    config_digest: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    config_digest: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     of what instances of a region should have alike
     """
 
-    certificate_ends: "datetime.datetime | None" = betterproto2.field(
+    certificate_ends: "datetime.datetime | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     absent without TLS
     """
 
-    ca_ends: "datetime.datetime | None" = betterproto2.field(
+    ca_ends: "datetime.datetime | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    master_key: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    master_key: "str" = __field__(10, betterproto2.TYPE_STRING)
     """
     the id of the newest that it has
     """
 
-    applied: "int" = betterproto2.field(11, betterproto2.TYPE_UINT64)
+    applied: "int" = __field__(11, betterproto2.TYPE_UINT64)
     """
     the last entry of the log that it knows
     """
 
-    log_failure: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    log_failure: "str" = __field__(12, betterproto2.TYPE_STRING)
     """
     why its log halted, if it has
     """
 
-    waiting_for: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    waiting_for: "str" = __field__(13, betterproto2.TYPE_STRING)
     """
     why it does not serve yet
     """
 
-    etcd_ms: "float" = betterproto2.field(14, betterproto2.TYPE_DOUBLE)
+    etcd_ms: "float" = __field__(14, betterproto2.TYPE_DOUBLE)
     """
     how long etcd took to answer just now
     """
 
-    etcd_problem: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    etcd_problem: "str" = __field__(15, betterproto2.TYPE_STRING)
 
-    postgres_ms: "float" = betterproto2.field(16, betterproto2.TYPE_DOUBLE)
+    postgres_ms: "float" = __field__(16, betterproto2.TYPE_DOUBLE)
 
-    postgres_problem: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
+    postgres_problem: "str" = __field__(17, betterproto2.TYPE_STRING)
 
-    etcd_leader: "str" = betterproto2.field(18, betterproto2.TYPE_STRING)
+    etcd_leader: "str" = __field__(18, betterproto2.TYPE_STRING)
     """
     empty: it has none
     """
 
-    etcd_alarms: "list[str]" = betterproto2.field(19, betterproto2.TYPE_STRING, repeated=True)
+    etcd_alarms: "list[str]" = __field__(19, betterproto2.TYPE_STRING, repeated=True)
 
-    log_level: "str" = betterproto2.field(20, betterproto2.TYPE_STRING)
+    log_level: "str" = __field__(20, betterproto2.TYPE_STRING)
 
-    traces: "bool" = betterproto2.field(21, betterproto2.TYPE_BOOL)
+    traces: "bool" = __field__(21, betterproto2.TYPE_BOOL)
 
-    leads: "list[str]" = betterproto2.field(22, betterproto2.TYPE_STRING, repeated=True)
+    leads: "list[str]" = __field__(22, betterproto2.TYPE_STRING, repeated=True)
     """
     what it does for all instances: read-models, archive, checkpoints, ...
     """
 
-    stands_by: "bool" = betterproto2.field(23, betterproto2.TYPE_BOOL)
+    stands_by: "bool" = __field__(23, betterproto2.TYPE_BOOL)
     """
     it would lead if those that do went, and leads nothing now
     """
@@ -3102,38 +3102,38 @@ default_message_pool.register_message("mulligan.v1", "Instance", Instance)
 
 @dataclass(eq=False, repr=False)
 class Inventory(betterproto2.Message):
-    resource_class: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    resource_class: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    total: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    total: "int" = __field__(2, betterproto2.TYPE_INT64)
 
-    reserved: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    reserved: "int" = __field__(3, betterproto2.TYPE_INT64)
 
-    min_unit: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    min_unit: "int" = __field__(4, betterproto2.TYPE_INT64)
     """
     0 means 1
     """
 
-    max_unit: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    max_unit: "int" = __field__(5, betterproto2.TYPE_INT64)
     """
     0 means no bound
     """
 
-    step_size: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    step_size: "int" = __field__(6, betterproto2.TYPE_INT64)
     """
     0 means 1
     """
 
-    allocation_ratio: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
+    allocation_ratio: "float" = __field__(7, betterproto2.TYPE_DOUBLE)
     """
     0 means 1.0
     """
 
-    capacity: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    capacity: "int" = __field__(8, betterproto2.TYPE_INT64)
     """
     output: floor((total - reserved) * allocation_ratio)
     """
 
-    used: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    used: "int" = __field__(9, betterproto2.TYPE_INT64)
     """
     output: in use at the time of the answer
     """
@@ -3144,11 +3144,11 @@ default_message_pool.register_message("mulligan.v1", "Inventory", Inventory)
 
 @dataclass(eq=False, repr=False)
 class KeepPowerRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    power: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    power: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     on or off; empty: leave it as it is
     """
@@ -3163,22 +3163,22 @@ class Key(betterproto2.Message):
     An Ed25519 public key (RFC 8037).
     """
 
-    kid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    x: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    x: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    active: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    active: "bool" = __field__(3, betterproto2.TYPE_BOOL)
 
-    use: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    use: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     token or log
     """
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    honoured_until: "datetime.datetime | None" = betterproto2.field(
+    honoured_until: "datetime.datetime | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
@@ -3191,9 +3191,9 @@ default_message_pool.register_message("mulligan.v1", "Key", Key)
 
 @dataclass(eq=False, repr=False)
 class ListAccountsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListAccountsRequest", ListAccountsRequest)
@@ -3201,11 +3201,11 @@ default_message_pool.register_message("mulligan.v1", "ListAccountsRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListAccountsResponse(betterproto2.Message):
-    accounts: "list[Account]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    accounts: "list[Account]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListAccountsResponse", ListAccountsResponse)
@@ -3213,11 +3213,11 @@ default_message_pool.register_message("mulligan.v1", "ListAccountsResponse", Lis
 
 @dataclass(eq=False, repr=False)
 class ListActionsRequest(betterproto2.Message):
-    machine: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    page: "Page | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListActionsRequest", ListActionsRequest)
@@ -3225,11 +3225,11 @@ default_message_pool.register_message("mulligan.v1", "ListActionsRequest", ListA
 
 @dataclass(eq=False, repr=False)
 class ListActionsResponse(betterproto2.Message):
-    actions: "list[Action]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    actions: "list[Action]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListActionsResponse", ListActionsResponse)
@@ -3237,9 +3237,9 @@ default_message_pool.register_message("mulligan.v1", "ListActionsResponse", List
 
 @dataclass(eq=False, repr=False)
 class ListApplicationCredentialsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3249,39 +3249,39 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListAuditRequest(betterproto2.Message):
-    account: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    account: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     name or UUID
     """
 
-    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    project: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     name or UUID; tenants: their own
     """
 
-    from_: "datetime.datetime | None" = betterproto2.field(
+    from_: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    to: "datetime.datetime | None" = betterproto2.field(
+    to: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    outcome: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    outcome: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     done or denied; empty: both
     """
 
-    command: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    command: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     such as claim.make; empty: any
     """
 
-    page: "Page | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(7, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(8, betterproto2.TYPE_MESSAGE, optional=True)
 
-    oldest_first: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    oldest_first: "bool" = __field__(9, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "ListAuditRequest", ListAuditRequest)
@@ -3289,11 +3289,11 @@ default_message_pool.register_message("mulligan.v1", "ListAuditRequest", ListAud
 
 @dataclass(eq=False, repr=False)
 class ListAuditResponse(betterproto2.Message):
-    records: "list[AuditRecord]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    records: "list[AuditRecord]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListAuditResponse", ListAuditResponse)
@@ -3301,9 +3301,9 @@ default_message_pool.register_message("mulligan.v1", "ListAuditResponse", ListAu
 
 @dataclass(eq=False, repr=False)
 class ListBrakesRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListBrakesRequest", ListBrakesRequest)
@@ -3311,11 +3311,11 @@ default_message_pool.register_message("mulligan.v1", "ListBrakesRequest", ListBr
 
 @dataclass(eq=False, repr=False)
 class ListBrakesResponse(betterproto2.Message):
-    brakes: "list[Brake]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    brakes: "list[Brake]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListBrakesResponse", ListBrakesResponse)
@@ -3323,21 +3323,21 @@ default_message_pool.register_message("mulligan.v1", "ListBrakesResponse", ListB
 
 @dataclass(eq=False, repr=False)
 class ListCandidatesRequest(betterproto2.Message):
-    request: "ResourceRequest | None" = betterproto2.field(
+    request: "ResourceRequest | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    limit: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     0 means 10; at most 10,000
     """
 
-    seed: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    seed: "int" = __field__(3, betterproto2.TYPE_INT64)
     """
     where a random search starts; the same seed gives the same order
     """
 
-    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListCandidatesRequest", ListCandidatesRequest)
@@ -3345,23 +3345,23 @@ default_message_pool.register_message("mulligan.v1", "ListCandidatesRequest", Li
 
 @dataclass(eq=False, repr=False)
 class ListCandidatesResponse(betterproto2.Message):
-    candidates: "list[Candidate]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    candidates: "list[Candidate]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    providers: "list[ProviderSummary]" = betterproto2.field(
+    providers: "list[ProviderSummary]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    why_not: "WhyNot | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    why_not: "WhyNot | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     when there is no candidate
     """
 
-    truncated: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    truncated: "bool" = __field__(4, betterproto2.TYPE_BOOL)
     """
     there may be more than `limit`
     """
 
-    position: "Position | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3371,14 +3371,14 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListCapabilitiesRequest(betterproto2.Message):
-    prefix: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    prefix: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    used: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    used: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     only those that some provider has
     """
 
-    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3388,11 +3388,11 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListCapabilitiesResponse(betterproto2.Message):
-    capabilities: "list[Capability]" = betterproto2.field(
+    capabilities: "list[Capability]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3402,9 +3402,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListCheckpointsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3414,16 +3414,16 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListCheckpointsResponse(betterproto2.Message):
-    checkpoints: "list[Checkpoint]" = betterproto2.field(
+    checkpoints: "list[Checkpoint]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
     newest first
     """
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3433,23 +3433,23 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListClaimsRequest(betterproto2.Message):
-    states: "list[ClaimState]" = betterproto2.field(1, betterproto2.TYPE_ENUM, repeated=True)
+    states: "list[ClaimState]" = __field__(1, betterproto2.TYPE_ENUM, repeated=True)
     """
     empty: reserved and active
     """
 
-    provider: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    page: "Page | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
-    window: "Window | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Only claims whose window overlaps this one.
     """
 
-    stranded: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    stranded: "bool" = __field__(6, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "ListClaimsRequest", ListClaimsRequest)
@@ -3457,11 +3457,11 @@ default_message_pool.register_message("mulligan.v1", "ListClaimsRequest", ListCl
 
 @dataclass(eq=False, repr=False)
 class ListClaimsResponse(betterproto2.Message):
-    claims: "list[Claim]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    claims: "list[Claim]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListClaimsResponse", ListClaimsResponse)
@@ -3469,9 +3469,9 @@ default_message_pool.register_message("mulligan.v1", "ListClaimsResponse", ListC
 
 @dataclass(eq=False, repr=False)
 class ListCredentialsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3481,13 +3481,13 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListCredentialsResponse(betterproto2.Message):
-    credentials: "list[Credential]" = betterproto2.field(
+    credentials: "list[Credential]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3497,9 +3497,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListDistanceTypesRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3509,13 +3509,13 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListDistanceTypesResponse(betterproto2.Message):
-    distance_types: "list[DistanceType]" = betterproto2.field(
+    distance_types: "list[DistanceType]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3533,11 +3533,11 @@ default_message_pool.register_message("mulligan.v1", "ListEndpointsRequest", Lis
 
 @dataclass(eq=False, repr=False)
 class ListEndpointsResponse(betterproto2.Message):
-    region: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    region: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    endpoints: "list[Endpoint]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    endpoints: "list[Endpoint]" = __field__(2, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    regions: "list[Region]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    regions: "list[Region]" = __field__(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The region that answers, and those that it knows and that are public.
     """
@@ -3548,9 +3548,9 @@ default_message_pool.register_message("mulligan.v1", "ListEndpointsResponse", Li
 
 @dataclass(eq=False, repr=False)
 class ListGroupsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListGroupsRequest", ListGroupsRequest)
@@ -3558,11 +3558,11 @@ default_message_pool.register_message("mulligan.v1", "ListGroupsRequest", ListGr
 
 @dataclass(eq=False, repr=False)
 class ListGroupsResponse(betterproto2.Message):
-    groups: "list[Group]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    groups: "list[Group]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListGroupsResponse", ListGroupsResponse)
@@ -3570,9 +3570,9 @@ default_message_pool.register_message("mulligan.v1", "ListGroupsResponse", ListG
 
 @dataclass(eq=False, repr=False)
 class ListImagesRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListImagesRequest", ListImagesRequest)
@@ -3580,11 +3580,11 @@ default_message_pool.register_message("mulligan.v1", "ListImagesRequest", ListIm
 
 @dataclass(eq=False, repr=False)
 class ListImagesResponse(betterproto2.Message):
-    images: "list[Image]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    images: "list[Image]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListImagesResponse", ListImagesResponse)
@@ -3592,11 +3592,11 @@ default_message_pool.register_message("mulligan.v1", "ListImagesResponse", ListI
 
 @dataclass(eq=False, repr=False)
 class ListMachineHistoryRequest(betterproto2.Message):
-    machine: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    page: "Page | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3606,14 +3606,14 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListMachineHistoryResponse(betterproto2.Message):
-    causes: "list[Cause]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    causes: "list[Cause]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     newest first
     """
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3623,40 +3623,40 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListMachinesRequest(betterproto2.Message):
-    states: "list[MachineState]" = betterproto2.field(1, betterproto2.TYPE_ENUM, repeated=True)
+    states: "list[MachineState]" = __field__(1, betterproto2.TYPE_ENUM, repeated=True)
 
-    claim: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    page: "Page | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
-    under: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    under: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     provider that they stand under, at any depth, by name or UUID
     """
 
-    name: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    name: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     pattern with *
     """
 
-    manufacturer: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    manufacturer: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     pattern with *
     """
 
-    model: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    model: "str" = __field__(8, betterproto2.TYPE_STRING)
     """
     pattern with *
     """
 
-    health: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    health: "str" = __field__(9, betterproto2.TYPE_STRING)
     """
     ok, warning, critical or unknown
     """
 
-    view: "MachineView" = betterproto2.field(
+    view: "MachineView" = __field__(
         10, betterproto2.TYPE_ENUM, default_factory=lambda: MachineView(0)
     )
 
@@ -3666,11 +3666,11 @@ default_message_pool.register_message("mulligan.v1", "ListMachinesRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListMachinesResponse(betterproto2.Message):
-    machines: "list[Machine]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    machines: "list[Machine]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListMachinesResponse", ListMachinesResponse)
@@ -3678,9 +3678,9 @@ default_message_pool.register_message("mulligan.v1", "ListMachinesResponse", Lis
 
 @dataclass(eq=False, repr=False)
 class ListMetadefsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListMetadefsRequest", ListMetadefsRequest)
@@ -3688,11 +3688,11 @@ default_message_pool.register_message("mulligan.v1", "ListMetadefsRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListMetadefsResponse(betterproto2.Message):
-    metadefs: "list[Metadef]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    metadefs: "list[Metadef]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListMetadefsResponse", ListMetadefsResponse)
@@ -3700,11 +3700,11 @@ default_message_pool.register_message("mulligan.v1", "ListMetadefsResponse", Lis
 
 @dataclass(eq=False, repr=False)
 class ListNamesRequest(betterproto2.Message):
-    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    page: "Page | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListNamesRequest", ListNamesRequest)
@@ -3712,11 +3712,11 @@ default_message_pool.register_message("mulligan.v1", "ListNamesRequest", ListNam
 
 @dataclass(eq=False, repr=False)
 class ListNamesResponse(betterproto2.Message):
-    names: "list[Name]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    names: "list[Name]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListNamesResponse", ListNamesResponse)
@@ -3724,7 +3724,7 @@ default_message_pool.register_message("mulligan.v1", "ListNamesResponse", ListNa
 
 @dataclass(eq=False, repr=False)
 class ListProfilesRequest(betterproto2.Message):
-    freshness: "Freshness | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListProfilesRequest", ListProfilesRequest)
@@ -3732,14 +3732,14 @@ default_message_pool.register_message("mulligan.v1", "ListProfilesRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListProfilesResponse(betterproto2.Message):
-    profiles: "list[HardwareProfile]" = betterproto2.field(
+    profiles: "list[HardwareProfile]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
     by name
     """
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListProfilesResponse", ListProfilesResponse)
@@ -3757,11 +3757,11 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListProjectionsResponse(betterproto2.Message):
-    projections: "list[Projection]" = betterproto2.field(
+    projections: "list[Projection]" = __field__(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    head: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    head: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -3771,9 +3771,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class ListProjectsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListProjectsRequest", ListProjectsRequest)
@@ -3781,11 +3781,11 @@ default_message_pool.register_message("mulligan.v1", "ListProjectsRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListProjectsResponse(betterproto2.Message):
-    projects: "list[Project]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    projects: "list[Project]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListProjectsResponse", ListProjectsResponse)
@@ -3793,21 +3793,21 @@ default_message_pool.register_message("mulligan.v1", "ListProjectsResponse", Lis
 
 @dataclass(eq=False, repr=False)
 class ListProvidersRequest(betterproto2.Message):
-    type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    type: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    group: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    group: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    page: "Page | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
-    view: "ProviderView" = betterproto2.field(
+    view: "ProviderView" = __field__(
         6, betterproto2.TYPE_ENUM, default_factory=lambda: ProviderView(0)
     )
 
-    above: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    above: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     only those that a provider of this type stands under, at any depth
     """
@@ -3818,11 +3818,11 @@ default_message_pool.register_message("mulligan.v1", "ListProvidersRequest", Lis
 
 @dataclass(eq=False, repr=False)
 class ListProvidersResponse(betterproto2.Message):
-    providers: "list[Provider]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    providers: "list[Provider]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListProvidersResponse", ListProvidersResponse)
@@ -3830,9 +3830,9 @@ default_message_pool.register_message("mulligan.v1", "ListProvidersResponse", Li
 
 @dataclass(eq=False, repr=False)
 class ListQuotasRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListQuotasRequest", ListQuotasRequest)
@@ -3840,11 +3840,11 @@ default_message_pool.register_message("mulligan.v1", "ListQuotasRequest", ListQu
 
 @dataclass(eq=False, repr=False)
 class ListQuotasResponse(betterproto2.Message):
-    quotas: "list[Quota]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    quotas: "list[Quota]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListQuotasResponse", ListQuotasResponse)
@@ -3852,17 +3852,17 @@ default_message_pool.register_message("mulligan.v1", "ListQuotasResponse", ListQ
 
 @dataclass(eq=False, repr=False)
 class ListRegionsRequest(betterproto2.Message):
-    under: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    under: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     those below this region, at any depth
     """
 
-    visibility: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    visibility: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     public or internal; empty: both
     """
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         3,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
@@ -3871,7 +3871,7 @@ class ListRegionsRequest(betterproto2.Message):
     those that have all of these
     """
 
-    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListRegionsRequest", ListRegionsRequest)
@@ -3879,12 +3879,12 @@ default_message_pool.register_message("mulligan.v1", "ListRegionsRequest", ListR
 
 @dataclass(eq=False, repr=False)
 class ListRegionsResponse(betterproto2.Message):
-    regions: "list[Region]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    regions: "list[Region]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     by name; those of a log are few, so there are no pages
     """
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListRegionsResponse", ListRegionsResponse)
@@ -3900,7 +3900,7 @@ default_message_pool.register_message("mulligan.v1", "ListRolesRequest", ListRol
 
 @dataclass(eq=False, repr=False)
 class ListRolesResponse(betterproto2.Message):
-    roles: "list[Role]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    roles: "list[Role]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListRolesResponse", ListRolesResponse)
@@ -3908,7 +3908,7 @@ default_message_pool.register_message("mulligan.v1", "ListRolesResponse", ListRo
 
 @dataclass(eq=False, repr=False)
 class ListSegmentsRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListSegmentsRequest", ListSegmentsRequest)
@@ -3916,11 +3916,11 @@ default_message_pool.register_message("mulligan.v1", "ListSegmentsRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListSegmentsResponse(betterproto2.Message):
-    segments: "list[Segment]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    segments: "list[Segment]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListSegmentsResponse", ListSegmentsResponse)
@@ -3928,11 +3928,11 @@ default_message_pool.register_message("mulligan.v1", "ListSegmentsResponse", Lis
 
 @dataclass(eq=False, repr=False)
 class ListUsageRequest(betterproto2.Message):
-    provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    window: "Window | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListUsageRequest", ListUsageRequest)
@@ -3940,9 +3940,9 @@ default_message_pool.register_message("mulligan.v1", "ListUsageRequest", ListUsa
 
 @dataclass(eq=False, repr=False)
 class ListUsageResponse(betterproto2.Message):
-    segments: "list[UsageSegment]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    segments: "list[UsageSegment]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListUsageResponse", ListUsageResponse)
@@ -3950,9 +3950,9 @@ default_message_pool.register_message("mulligan.v1", "ListUsageResponse", ListUs
 
 @dataclass(eq=False, repr=False)
 class ListUserDataRequest(betterproto2.Message):
-    page: "Page | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    page: "Page | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListUserDataRequest", ListUserDataRequest)
@@ -3960,11 +3960,11 @@ default_message_pool.register_message("mulligan.v1", "ListUserDataRequest", List
 
 @dataclass(eq=False, repr=False)
 class ListUserDataResponse(betterproto2.Message):
-    user_data: "list[UserData]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    user_data: "list[UserData]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    next_page_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    position: "Position | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ListUserDataResponse", ListUserDataResponse)
@@ -3976,13 +3976,13 @@ class LogAncestor(betterproto2.Message):
     Another log, of which entries up to `seq` were taken over; `hash` is that entry's.
     """
 
-    region: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    region: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    log_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    log_id: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    seq: "int" = __field__(3, betterproto2.TYPE_UINT64)
 
-    hash: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    hash: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "LogAncestor", LogAncestor)
@@ -3994,15 +3994,15 @@ class LogEvent(betterproto2.Message):
     What stands in the log, or would.
     """
 
-    stream: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    stream: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    version: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    version: "int" = __field__(2, betterproto2.TYPE_INT64)
 
-    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    type: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    schema: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    schema: "int" = __field__(4, betterproto2.TYPE_INT32)
 
-    data: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    data: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     the event's JSON, as stored
     """
@@ -4013,24 +4013,24 @@ default_message_pool.register_message("mulligan.v1", "LogEvent", LogEvent)
 
 @dataclass(eq=False, repr=False)
 class LogFilter(betterproto2.Message):
-    stream: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    stream: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     exact stream, such as machine/<uuid>
     """
 
-    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     stream kind, such as claim
     """
 
-    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    type: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     event type, such as claim.made
     """
 
-    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    account: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    project: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "LogFilter", LogFilter)
@@ -4038,17 +4038,17 @@ default_message_pool.register_message("mulligan.v1", "LogFilter", LogFilter)
 
 @dataclass(eq=False, repr=False)
 class LoginRequest(betterproto2.Message):
-    account: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    account: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     name or UUID; an application credential's UUID, or owner/name
     """
 
-    secret: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    secret: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     empty: the connection's client certificate tells who it is
     """
 
-    project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    project: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     name or UUID; empty for a system-scoped token
     """
@@ -4059,19 +4059,19 @@ default_message_pool.register_message("mulligan.v1", "LoginRequest", LoginReques
 
 @dataclass(eq=False, repr=False)
 class LoginResponse(betterproto2.Message):
-    access_token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    access_token: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    refresh_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    refresh_token: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    expires_at: "datetime.datetime | None" = betterproto2.field(
+    expires_at: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    account: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    project: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    roles: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    roles: "list[str]" = __field__(6, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "LoginResponse", LoginResponse)
@@ -4079,9 +4079,9 @@ default_message_pool.register_message("mulligan.v1", "LoginResponse", LoginRespo
 
 @dataclass(eq=False, repr=False)
 class LogoutRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    everywhere: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    everywhere: "bool" = __field__(2, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "LogoutRequest", LogoutRequest)
@@ -4093,32 +4093,32 @@ class LogRecord(betterproto2.Message):
     One commit: what one command did.
     """
 
-    position: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    commit: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    commit: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    at: "datetime.datetime | None" = betterproto2.field(
+    at: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    account: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    project: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    command: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    command: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    causation: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    causation: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    correlation: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    correlation: "str" = __field__(8, betterproto2.TYPE_STRING)
 
-    events: "list[LogEvent]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+    events: "list[LogEvent]" = __field__(9, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    credential: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(10, betterproto2.TYPE_STRING)
     """
     what the account had proven itself with
     """
 
-    traceparent: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    traceparent: "str" = __field__(11, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "LogRecord", LogRecord)
@@ -4126,35 +4126,35 @@ default_message_pool.register_message("mulligan.v1", "LogRecord", LogRecord)
 
 @dataclass(eq=False, repr=False)
 class LogStatus(betterproto2.Message):
-    head: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    head: "Position | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    head_hash: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    head_hash: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    log_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    log_id: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    failure: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    failure: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     why this process halted, if it has
     """
 
-    store_bytes: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    store_bytes: "int" = __field__(5, betterproto2.TYPE_INT64)
 
-    store_used_bytes: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    store_used_bytes: "int" = __field__(6, betterproto2.TYPE_INT64)
     """
     of these in use; the rest is free for new entries
     """
 
-    store_quota_bytes: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    store_quota_bytes: "int" = __field__(7, betterproto2.TYPE_INT64)
     """
     at this size etcd refuses writes
     """
 
-    first: "int" = betterproto2.field(8, betterproto2.TYPE_UINT64)
+    first: "int" = __field__(8, betterproto2.TYPE_UINT64)
     """
     the oldest entry in etcd; older ones are in the archive
     """
 
-    ancestors: "list[LogAncestor]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+    ancestors: "list[LogAncestor]" = __field__(9, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     the logs that this one goes on from, the oldest first
     """
@@ -4165,66 +4165,66 @@ default_message_pool.register_message("mulligan.v1", "LogStatus", LogStatus)
 
 @dataclass(eq=False, repr=False)
 class Machine(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    state: "MachineState" = betterproto2.field(
+    state: "MachineState" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: MachineState(0)
     )
 
-    failed_operation: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    failed_operation: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     the verb, when state is FAILED
     """
 
-    power: "PowerStatus | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    power: "PowerStatus | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
-    claim: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    project: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    image: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    image: "str" = __field__(8, betterproto2.TYPE_STRING)
 
-    bmc: "Bmc | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True)
+    bmc: "Bmc | None" = __field__(9, betterproto2.TYPE_MESSAGE, optional=True)
     """
     operators only
     """
 
-    facts: "Facts | None" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, optional=True)
+    facts: "Facts | None" = __field__(10, betterproto2.TYPE_MESSAGE, optional=True)
 
-    operation: "Operation | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True)
+    operation: "Operation | None" = __field__(11, betterproto2.TYPE_MESSAGE, optional=True)
 
-    fault: "Fault | None" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, optional=True)
+    fault: "Fault | None" = __field__(12, betterproto2.TYPE_MESSAGE, optional=True)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    updated_at: "datetime.datetime | None" = betterproto2.field(
+    updated_at: "datetime.datetime | None" = __field__(
         14, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(15, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    region: "str" = __field__(16, betterproto2.TYPE_STRING)
 
-    health: "HealthStatus | None" = betterproto2.field(17, betterproto2.TYPE_MESSAGE, optional=True)
+    health: "HealthStatus | None" = __field__(17, betterproto2.TYPE_MESSAGE, optional=True)
 
-    cordon: "MachineCordon | None" = betterproto2.field(
+    cordon: "MachineCordon | None" = __field__(
         18, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    profile: "str" = betterproto2.field(19, betterproto2.TYPE_STRING)
+    profile: "str" = __field__(19, betterproto2.TYPE_STRING)
     """
     given by hand
     """
 
-    user_data: "str" = betterproto2.field(20, betterproto2.TYPE_STRING)
+    user_data: "str" = __field__(20, betterproto2.TYPE_STRING)
 
-    hostname: "str" = betterproto2.field(21, betterproto2.TYPE_STRING)
+    hostname: "str" = __field__(21, betterproto2.TYPE_STRING)
 
-    host_keys: "dict[str, str]" = betterproto2.field(
+    host_keys: "dict[str, str]" = __field__(
         22,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
@@ -4233,21 +4233,21 @@ class Machine(betterproto2.Message):
     SSH fingerprints that the system told, by key type
     """
 
-    phoned_at: "datetime.datetime | None" = betterproto2.field(
+    phoned_at: "datetime.datetime | None" = __field__(
         23, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    cleaned: "Cleaning | None" = betterproto2.field(24, betterproto2.TYPE_MESSAGE, optional=True)
+    cleaned: "Cleaning | None" = __field__(24, betterproto2.TYPE_MESSAGE, optional=True)
     """
     operators only
     """
 
-    unwiped: "bool" = betterproto2.field(25, betterproto2.TYPE_BOOL)
+    unwiped: "bool" = __field__(25, betterproto2.TYPE_BOOL)
     """
     a tenant's data may be on it
     """
 
-    rescue_image: "str" = betterproto2.field(26, betterproto2.TYPE_STRING)
+    rescue_image: "str" = __field__(26, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Machine", Machine)
@@ -4255,22 +4255,22 @@ default_message_pool.register_message("mulligan.v1", "Machine", Machine)
 
 @dataclass(eq=False, repr=False)
 class MachineCordon(betterproto2.Message):
-    by: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    by: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     account
     """
 
-    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    since: "datetime.datetime | None" = betterproto2.field(
+    since: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    until: "datetime.datetime | None" = betterproto2.field(
+    until: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    maintenance: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    maintenance: "bool" = __field__(5, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "MachineCordon", MachineCordon)
@@ -4278,9 +4278,9 @@ default_message_pool.register_message("mulligan.v1", "MachineCordon", MachineCor
 
 @dataclass(eq=False, repr=False)
 class MachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "MachineRequest", MachineRequest)
@@ -4288,9 +4288,9 @@ default_message_pool.register_message("mulligan.v1", "MachineRequest", MachineRe
 
 @dataclass(eq=False, repr=False)
 class MachineResponse(betterproto2.Message):
-    machine: "Machine | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    machine: "Machine | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "MachineResponse", MachineResponse)
@@ -4298,28 +4298,28 @@ default_message_pool.register_message("mulligan.v1", "MachineResponse", MachineR
 
 @dataclass(eq=False, repr=False)
 class MakeClaimRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     optional, unique in the project
     """
 
-    consumer: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    consumer: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     UUID of what will use it; empty: the claim itself
     """
 
-    request: "ResourceRequest | None" = betterproto2.field(
+    request: "ResourceRequest | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    on_end: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    on_end: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     What becomes of its machines at the end: release (default) or keep_power_off.
     """
 
-    ending_notice: "datetime.timedelta | None" = betterproto2.field(
+    ending_notice: "datetime.timedelta | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
@@ -4336,20 +4336,20 @@ class Metadata(betterproto2.Message):
     What decorates an object.
     """
 
-    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    uuid: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    tags: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    tags: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
 
-    attributes: "__google__protobuf__.Struct | None" = betterproto2.field(
+    attributes: "__google__protobuf__.Struct | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     by metadef name
     """
 
-    etag: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Metadata", Metadata)
@@ -4357,9 +4357,9 @@ default_message_pool.register_message("mulligan.v1", "Metadata", Metadata)
 
 @dataclass(eq=False, repr=False)
 class MetadataResponse(betterproto2.Message):
-    metadata: "Metadata | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    metadata: "Metadata | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "MetadataResponse", MetadataResponse)
@@ -4371,51 +4371,51 @@ class Metadef(betterproto2.Message):
     An attribute that objects may carry.
     """
 
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    description: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    description: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    project: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     its owner; empty: the region
     """
 
-    schema: "__google__protobuf__.Struct | None" = betterproto2.field(
+    schema: "__google__protobuf__.Struct | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     JSON Schema, draft 2020-12
     """
 
-    kinds: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    kinds: "list[str]" = __field__(6, betterproto2.TYPE_STRING, repeated=True)
     """
     kinds of object that may carry it; empty: all
     """
 
-    read_roles: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    read_roles: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
     """
     roles that see it; empty: whoever sees the object
     """
 
-    write_roles: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    write_roles: "list[str]" = __field__(8, betterproto2.TYPE_STRING, repeated=True)
     """
     roles that set it; empty: whoever may write metadata of the object
     """
 
-    protected: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    protected: "bool" = __field__(9, betterproto2.TYPE_BOOL)
     """
     it is neither changed nor deleted, and no value is changed once it is set
     """
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(11, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    region: "str" = __field__(12, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Metadef", Metadef)
@@ -4423,9 +4423,9 @@ default_message_pool.register_message("mulligan.v1", "Metadef", Metadef)
 
 @dataclass(eq=False, repr=False)
 class MetadefResponse(betterproto2.Message):
-    metadef: "Metadef | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    metadef: "Metadef | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "MetadefResponse", MetadefResponse)
@@ -4433,21 +4433,21 @@ default_message_pool.register_message("mulligan.v1", "MetadefResponse", MetadefR
 
 @dataclass(eq=False, repr=False)
 class MoveClaimRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    claim: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    source: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    source: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     provider to leave; may be empty when the claim holds only one
     """
 
-    target: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    target: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     provider to go to; empty: an equal one that fits
     """
 
-    reason: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "MoveClaimRequest", MoveClaimRequest)
@@ -4455,18 +4455,18 @@ default_message_pool.register_message("mulligan.v1", "MoveClaimRequest", MoveCla
 
 @dataclass(eq=False, repr=False)
 class Name(betterproto2.Message):
-    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    scope: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    scope: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     a project's UUID, or "region"
     """
 
-    name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    name: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    slug: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    slug: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    uuid: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Name", Name)
@@ -4478,13 +4478,13 @@ class NearestMiss(betterproto2.Message):
     A provider that almost met the request.
     """
 
-    provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    stage: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    stage: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    detail: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    detail: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "NearestMiss", NearestMiss)
@@ -4492,13 +4492,13 @@ default_message_pool.register_message("mulligan.v1", "NearestMiss", NearestMiss)
 
 @dataclass(eq=False, repr=False)
 class Nic(betterproto2.Message):
-    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    mac: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    mac: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    speed_mbps: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    speed_mbps: "int" = __field__(3, betterproto2.TYPE_INT32)
 
-    link: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    link: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Nic", Nic)
@@ -4510,39 +4510,39 @@ class ObjectChange(betterproto2.Message):
     One object that differs between two moments.
     """
 
-    stream: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    stream: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     what people call it, if anything
     """
 
-    change: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    change: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     created, changed or deleted
     """
 
-    events: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    events: "int" = __field__(4, betterproto2.TYPE_UINT64)
     """
     that happened to it between the two
     """
 
-    fields: "list[FieldChange]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    fields: "list[FieldChange]" = __field__(5, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    first: "Position | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
+    first: "Position | None" = __field__(6, betterproto2.TYPE_MESSAGE, optional=True)
     """
     of the first of these events
     """
 
-    last: "Position | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    last: "Position | None" = __field__(7, betterproto2.TYPE_MESSAGE, optional=True)
 
-    last_at: "datetime.datetime | None" = betterproto2.field(
+    last_at: "datetime.datetime | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    last_account: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    last_account: "str" = __field__(9, betterproto2.TYPE_STRING)
 
-    more: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    more: "bool" = __field__(10, betterproto2.TYPE_BOOL)
     """
     in the last message: the limit left some out
     """
@@ -4553,30 +4553,30 @@ default_message_pool.register_message("mulligan.v1", "ObjectChange", ObjectChang
 
 @dataclass(eq=False, repr=False)
 class Operation(betterproto2.Message):
-    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    verb: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    verb: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    step: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    step: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    step_number: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    step_number: "int" = __field__(4, betterproto2.TYPE_INT32)
     """
     from 1
     """
 
-    steps: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    steps: "int" = __field__(5, betterproto2.TYPE_INT32)
 
-    attempt: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    attempt: "int" = __field__(6, betterproto2.TYPE_INT32)
 
-    started_at: "datetime.datetime | None" = betterproto2.field(
+    started_at: "datetime.datetime | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    deadline: "datetime.datetime | None" = betterproto2.field(
+    deadline: "datetime.datetime | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    owner: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    owner: "str" = __field__(9, betterproto2.TYPE_STRING)
     """
     the executor instance that holds the running step
     """
@@ -4591,12 +4591,12 @@ class Page(betterproto2.Message):
     One page of a list.
     """
 
-    size: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    size: "int" = __field__(1, betterproto2.TYPE_INT32)
     """
     At most 1000; 0 means 100.
     """
 
-    token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    token: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     `next_page_token` of the answer before; empty for the first page.
     """
@@ -4607,16 +4607,16 @@ default_message_pool.register_message("mulligan.v1", "Page", Page)
 
 @dataclass(eq=False, repr=False)
 class Plan(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    candidate: "Candidate | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    candidate: "Candidate | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     absent when refused
     """
 
-    why_not: "WhyNot | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    why_not: "WhyNot | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
-    refusal: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    refusal: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     such as a quota
     """
@@ -4627,16 +4627,16 @@ default_message_pool.register_message("mulligan.v1", "Plan", Plan)
 
 @dataclass(eq=False, repr=False)
 class PlanClaimsRequest(betterproto2.Message):
-    claims: "list[PlannedClaim]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    claims: "list[PlannedClaim]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     in this order, each on top of those before
     """
 
-    suppose: "Supposition | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    suppose: "Supposition | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    seed: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    seed: "int" = __field__(3, betterproto2.TYPE_INT64)
 
-    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "PlanClaimsRequest", PlanClaimsRequest)
@@ -4644,9 +4644,9 @@ default_message_pool.register_message("mulligan.v1", "PlanClaimsRequest", PlanCl
 
 @dataclass(eq=False, repr=False)
 class PlanClaimsResponse(betterproto2.Message):
-    plans: "list[Plan]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    plans: "list[Plan]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "PlanClaimsResponse", PlanClaimsResponse)
@@ -4654,9 +4654,9 @@ default_message_pool.register_message("mulligan.v1", "PlanClaimsResponse", PlanC
 
 @dataclass(eq=False, repr=False)
 class PlannedClaim(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    request: "ResourceRequest | None" = betterproto2.field(
+    request: "ResourceRequest | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, optional=True
     )
 
@@ -4670,9 +4670,9 @@ class Position(betterproto2.Message):
     A place in one region's log; `seq` counts entries from 1.
     """
 
-    region: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    region: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    seq: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    seq: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
 
 default_message_pool.register_message("mulligan.v1", "Position", Position)
@@ -4684,7 +4684,7 @@ class PositionResponse(betterproto2.Message):
     The answer of a change that has nothing else to show.
     """
 
-    position: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "PositionResponse", PositionResponse)
@@ -4692,11 +4692,11 @@ default_message_pool.register_message("mulligan.v1", "PositionResponse", Positio
 
 @dataclass(eq=False, repr=False)
 class PowerMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    target: "PowerTarget" = betterproto2.field(
+    target: "PowerTarget" = __field__(
         3, betterproto2.TYPE_ENUM, default_factory=lambda: PowerTarget(0)
     )
 
@@ -4706,16 +4706,16 @@ default_message_pool.register_message("mulligan.v1", "PowerMachineRequest", Powe
 
 @dataclass(eq=False, repr=False)
 class PowerStatus(betterproto2.Message):
-    observed: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    observed: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     on, off, powering_on, powering_off, unknown
     """
 
-    observed_at: "datetime.datetime | None" = betterproto2.field(
+    observed_at: "datetime.datetime | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    desired: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    desired: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     on or off while Mulligan is to keep it so
     """
@@ -4726,11 +4726,11 @@ default_message_pool.register_message("mulligan.v1", "PowerStatus", PowerStatus)
 
 @dataclass(eq=False, repr=False)
 class ProfileResponse(betterproto2.Message):
-    profile: "HardwareProfile | None" = betterproto2.field(
+    profile: "HardwareProfile | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ProfileResponse", ProfileResponse)
@@ -4738,21 +4738,21 @@ default_message_pool.register_message("mulligan.v1", "ProfileResponse", ProfileR
 
 @dataclass(eq=False, repr=False)
 class Project(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    region: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    disabled: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    disabled: "bool" = __field__(7, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "Project", Project)
@@ -4760,51 +4760,51 @@ default_message_pool.register_message("mulligan.v1", "Project", Project)
 
 @dataclass(eq=False, repr=False)
 class Projection(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    version: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    version: "int" = __field__(2, betterproto2.TYPE_INT32)
 
-    seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    seq: "int" = __field__(3, betterproto2.TYPE_UINT64)
 
-    lag: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    lag: "int" = __field__(4, betterproto2.TYPE_UINT64)
     """
     entries behind the head
     """
 
-    lag_seconds: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
+    lag_seconds: "float" = __field__(5, betterproto2.TYPE_DOUBLE)
 
-    status: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    status: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     live, catching-up, building, halted
     """
 
-    problem: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     the event that halted it, and why
     """
 
-    building_version: "int" = betterproto2.field(8, betterproto2.TYPE_INT32)
+    building_version: "int" = __field__(8, betterproto2.TYPE_INT32)
     """
     the version that is being built beside the one that serves
     """
 
-    building_seq: "int" = betterproto2.field(9, betterproto2.TYPE_UINT64)
+    building_seq: "int" = __field__(9, betterproto2.TYPE_UINT64)
 
-    building_target: "int" = betterproto2.field(10, betterproto2.TYPE_UINT64)
+    building_target: "int" = __field__(10, betterproto2.TYPE_UINT64)
 
-    lag_p99_ms: "float" = betterproto2.field(11, betterproto2.TYPE_DOUBLE)
+    lag_p99_ms: "float" = __field__(11, betterproto2.TYPE_DOUBLE)
     """
     from an event's commit to its row, of the latest batches
     """
 
-    batch_events: "int" = betterproto2.field(12, betterproto2.TYPE_UINT64)
+    batch_events: "int" = __field__(12, betterproto2.TYPE_UINT64)
     """
     of the latest batch
     """
 
-    fold_ms: "float" = betterproto2.field(13, betterproto2.TYPE_DOUBLE)
+    fold_ms: "float" = __field__(13, betterproto2.TYPE_DOUBLE)
 
-    flush_ms: "float" = betterproto2.field(14, betterproto2.TYPE_DOUBLE)
+    flush_ms: "float" = __field__(14, betterproto2.TYPE_DOUBLE)
 
 
 default_message_pool.register_message("mulligan.v1", "Projection", Projection)
@@ -4812,9 +4812,9 @@ default_message_pool.register_message("mulligan.v1", "Projection", Projection)
 
 @dataclass(eq=False, repr=False)
 class ProjectResponse(betterproto2.Message):
-    project: "Project | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    project: "Project | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ProjectResponse", ProjectResponse)
@@ -4822,56 +4822,56 @@ default_message_pool.register_message("mulligan.v1", "ProjectResponse", ProjectR
 
 @dataclass(eq=False, repr=False)
 class Provider(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    type: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     machine, compute, storage, network, component
     """
 
-    parent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         5,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    inventories: "list[Inventory]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    inventories: "list[Inventory]" = __field__(6, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    capabilities: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    capabilities: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
 
-    cordons: "list[Cordon]" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, repeated=True)
+    cordons: "list[Cordon]" = __field__(8, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    groups: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+    groups: "list[str]" = __field__(9, betterproto2.TYPE_STRING, repeated=True)
 
-    over_committed: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    over_committed: "bool" = __field__(10, betterproto2.TYPE_BOOL)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         11, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    etag: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(12, betterproto2.TYPE_STRING)
 
-    region: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    region: "str" = __field__(13, betterproto2.TYPE_STRING)
 
-    shares: "list[str]" = betterproto2.field(14, betterproto2.TYPE_STRING, repeated=True)
+    shares: "list[str]" = __field__(14, betterproto2.TYPE_STRING, repeated=True)
     """
     groups whose members may use its inventories
     """
 
-    distances: "list[Distance]" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, repeated=True)
+    distances: "list[Distance]" = __field__(15, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    turnaround: "datetime.timedelta | None" = betterproto2.field(
+    turnaround: "datetime.timedelta | None" = __field__(
         16, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     counts as used after each end
     """
 
-    root: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
+    root: "str" = __field__(17, betterproto2.TYPE_STRING)
     """
     output: the top of its tree
     """
@@ -4882,9 +4882,9 @@ default_message_pool.register_message("mulligan.v1", "Provider", Provider)
 
 @dataclass(eq=False, repr=False)
 class ProviderResponse(betterproto2.Message):
-    provider: "Provider | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    provider: "Provider | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ProviderResponse", ProviderResponse)
@@ -4896,25 +4896,25 @@ class ProviderSummary(betterproto2.Message):
     What a provider of some candidate offers and has left, in the window of the first candidate.
     """
 
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    type: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    root: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    root: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    capabilities: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    capabilities: "list[str]" = __field__(6, betterproto2.TYPE_STRING, repeated=True)
 
-    capacity: "dict[str, int]" = betterproto2.field(
+    capacity: "dict[str, int]" = __field__(
         7,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
     )
 
-    free: "dict[str, int]" = betterproto2.field(
+    free: "dict[str, int]" = __field__(
         8,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
@@ -4932,9 +4932,9 @@ class Quota(betterproto2.Message):
     What a project and those under it may use at any instant.
     """
 
-    project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    project: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    limits: "dict[str, int]" = betterproto2.field(
+    limits: "dict[str, int]" = __field__(
         2,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
@@ -4943,24 +4943,24 @@ class Quota(betterproto2.Message):
     by resource class; classes left out are not limited
     """
 
-    max_lease: "datetime.timedelta | None" = betterproto2.field(
+    max_lease: "datetime.timedelta | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     absent: any
     """
 
-    use: "list[QuotaUse]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    use: "list[QuotaUse]" = __field__(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     output
     """
 
-    project_name: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    project_name: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     output
     """
 
-    etag: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(6, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Quota", Quota)
@@ -4968,9 +4968,9 @@ default_message_pool.register_message("mulligan.v1", "Quota", Quota)
 
 @dataclass(eq=False, repr=False)
 class QuotaResponse(betterproto2.Message):
-    quota: "Quota | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    quota: "Quota | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "QuotaResponse", QuotaResponse)
@@ -4982,13 +4982,13 @@ class QuotaUse(betterproto2.Message):
     The use of a class, now and at its highest from now on.
     """
 
-    resource_class: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    resource_class: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    used: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    used: "int" = __field__(2, betterproto2.TYPE_INT64)
 
-    peak: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    peak: "int" = __field__(3, betterproto2.TYPE_INT64)
 
-    limit: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    limit: "int" = __field__(4, betterproto2.TYPE_INT64)
     """
     -1 for none
     """
@@ -4999,17 +4999,17 @@ default_message_pool.register_message("mulligan.v1", "QuotaUse", QuotaUse)
 
 @dataclass(eq=False, repr=False)
 class ReadLogRequest(betterproto2.Message):
-    first: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    first: "int" = __field__(1, betterproto2.TYPE_UINT64)
     """
     0 means 1
     """
 
-    last: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    last: "int" = __field__(2, betterproto2.TYPE_UINT64)
     """
     0 means the head
     """
 
-    filter: "LogFilter | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    filter: "LogFilter | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ReadLogRequest", ReadLogRequest)
@@ -5017,27 +5017,27 @@ default_message_pool.register_message("mulligan.v1", "ReadLogRequest", ReadLogRe
 
 @dataclass(eq=False, repr=False)
 class RebuildProgress(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    seq: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    seq: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
-    target: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    target: "int" = __field__(3, betterproto2.TYPE_UINT64)
 
-    events: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    events: "int" = __field__(4, betterproto2.TYPE_UINT64)
 
-    seconds: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
+    seconds: "float" = __field__(5, betterproto2.TYPE_DOUBLE)
 
-    phase: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    phase: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     folding, writing, comparing, swapped, equal, different
     """
 
-    detail: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    detail: "str" = __field__(7, betterproto2.TYPE_STRING)
     """
     tables that differ
     """
 
-    finished: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    finished: "bool" = __field__(8, betterproto2.TYPE_BOOL)
     """
     last message of this projection
     """
@@ -5048,12 +5048,12 @@ default_message_pool.register_message("mulligan.v1", "RebuildProgress", RebuildP
 
 @dataclass(eq=False, repr=False)
 class RebuildProjectionsRequest(betterproto2.Message):
-    names: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    names: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
     """
     empty: all
     """
 
-    verify: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    verify: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     compare only, swap nothing
     """
@@ -5066,7 +5066,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class RefreshRequest(betterproto2.Message):
-    refresh_token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    refresh_token: "str" = __field__(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "RefreshRequest", RefreshRequest)
@@ -5078,19 +5078,19 @@ class Region(betterproto2.Message):
     A region: a partition and a failure domain, with a log of its own.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    parent: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     the region above it; empty: there is none
     """
 
-    visibility: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    visibility: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     public, or internal: shown to who is logged in
     """
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         4,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
@@ -5099,28 +5099,28 @@ class Region(betterproto2.Message):
     such as power, network, jurisdiction
     """
 
-    addresses: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    addresses: "list[str]" = __field__(5, betterproto2.TYPE_STRING, repeated=True)
     """
     host:port of services there; any one is enough
     """
 
-    ca: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    ca: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     PEM of who vouches for its services
     """
 
-    home: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    home: "bool" = __field__(7, betterproto2.TYPE_BOOL)
     """
     it is the region that answers
     """
 
-    etag: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(8, betterproto2.TYPE_STRING)
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    updated_at: "datetime.datetime | None" = betterproto2.field(
+    updated_at: "datetime.datetime | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -5130,9 +5130,9 @@ default_message_pool.register_message("mulligan.v1", "Region", Region)
 
 @dataclass(eq=False, repr=False)
 class RegionResponse(betterproto2.Message):
-    region: "Region | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    region: "Region | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "RegionResponse", RegionResponse)
@@ -5140,23 +5140,23 @@ default_message_pool.register_message("mulligan.v1", "RegionResponse", RegionRes
 
 @dataclass(eq=False, repr=False)
 class RekeyProgress(betterproto2.Message):
-    seen: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    seen: "int" = __field__(1, betterproto2.TYPE_UINT64)
 
-    rekeyed: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    rekeyed: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
-    failed: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    failed: "int" = __field__(3, betterproto2.TYPE_UINT64)
 
-    problem: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     the first secret that could not be wrapped anew, and why
     """
 
-    master_key: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    master_key: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     id of the key that wraps them now
     """
 
-    finished: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    finished: "bool" = __field__(6, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "RekeyProgress", RekeyProgress)
@@ -5172,14 +5172,14 @@ default_message_pool.register_message("mulligan.v1", "RekeySecretsRequest", Reke
 
 @dataclass(eq=False, repr=False)
 class ReleaseBrakeRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    domain: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    domain: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     provider's name or UUID, or region
     """
 
-    reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "ReleaseBrakeRequest", ReleaseBrakeRequest)
@@ -5187,9 +5187,9 @@ default_message_pool.register_message("mulligan.v1", "ReleaseBrakeRequest", Rele
 
 @dataclass(eq=False, repr=False)
 class ReleaseClaimRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    claim: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "ReleaseClaimRequest", ReleaseClaimRequest)
@@ -5197,11 +5197,11 @@ default_message_pool.register_message("mulligan.v1", "ReleaseClaimRequest", Rele
 
 @dataclass(eq=False, repr=False)
 class RemoveCertificateRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    fingerprint: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    fingerprint: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -5215,14 +5215,14 @@ class RequestGroup(betterproto2.Message):
     `count` instances of `resources`, all or nothing.
     """
 
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    count: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    count: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     0 means 1
     """
 
-    resources: "dict[str, int]" = betterproto2.field(
+    resources: "dict[str, int]" = __field__(
         3,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
@@ -5231,18 +5231,18 @@ class RequestGroup(betterproto2.Message):
     May be empty: the group then only takes a place, for isolate and same_subtree.
     """
 
-    capabilities: "CapabilityFilter | None" = betterproto2.field(
+    capabilities: "CapabilityFilter | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    groups: "GroupFilter | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    groups: "GroupFilter | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
-    in_tree: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    in_tree: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     any provider of the tree to choose from
     """
 
-    single_provider: "bool | None" = betterproto2.field(7, betterproto2.TYPE_BOOL, optional=True)
+    single_provider: "bool | None" = __field__(7, betterproto2.TYPE_BOOL, optional=True)
     """
     Absent or true: each instance is one provider that meets every demand alone. False: its classes
     may be split over one tree and the pools shared with it.
@@ -5254,30 +5254,30 @@ default_message_pool.register_message("mulligan.v1", "RequestGroup", RequestGrou
 
 @dataclass(eq=False, repr=False)
 class RescheduleClaimRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    claim: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    start: "datetime.datetime | None" = betterproto2.field(
+    start: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     absent: as it is
     """
 
-    end: "datetime.datetime | None" = betterproto2.field(
+    end: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     absent: as it is
     """
 
-    open_end: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    open_end: "bool" = __field__(5, betterproto2.TYPE_BOOL)
     """
     take the end away
     """
 
-    etag: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(6, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -5287,13 +5287,13 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class RescueMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    image: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    image: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    user_data: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    user_data: "str" = __field__(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "RescueMachineRequest", RescueMachineRequest)
@@ -5301,9 +5301,9 @@ default_message_pool.register_message("mulligan.v1", "RescueMachineRequest", Res
 
 @dataclass(eq=False, repr=False)
 class ReshapedClaim(betterproto2.Message):
-    claim: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    claim: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    allocations: "list[Allocation]" = betterproto2.field(
+    allocations: "list[Allocation]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
@@ -5313,9 +5313,9 @@ default_message_pool.register_message("mulligan.v1", "ReshapedClaim", ReshapedCl
 
 @dataclass(eq=False, repr=False)
 class ReshapedProvider(betterproto2.Message):
-    provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    inventories: "list[Inventory]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    inventories: "list[Inventory]" = __field__(2, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ReshapedProvider", ReshapedProvider)
@@ -5323,13 +5323,13 @@ default_message_pool.register_message("mulligan.v1", "ReshapedProvider", Reshape
 
 @dataclass(eq=False, repr=False)
 class ReshapeRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    providers: "list[ReshapedProvider]" = betterproto2.field(
+    providers: "list[ReshapedProvider]" = __field__(
         2, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    claims: "list[ReshapedClaim]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    claims: "list[ReshapedClaim]" = __field__(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ReshapeRequest", ReshapeRequest)
@@ -5337,16 +5337,16 @@ default_message_pool.register_message("mulligan.v1", "ReshapeRequest", ReshapeRe
 
 @dataclass(eq=False, repr=False)
 class ResolveRequest(betterproto2.Message):
-    kind: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    names: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    names: "list[str]" = __field__(2, betterproto2.TYPE_STRING, repeated=True)
 
-    project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    project: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     the scope for kinds that are named by project
     """
 
-    freshness: "Freshness | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ResolveRequest", ResolveRequest)
@@ -5354,9 +5354,9 @@ default_message_pool.register_message("mulligan.v1", "ResolveRequest", ResolveRe
 
 @dataclass(eq=False, repr=False)
 class ResolveResponse(betterproto2.Message):
-    names: "list[Name]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    names: "list[Name]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "ResolveResponse", ResolveResponse)
@@ -5364,37 +5364,37 @@ default_message_pool.register_message("mulligan.v1", "ResolveResponse", ResolveR
 
 @dataclass(eq=False, repr=False)
 class ResourceRequest(betterproto2.Message):
-    groups: "list[RequestGroup]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    groups: "list[RequestGroup]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    isolate: "list[StringList]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    isolate: "list[StringList]" = __field__(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     sets of groups: every instance on another provider
     """
 
-    same_subtree: "list[StringList]" = betterproto2.field(
+    same_subtree: "list[StringList]" = __field__(
         3, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
     sets of groups: one chosen provider is above all others
     """
 
-    distances: "list[DistanceRule]" = betterproto2.field(
+    distances: "list[DistanceRule]" = __field__(
         4, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    window: "Span | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Span | None" = __field__(5, betterproto2.TYPE_MESSAGE, optional=True)
 
-    policy: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    policy: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     random (default), pack or spread
     """
 
-    same_tree: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    same_tree: "bool" = __field__(7, betterproto2.TYPE_BOOL)
     """
     all groups from one tree and the pools shared with it
     """
 
-    root_capabilities: "CapabilityFilter | None" = betterproto2.field(
+    root_capabilities: "CapabilityFilter | None" = __field__(
         8, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
@@ -5407,11 +5407,11 @@ default_message_pool.register_message("mulligan.v1", "ResourceRequest", Resource
 
 @dataclass(eq=False, repr=False)
 class RetireMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "RetireMachineRequest", RetireMachineRequest)
@@ -5419,7 +5419,7 @@ default_message_pool.register_message("mulligan.v1", "RetireMachineRequest", Ret
 
 @dataclass(eq=False, repr=False)
 class RetryProjectionRequest(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -5429,7 +5429,7 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class RetryProjectionResponse(betterproto2.Message):
-    projection: "Projection | None" = betterproto2.field(
+    projection: "Projection | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
@@ -5441,9 +5441,9 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class RevokeTokensRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "RevokeTokensRequest", RevokeTokensRequest)
@@ -5451,14 +5451,14 @@ default_message_pool.register_message("mulligan.v1", "RevokeTokensRequest", Revo
 
 @dataclass(eq=False, repr=False)
 class Role(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    level: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    level: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     system or project
     """
 
-    permissions: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    permissions: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
     """
     patterns with *
     """
@@ -5469,12 +5469,12 @@ default_message_pool.register_message("mulligan.v1", "Role", Role)
 
 @dataclass(eq=False, repr=False)
 class RoleBinding(betterproto2.Message):
-    role: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    role: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     admin, operator, auditor (system); owner, member, reader (project)
     """
 
-    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    project: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     empty for a system role
     """
@@ -5485,11 +5485,11 @@ default_message_pool.register_message("mulligan.v1", "RoleBinding", RoleBinding)
 
 @dataclass(eq=False, repr=False)
 class RotateCredentialRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    credential: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    password: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    password: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     empty: one is made, which nobody has to know
     """
@@ -5502,14 +5502,14 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class RotateKeyRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    use: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    use: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     token (default) or log
     """
 
-    compromised: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    compromised: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     honour nothing that the old keys signed, from now on
     """
@@ -5520,9 +5520,9 @@ default_message_pool.register_message("mulligan.v1", "RotateKeyRequest", RotateK
 
 @dataclass(eq=False, repr=False)
 class RotateKeyResponse(betterproto2.Message):
-    key: "Key | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    key: "Key | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "RotateKeyResponse", RotateKeyResponse)
@@ -5534,26 +5534,26 @@ class Rotation(betterproto2.Message):
     How far a new password has come.
     """
 
-    started_at: "datetime.datetime | None" = betterproto2.field(
+    started_at: "datetime.datetime | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    machines: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    machines: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     that use the login
     """
 
-    rotated: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    rotated: "int" = __field__(3, betterproto2.TYPE_INT32)
     """
     of them, where the new password is proven
     """
 
-    waiting: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    waiting: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
     """
     UUIDs of machines that are left, at most 100
     """
 
-    problem: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     of the first of them that refused, and why
     """
@@ -5564,17 +5564,17 @@ default_message_pool.register_message("mulligan.v1", "Rotation", Rotation)
 
 @dataclass(eq=False, repr=False)
 class ScanBmcsRequest(betterproto2.Message):
-    addresses: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    addresses: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
     """
     HOST, HOST:PORT, https://HOST[:PORT], or a network as 10.0.0.0/24; 4,096 in all
     """
 
-    port: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    port: "int" = __field__(2, betterproto2.TYPE_INT32)
     """
     where none is given; 0: 443
     """
 
-    insecure: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    insecure: "bool" = __field__(3, betterproto2.TYPE_BOOL)
     """
     http for addresses that do not say
     """
@@ -5585,35 +5585,35 @@ default_message_pool.register_message("mulligan.v1", "ScanBmcsRequest", ScanBmcs
 
 @dataclass(eq=False, repr=False)
 class ScannedBmc(betterproto2.Message):
-    address: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    address: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     https://host[:port]
     """
 
-    found: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    found: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     a Redfish service answered
     """
 
-    problem: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     why not, in words
     """
 
-    redfish_version: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    redfish_version: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    vendor: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    vendor: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    product: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    product: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    service_uuid: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    service_uuid: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    fingerprint: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    fingerprint: "str" = __field__(8, betterproto2.TYPE_STRING)
     """
     of its certificate: sha256, hex
     """
 
-    machine: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(9, betterproto2.TYPE_STRING)
     """
     the UUID of the machine that is enrolled with this address already
     """
@@ -5632,7 +5632,7 @@ default_message_pool.register_message("mulligan.v1", "SealArchiveRequest", SealA
 
 @dataclass(eq=False, repr=False)
 class SealArchiveResponse(betterproto2.Message):
-    status: "ArchiveStatus | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    status: "ArchiveStatus | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "SealArchiveResponse", SealArchiveResponse)
@@ -5644,68 +5644,68 @@ class Segment(betterproto2.Message):
     Entries [first, last] of a log, in one file that never changes.
     """
 
-    first: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    first: "int" = __field__(1, betterproto2.TYPE_UINT64)
 
-    last: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    last: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
-    first_at: "datetime.datetime | None" = betterproto2.field(
+    first_at: "datetime.datetime | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    last_at: "datetime.datetime | None" = betterproto2.field(
+    last_at: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    events: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
+    events: "int" = __field__(5, betterproto2.TYPE_UINT64)
 
-    raw_bytes: "int" = betterproto2.field(6, betterproto2.TYPE_UINT64)
+    raw_bytes: "int" = __field__(6, betterproto2.TYPE_UINT64)
     """
     of the entries
     """
 
-    bytes: "int" = betterproto2.field(7, betterproto2.TYPE_UINT64)
+    bytes: "int" = __field__(7, betterproto2.TYPE_UINT64)
     """
     of the file
     """
 
-    sha256: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    sha256: "str" = __field__(8, betterproto2.TYPE_STRING)
     """
     of the file
     """
 
-    prev: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    prev: "str" = __field__(9, betterproto2.TYPE_STRING)
     """
     the hash of the entry before the first
     """
 
-    hash: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    hash: "str" = __field__(10, betterproto2.TYPE_STRING)
     """
     of the last entry
     """
 
-    name: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    name: "str" = __field__(11, betterproto2.TYPE_STRING)
     """
     of the file, below the location
     """
 
-    location: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    location: "str" = __field__(12, betterproto2.TYPE_STRING)
     """
     folder or URL
     """
 
-    region: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    region: "str" = __field__(13, betterproto2.TYPE_STRING)
     """
     whose log it was; differs where the region was restored from another
     """
 
-    log_id: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+    log_id: "str" = __field__(14, betterproto2.TYPE_STRING)
 
-    kid: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    kid: "str" = __field__(15, betterproto2.TYPE_STRING)
     """
     the log key that signed the manifest
     """
 
-    pruned: "bool" = betterproto2.field(16, betterproto2.TYPE_BOOL)
+    pruned: "bool" = __field__(16, betterproto2.TYPE_BOOL)
     """
     etcd does not hold these entries any more
     """
@@ -5716,9 +5716,9 @@ default_message_pool.register_message("mulligan.v1", "Segment", Segment)
 
 @dataclass(eq=False, repr=False)
 class SetProfileRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    profile: "HardwareProfile | None" = betterproto2.field(
+    profile: "HardwareProfile | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, optional=True
     )
 
@@ -5728,21 +5728,21 @@ default_message_pool.register_message("mulligan.v1", "SetProfileRequest", SetPro
 
 @dataclass(eq=False, repr=False)
 class SetQuotaRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    project: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    limits: "dict[str, int]" = betterproto2.field(
+    limits: "dict[str, int]" = __field__(
         3,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_INT64),
     )
 
-    max_lease: "datetime.timedelta | None" = betterproto2.field(
+    max_lease: "datetime.timedelta | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
 
-    etag: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "SetQuotaRequest", SetQuotaRequest)
@@ -5750,11 +5750,11 @@ default_message_pool.register_message("mulligan.v1", "SetQuotaRequest", SetQuota
 
 @dataclass(eq=False, repr=False)
 class SetSecretRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    secret: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    secret: "str" = __field__(3, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "SetSecretRequest", SetSecretRequest)
@@ -5762,7 +5762,7 @@ default_message_pool.register_message("mulligan.v1", "SetSecretRequest", SetSecr
 
 @dataclass(eq=False, repr=False)
 class SignCheckpointRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "SignCheckpointRequest", SignCheckpointRequest)
@@ -5775,23 +5775,23 @@ class Span(betterproto2.Message):
     earliest that fits, not before now and not to end after `not_after` where these are given.
     """
 
-    start: "datetime.datetime | None" = betterproto2.field(
+    start: "datetime.datetime | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    end: "datetime.datetime | None" = betterproto2.field(
+    end: "datetime.datetime | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    duration: "datetime.timedelta | None" = betterproto2.field(
+    duration: "datetime.timedelta | None" = __field__(
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
 
-    not_before: "datetime.datetime | None" = betterproto2.field(
+    not_before: "datetime.datetime | None" = __field__(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    not_after: "datetime.datetime | None" = betterproto2.field(
+    not_after: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -5805,12 +5805,12 @@ class StageCount(betterproto2.Message):
     How many providers a stage of the search dropped.
     """
 
-    stage: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    stage: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     inventory, form, capability, group, cordoned, capacity, fit
     """
 
-    providers: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    providers: "int" = __field__(2, betterproto2.TYPE_INT64)
 
 
 default_message_pool.register_message("mulligan.v1", "StageCount", StageCount)
@@ -5822,9 +5822,9 @@ class Stranding(betterproto2.Message):
     A reservation whose provider failed, while no equal of it has room.
     """
 
-    provider: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    reason: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "Stranding", Stranding)
@@ -5836,7 +5836,7 @@ class StringList(betterproto2.Message):
     Requests for resources, candidates that meet them, and claims.
     """
 
-    values: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    values: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "StringList", StringList)
@@ -5848,35 +5848,35 @@ class SummarizeUsageRequest(betterproto2.Message):
     Give `by`, and any of the filters.
     """
 
-    window: "Window | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     an absent end is now, an absent start 30 days before the end
     """
 
-    by: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    by: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     project (default), account, provider, group or class
     """
 
-    project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    project: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    account: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    provider: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    group: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    group: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     the members of a provider group
     """
 
-    resource_class: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    resource_class: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    limit: "int" = betterproto2.field(8, betterproto2.TYPE_INT32)
+    limit: "int" = __field__(8, betterproto2.TYPE_INT32)
     """
     rows; 0 means 1,000, which is the most
     """
 
-    freshness: "Freshness | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(9, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "SummarizeUsageRequest", SummarizeUsageRequest)
@@ -5884,13 +5884,13 @@ default_message_pool.register_message("mulligan.v1", "SummarizeUsageRequest", Su
 
 @dataclass(eq=False, repr=False)
 class SummarizeUsageResponse(betterproto2.Message):
-    rows: "list[UsageRow]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    rows: "list[UsageRow]" = __field__(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    window: "Window | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    truncated: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    truncated: "bool" = __field__(3, betterproto2.TYPE_BOOL)
 
-    position: "Position | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message(
@@ -5904,24 +5904,24 @@ class Supposition(betterproto2.Message):
     What is taken as given, otherwise than it is.
     """
 
-    cordon: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    cordon: "list[str]" = __field__(1, betterproto2.TYPE_STRING, repeated=True)
     """
     providers, with all below them
     """
 
-    cordon_groups: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    cordon_groups: "list[str]" = __field__(2, betterproto2.TYPE_STRING, repeated=True)
     """
     every member of these groups
     """
 
-    uncordon: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    uncordon: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
 
-    release: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    release: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
     """
     claims
     """
 
-    quotas: "list[Quota]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    quotas: "list[Quota]" = __field__(5, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "Supposition", Supposition)
@@ -5929,11 +5929,11 @@ default_message_pool.register_message("mulligan.v1", "Supposition", Supposition)
 
 @dataclass(eq=False, repr=False)
 class UnbindRoleRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    binding: "RoleBinding | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    binding: "RoleBinding | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "UnbindRoleRequest", UnbindRoleRequest)
@@ -5941,9 +5941,9 @@ default_message_pool.register_message("mulligan.v1", "UnbindRoleRequest", Unbind
 
 @dataclass(eq=False, repr=False)
 class UncordonProviderRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    provider: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message(
@@ -5953,16 +5953,16 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class UpdateGroupMembersRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    group: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    group: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    add: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    add: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
     """
     providers, by name or UUID
     """
 
-    remove: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    remove: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message(
@@ -5972,21 +5972,21 @@ default_message_pool.register_message(
 
 @dataclass(eq=False, repr=False)
 class UpdateMachineRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    machine: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    bmc: "Bmc | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    bmc: "Bmc | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     as a whole; left out: stays
     """
 
-    profile: "str | None" = betterproto2.field(4, betterproto2.TYPE_STRING, optional=True)
+    profile: "str | None" = __field__(4, betterproto2.TYPE_STRING, optional=True)
     """
     empty: by what its hardware matches
     """
 
-    etag: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(5, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "UpdateMachineRequest", UpdateMachineRequest)
@@ -5994,23 +5994,23 @@ default_message_pool.register_message("mulligan.v1", "UpdateMachineRequest", Upd
 
 @dataclass(eq=False, repr=False)
 class UpdateMetadataRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    kind: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    object: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    object: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    etag: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    add_tags: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
+    add_tags: "list[str]" = __field__(5, betterproto2.TYPE_STRING, repeated=True)
 
-    remove_tags: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    remove_tags: "list[str]" = __field__(6, betterproto2.TYPE_STRING, repeated=True)
 
-    set_attributes: "__google__protobuf__.Struct | None" = betterproto2.field(
+    set_attributes: "__google__protobuf__.Struct | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    remove_attributes: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    remove_attributes: "list[str]" = __field__(8, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("mulligan.v1", "UpdateMetadataRequest", UpdateMetadataRequest)
@@ -6018,33 +6018,33 @@ default_message_pool.register_message("mulligan.v1", "UpdateMetadataRequest", Up
 
 @dataclass(eq=False, repr=False)
 class UpdateMetadefRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    metadef: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    metadef: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    etag: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     as read; empty updates whatever is there
     """
 
-    update_mask: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    update_mask: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
     """
     Of description, schema, kinds, read_roles, write_roles, protected.
     """
 
-    description: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    description: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    schema: "__google__protobuf__.Struct | None" = betterproto2.field(
+    schema: "__google__protobuf__.Struct | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, optional=True
     )
 
-    kinds: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    kinds: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
 
-    read_roles: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    read_roles: "list[str]" = __field__(8, betterproto2.TYPE_STRING, repeated=True)
 
-    write_roles: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+    write_roles: "list[str]" = __field__(9, betterproto2.TYPE_STRING, repeated=True)
 
-    protected: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    protected: "bool" = __field__(10, betterproto2.TYPE_BOOL)
 
 
 default_message_pool.register_message("mulligan.v1", "UpdateMetadefRequest", UpdateMetadefRequest)
@@ -6052,39 +6052,39 @@ default_message_pool.register_message("mulligan.v1", "UpdateMetadefRequest", Upd
 
 @dataclass(eq=False, repr=False)
 class UpdateProviderRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    provider: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    provider: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    etag: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(3, betterproto2.TYPE_STRING)
     """
     as read; empty updates whatever is there
     """
 
-    update_mask: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    update_mask: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
     """
     Of attributes, inventories, capabilities, shares, distances, turnaround, parent.
     """
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         5,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    inventories: "list[Inventory]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    inventories: "list[Inventory]" = __field__(6, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    capabilities: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    capabilities: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
 
-    shares: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    shares: "list[str]" = __field__(8, betterproto2.TYPE_STRING, repeated=True)
 
-    distances: "list[Distance]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+    distances: "list[Distance]" = __field__(9, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    turnaround: "datetime.timedelta | None" = betterproto2.field(
+    turnaround: "datetime.timedelta | None" = __field__(
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
 
-    parent: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(11, betterproto2.TYPE_STRING)
     """
     name or UUID; empty puts it at the top of a tree of its own
     """
@@ -6095,29 +6095,29 @@ default_message_pool.register_message("mulligan.v1", "UpdateProviderRequest", Up
 
 @dataclass(eq=False, repr=False)
 class UpdateRegionRequest(betterproto2.Message):
-    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    request_id: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    etag: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    etag: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     as read; empty updates whatever is there
     """
 
-    update_mask: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    update_mask: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
     """
     of parent, visibility, attributes, addresses
     """
 
-    parent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    parent: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    visibility: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    visibility: "str" = __field__(5, betterproto2.TYPE_STRING)
 
-    attributes: "dict[str, str]" = betterproto2.field(
+    attributes: "dict[str, str]" = __field__(
         6,
         betterproto2.TYPE_MAP,
         map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    addresses: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    addresses: "list[str]" = __field__(7, betterproto2.TYPE_STRING, repeated=True)
     """
     empty: those of the running services
     """
@@ -6132,26 +6132,26 @@ class UsageRow(betterproto2.Message):
     Use of one class by one holder in the window.
     """
 
-    key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    key: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     UUID of the project, account, provider or group
     """
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    resource_class: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    resource_class: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    unit_hours: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
+    unit_hours: "float" = __field__(4, betterproto2.TYPE_DOUBLE)
     """
     amount times hours
     """
 
-    peak: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    peak: "int" = __field__(5, betterproto2.TYPE_INT64)
     """
     the highest at any instant
     """
 
-    claims: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    claims: "int" = __field__(6, betterproto2.TYPE_INT64)
 
 
 default_message_pool.register_message("mulligan.v1", "UsageRow", UsageRow)
@@ -6159,11 +6159,11 @@ default_message_pool.register_message("mulligan.v1", "UsageRow", UsageRow)
 
 @dataclass(eq=False, repr=False)
 class UsageSegment(betterproto2.Message):
-    resource_class: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    resource_class: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    window: "Window | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    window: "Window | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
-    used: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    used: "int" = __field__(3, betterproto2.TYPE_INT64)
 
 
 default_message_pool.register_message("mulligan.v1", "UsageSegment", UsageSegment)
@@ -6171,32 +6171,32 @@ default_message_pool.register_message("mulligan.v1", "UsageSegment", UsageSegmen
 
 @dataclass(eq=False, repr=False)
 class UserData(betterproto2.Message):
-    uuid: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    uuid: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    project: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    sha256: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    sha256: "str" = __field__(4, betterproto2.TYPE_STRING)
     """
     of the content, hex
     """
 
-    size: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    size: "int" = __field__(5, betterproto2.TYPE_INT64)
     """
     bytes
     """
 
-    content: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)
+    content: "bytes" = __field__(6, betterproto2.TYPE_BYTES)
     """
     from GetUserData only
     """
 
-    created_at: "datetime.datetime | None" = betterproto2.field(
+    created_at: "datetime.datetime | None" = __field__(
         7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    region: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    region: "str" = __field__(8, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("mulligan.v1", "UserData", UserData)
@@ -6204,9 +6204,9 @@ default_message_pool.register_message("mulligan.v1", "UserData", UserData)
 
 @dataclass(eq=False, repr=False)
 class UserDataResponse(betterproto2.Message):
-    user_data: "UserData | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    user_data: "UserData | None" = __field__(1, betterproto2.TYPE_MESSAGE, optional=True)
 
-    position: "Position | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "UserDataResponse", UserDataResponse)
@@ -6214,31 +6214,31 @@ default_message_pool.register_message("mulligan.v1", "UserDataResponse", UserDat
 
 @dataclass(eq=False, repr=False)
 class VerifyArchiveProgress(betterproto2.Message):
-    verified: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    verified: "int" = __field__(1, betterproto2.TYPE_UINT64)
     """
     entries so far
     """
 
-    total: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    total: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
-    bad_seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    bad_seq: "int" = __field__(3, betterproto2.TYPE_UINT64)
     """
     0 while all is well
     """
 
-    problem: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    segment: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    segment: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     the file at work
     """
 
-    hash: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    hash: "str" = __field__(6, betterproto2.TYPE_STRING)
     """
     of the last entry checked
     """
 
-    vouched: "Checkpoint | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    vouched: "Checkpoint | None" = __field__(7, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "VerifyArchiveProgress", VerifyArchiveProgress)
@@ -6246,12 +6246,12 @@ default_message_pool.register_message("mulligan.v1", "VerifyArchiveProgress", Ve
 
 @dataclass(eq=False, repr=False)
 class VerifyArchiveRequest(betterproto2.Message):
-    first: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    first: "int" = __field__(1, betterproto2.TYPE_UINT64)
     """
     0 means the archive's first entry
     """
 
-    last: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    last: "int" = __field__(2, betterproto2.TYPE_UINT64)
     """
     0 means its last
     """
@@ -6262,26 +6262,26 @@ default_message_pool.register_message("mulligan.v1", "VerifyArchiveRequest", Ver
 
 @dataclass(eq=False, repr=False)
 class VerifyLogProgress(betterproto2.Message):
-    verified: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    verified: "int" = __field__(1, betterproto2.TYPE_UINT64)
     """
     entries so far
     """
 
-    total: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    total: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
-    bad_seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    bad_seq: "int" = __field__(3, betterproto2.TYPE_UINT64)
     """
     the first entry that breaks the chain; 0 while all is well
     """
 
-    problem: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    problem: "str" = __field__(4, betterproto2.TYPE_STRING)
 
-    head_hash: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    head_hash: "str" = __field__(5, betterproto2.TYPE_STRING)
     """
     in the last message
     """
 
-    vouched: "Checkpoint | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
+    vouched: "Checkpoint | None" = __field__(6, betterproto2.TYPE_MESSAGE, optional=True)
     """
     the newest signed checkpoint that was met and holds
     """
@@ -6292,9 +6292,9 @@ default_message_pool.register_message("mulligan.v1", "VerifyLogProgress", Verify
 
 @dataclass(eq=False, repr=False)
 class VerifyLogRequest(betterproto2.Message):
-    first: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    first: "int" = __field__(1, betterproto2.TYPE_UINT64)
 
-    last: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    last: "int" = __field__(2, betterproto2.TYPE_UINT64)
 
 
 default_message_pool.register_message("mulligan.v1", "VerifyLogRequest", VerifyLogRequest)
@@ -6302,14 +6302,14 @@ default_message_pool.register_message("mulligan.v1", "VerifyLogRequest", VerifyL
 
 @dataclass(eq=False, repr=False)
 class WatchLogRequest(betterproto2.Message):
-    after: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    after: "int" = __field__(1, betterproto2.TYPE_UINT64)
 
-    from_head: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    from_head: "bool" = __field__(2, betterproto2.TYPE_BOOL)
     """
     ignore `after`, begin at the head
     """
 
-    filter: "LogFilter | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    filter: "LogFilter | None" = __field__(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "WatchLogRequest", WatchLogRequest)
@@ -6325,23 +6325,23 @@ default_message_pool.register_message("mulligan.v1", "WhoAmIRequest", WhoAmIRequ
 
 @dataclass(eq=False, repr=False)
 class WhoAmIResponse(betterproto2.Message):
-    account: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    account: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    account_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    account_name: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    project: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    project: "str" = __field__(3, betterproto2.TYPE_STRING)
 
-    roles: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    roles: "list[str]" = __field__(4, betterproto2.TYPE_STRING, repeated=True)
 
-    expires_at: "datetime.datetime | None" = betterproto2.field(
+    expires_at: "datetime.datetime | None" = __field__(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    region: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    region: "str" = __field__(6, betterproto2.TYPE_STRING)
 
-    project_name: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    project_name: "str" = __field__(7, betterproto2.TYPE_STRING)
 
-    credential: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    credential: "str" = __field__(8, betterproto2.TYPE_STRING)
     """
     what the session was opened with: secret:VERSION or cert:FINGERPRINT
     """
@@ -6352,9 +6352,9 @@ default_message_pool.register_message("mulligan.v1", "WhoAmIResponse", WhoAmIRes
 
 @dataclass(eq=False, repr=False)
 class WhyMachineRequest(betterproto2.Message):
-    machine: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    machine: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    freshness: "Freshness | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    freshness: "Freshness | None" = __field__(2, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "WhyMachineRequest", WhyMachineRequest)
@@ -6362,19 +6362,19 @@ default_message_pool.register_message("mulligan.v1", "WhyMachineRequest", WhyMac
 
 @dataclass(eq=False, repr=False)
 class WhyMachineResponse(betterproto2.Message):
-    summary: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    summary: "str" = __field__(1, betterproto2.TYPE_STRING)
     """
     one sentence
     """
 
-    waiting_for: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    waiting_for: "str" = __field__(2, betterproto2.TYPE_STRING)
     """
     empty when it rests
     """
 
-    chain: "list[Cause]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    chain: "list[Cause]" = __field__(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    position: "Position | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    position: "Position | None" = __field__(4, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("mulligan.v1", "WhyMachineResponse", WhyMachineResponse)
@@ -6386,24 +6386,24 @@ class WhyNot(betterproto2.Message):
     Why a request cannot be met, by the request group that is the first to fail.
     """
 
-    group: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    group: "str" = __field__(1, betterproto2.TYPE_STRING)
 
-    text: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    text: "str" = __field__(2, betterproto2.TYPE_STRING)
 
-    considered: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    considered: "int" = __field__(3, betterproto2.TYPE_INT64)
 
-    stages: "list[StageCount]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    stages: "list[StageCount]" = __field__(4, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    nearest: "list[NearestMiss]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    nearest: "list[NearestMiss]" = __field__(5, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    earliest: "datetime.datetime | None" = betterproto2.field(
+    earliest: "datetime.datetime | None" = __field__(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it would fit, if nothing else is claimed; absent: never, or not found.
     """
 
-    earliest_exact: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    earliest_exact: "bool" = __field__(7, betterproto2.TYPE_BOOL)
     """
     False: it fits then, and may fit sooner.
     """
@@ -6418,11 +6418,11 @@ class Window(betterproto2.Message):
     A half-open span of time [start, end). An absent end is open.
     """
 
-    start: "datetime.datetime | None" = betterproto2.field(
+    start: "datetime.datetime | None" = __field__(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
-    end: "datetime.datetime | None" = betterproto2.field(
+    end: "datetime.datetime | None" = __field__(
         2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
@@ -9553,7 +9553,10 @@ class ResourceStub(betterproto2_grpclib.ServiceStub):
         )
 
 
-from ...google import protobuf as __google__protobuf__
+if TYPE_CHECKING:
+    from ...google import protobuf as __google__protobuf__
+else:
+    __google__protobuf__ = Later("mulligan.proto._generated.google.protobuf")
 
 
 class ArchiverBase(betterproto2_grpclib.ServiceBase):
