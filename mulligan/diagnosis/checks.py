@@ -61,14 +61,20 @@ def _missing(found: Status) -> Iterator[Problem]:
     for service in SERVICES:
         if service not in present:
             what = f"no {service} service is registered"
-            yield critical(service, what, f"mulligan serve {service}")
+            then = f"see whether its process runs or hangs, and its log; mulligan serve {service}"
+            yield critical(service, what, then)
 
 
 def _silent(found: Status) -> Iterator[Problem]:
-    """Yield who does not answer; a service only where that is not for all of its instances."""
+    """Yield who does not answer; a service only where its instances do, and their stores."""
     left = {one.service for one in found.services if one.instance not in found.away}
+    stores_away = {
+        one.instance.service
+        for one in found.instances
+        if one.instance.etcd_problem or one.instance.postgres_problem
+    }
     for service, why in found.silent.items():
-        if service in left:
+        if service in left - stores_away:
             what = f"it does not answer: {why}"
             yield critical(service, what, "see its log; start it again if it hangs")
     for endpoint in found.services:

@@ -9,7 +9,7 @@ Severity = Literal["critical", "warning"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong: what, about what, and the command or the place that helps.
+    """Something that is wrong: what, in one line, about what, and the command that helps.
 
     ``stream`` is the object that it is about, such as ``machine/<uuid>``; empty where it is none.
     """
@@ -23,12 +23,17 @@ class Problem:
 
 def critical(subject: str, what: str, next: str, stream: str = "") -> Problem:
     """Return a problem that stops something."""
-    return Problem("critical", subject, what, next, stream)
+    return Problem("critical", subject, _one_line(what), next, stream)
 
 
 def warning(subject: str, what: str, next: str, stream: str = "") -> Problem:
     """Return a problem that will, or might."""
-    return Problem("warning", subject, what, next, stream)
+    return Problem("warning", subject, _one_line(what), next, stream)
+
+
+def _one_line(text: str) -> str:
+    """Fold a text: Postgres and BMCs say what they have to say in several lines."""
+    return " ".join(text.split())
 
 
 def exit_code(problems: Sequence[Problem]) -> int:

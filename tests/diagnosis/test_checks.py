@@ -203,6 +203,19 @@ def test_a_service_is_said_to_be_silent_unless_all_its_instances_are() -> None:
     assert [each.subject for each in problems_of(found, NOW)] == ["control", "control-1"]
 
 
+def test_a_service_whose_store_is_away_is_not_told_to_start_again() -> None:
+    away = instance("log", etcd_problem="no answer within 0.8 s")
+    found = well(instances=[away, instance("iam")], silent={"log": "no answer within 1.5 s"})
+    (one,) = problems_of(found, NOW)
+    assert (one.subject, one.next) == ("etcd", "see whether etcd runs, and its log")
+
+
+def test_what_was_said_in_several_lines_is_told_in_one() -> None:
+    said = "Postgres is away: it starts\nDETAIL:  not yet\n"
+    (one,) = found_in(instance("iam", postgres_problem=said))
+    assert one.what.endswith("Postgres is away: it starts DETAIL: not yet")
+
+
 def test_where_nobody_can_log_in_it_is_said_that_there_may_be_more() -> None:
     (one,) = problems_of(well(unknown="no answer within 1.5 s"), NOW)
     assert (one.severity, one.subject) == ("critical", "iam")
