@@ -15,7 +15,7 @@ import msgspec
 from mulligan.embedded.ports import free_ports
 from mulligan.embedded.region import init_region
 from tests.docs.bmcs import READY, WEB
-from tests.docs.pages import ROOT, Shown, typed
+from tests.docs.pages import ROOT, Shown, blocks, typed
 from tests.docs.reader import WITHIN_S, Shell, Terminal, check, environment, home
 
 UP = Shown("mulligan up", "region local is ready")
@@ -24,16 +24,21 @@ STOP, START = "stop the region", "start the region"
 
 _KEYBOARD = Path(__file__).with_name("keyboard.py")
 _LISTENS_FOR_S = 4
+_NOBODY = "obody is there to ask"
 
 
 class Guide(msgspec.Struct, frozen=True, kw_only=True):
     """What is needed to walk a page; commands are named by how they begin.
 
     ``given`` is what the page takes as given, as commands, a line each. ``before`` is what it says
-    in words and shows no command for, by the command that comes after it. ``instead`` is text of
-    the page and what stands for it here. ``asked`` is what a person types when a command asks.
-    ``ends`` are exit codes other than 0. ``elsewhere`` are commands of a host or a network of
-    their own, with the test that runs them.
+    in words and shows no command for, by the command that comes after it; ``after`` what is so in
+    the end. ``instead`` is text of the page and what stands for it here. ``asked`` are the lines
+    that a person types when a command asks; who is asked whether they are sure types ``y``.
+    ``ends`` are exit codes other than 0, and ``endless`` what goes on until Ctrl-C. ``elsewhere``
+    are commands of a host or a network of their own, with the file of the test that runs them.
+    ``files`` are written from blocks of the page, by how these begin. Of ``bmcs`` BMCs one answers
+    at each 192.0.2.n. Commands have $STATE, the region's folder, and $LAST, a file with what the
+    page's command before printed.
     """
 
     given: str = ""
@@ -44,6 +49,7 @@ class Guide(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: Mapping[str, str] = {}
     endless: frozenset[str] = frozenset()
     after: str = ""
+    files: Mapping[str, str] = {}
     bmcs: int = 0
     settings: Mapping[str, str] = {}
     region: bool = True
@@ -57,8 +63,10 @@ def walk_guide(page: Path, guide: Guide) -> None:
         if guide.region:
             init_region(folder / ".local" / "state" / "mulligan", "local", usual_ports=False)
             walker.do(START)
+        text = page.read_text()
+        walker.copy_files(text)
         walker.prepare(guide.given)
-        for shown in typed(page.read_text()):
+        for shown in typed(text):
             walker.type(shown)
         walker.prepare(guide.after)
         walker.leave_nothing_out()
@@ -78,8 +86,10 @@ class _Walker:
             "PATH": path + plain["PATH"],
             "STATE": str(folder / ".local" / "state" / "mulligan"),
             "TERM": "dumb",
+            "LAST": str(folder / "last.out"),
             **guide.settings,
         }
+        self._last = folder / "last.out"
         self._shell = stack.enter_context(Shell.opened(self._place, self._environment))
         self._up: Terminal | None = None
         self._used: set[str] = set()
@@ -88,6 +98,12 @@ class _Walker:
         if guide.bmcs:
             module = f"{sys.executable} -m tests.docs.bmcs {self._port} {guide.bmcs} {web}"
             self._open(Shown(f"env --chdir={ROOT} {module}", READY))
+
+    def copy_files(self, text: str) -> None:
+        """Write the files that the page shows."""
+        for name, beginning in self._guide.files.items():
+            (content,) = (block for block in blocks(text) if block.startswith(beginning))
+            (self._place / name).write_text(content)
 
     def prepare(self, lines: str) -> None:
         """Run commands that no page shows; each must end with 0."""
@@ -124,10 +140,11 @@ class _Walker:
             self._used.add(shown.command)
             command = f"timeout --preserve-status --signal=INT {_LISTENS_FOR_S} {command}"
         answers = self._found(self._guide.asked, shown.command)
-        if answers is not None:
-            words = (sys.executable, str(_KEYBOARD), answers, "bash", "-c", command)
-            command = shlex.join(words)
-        code, printed = self._shell.run(command, 2 * WITHIN_S)
+        code, printed = (1, _NOBODY) if answers else self._shell.run(command, 2 * WITHIN_S)
+        if code and _NOBODY in printed:
+            typing = f'{sys.executable} {_KEYBOARD} "{answers or "y"}" bash -c'
+            code, printed = self._shell.run(f"{typing} {shlex.quote(command)}", 2 * WITHIN_S)
+        self._last.write_text(printed)
         if expected:
             assert code == expected, f"exit code {code} of\n$ {command}\n{printed}"
         else:

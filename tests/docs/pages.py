@@ -82,6 +82,11 @@ def is_typed(block: str) -> bool:
     return bool(words) and words[0] in PROGRAMS
 
 
+def blocks(text: str) -> Iterator[str]:
+    """Yield the fenced and the indented blocks of a page."""
+    return (block for _, block in _blocks(text))
+
+
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
     """Yield the fenced blocks of a page with their language, and the indented ones with none."""
     fence: str | None = None

@@ -1,0 +1,58 @@
+"""Pages about people and what they hold: accounts, claims, tags, the audit."""
+
+from collections.abc import Mapping
+
+from tests.docs.given.common import CLAIM, NODES, available, project
+from tests.docs.guide import Guide
+
+_KEYSTONE = {
+    "domains": '{"domains": [{"id": "default", "name": "Default"}]}',
+    "projects": '{"projects": [{"id": "11111111111111111111111111111111", "name": "red",'
+    ' "domain_id": "default", "parent_id": "default"}]}',
+    "users": '{"users": [{"id": "22222222222222222222222222222222", "name": "rita",'
+    ' "domain_id": "default", "enabled": true}]}',
+    "roles": '{"roles": [{"id": "r1", "name": "member"}]}',
+    "role_assignments": '{"role_assignments": [{"role": {"id": "r1"},'
+    ' "user": {"id": "22222222222222222222222222222222"},'
+    ' "scope": {"project": {"id": "11111111111111111111111111111111"}}}]}',
+}
+_SECRET = "correct-horse-battery"
+
+GUIDES: Mapping[str, Guide] = {
+    "how-to/audit": Guide(
+        given=f"""
+            {available("node-1")}
+            mulligan project create web
+            printf {_SECRET} | mulligan account create ada --password-stdin
+        """,
+        bmcs=1,
+    ),
+    "how-to/give-people-access": Guide(
+        asked={
+            "mulligan account create ada": f"{_SECRET}\n{_SECRET}",
+            "mulligan login ada --project web": _SECRET,
+            "mulligan passwd": f"{_SECRET}\n{_SECRET}-new\n{_SECRET}-new",
+            "mulligan login ada/ci": "$(cat $LAST)",
+        },
+        bmcs=0,
+    ),
+    "how-to/import-from-keystone": Guide(
+        given="\n".join(
+            ("mkdir ../web/v3", *(f"echo '{v}' > ../web/v3/{k}" for k, v in _KEYSTONE.items()))
+        )
+        + "\nexport TOKEN=t OS_AUTH_URL=https://images.example",
+        bmcs=1,
+    ),
+    "how-to/reserve-capacity": Guide(
+        given=f"""
+            {NODES}
+            {project("physics")}
+            mulligan group create rack-1
+            echo 'groups: [{{name: g, resources: {{machine: 1}}}}]' > request.yaml
+        """,
+        bmcs=4,
+    ),
+    "how-to/tag-and-describe": Guide(
+        given=f"{NODES}mulligan project create web\n{CLAIM} --project web", bmcs=4
+    ),
+}
