@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 
 from mulligan.errors import InvalidArgument
 
@@ -26,6 +25,8 @@ def parse_amount(text: str | int, field: str = "amount") -> int:
     ``Ki``, ``Mi`` … are powers of 1024, ``k``, ``M`` … of 1000; the unit itself (``B``, ``bit/s``)
     may be left out. The result is a whole number that fits in 63 bits.
     """
+    from fractions import Fraction
+
     match = _AMOUNT.fullmatch(str(text).strip())
     if match is None:
         raise InvalidArgument(field, f"{text!r} is not an amount; write it as 4, 64GiB or 10Gbit/s")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.bulk import AT_MOST, Deed, carry_out
-from mulligan.cli.enrol_list import plain_fingerprint
 from mulligan.cli.machine_moves import TimeoutOption, WaitOption, move
 from mulligan.cli.selection import Selection
 from mulligan.cli.verbs import Session, verb
@@ -163,6 +162,7 @@ async def update(
     ] = None,
 ) -> None:
     """Change how BMCs are reached, or the hardware profile."""
+    from mulligan.cli.enrol_list import plain_fingerprint
     from mulligan.proto.v1 import GetMachineRequest, UpdateMachineRequest
 
     trust = (fingerprint is not None, pin, insecure is not None)

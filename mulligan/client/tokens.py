@@ -1,6 +1,5 @@
 """Tokens and positions that outlive one command, cached by context under ``~/.cache``."""
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -56,7 +55,7 @@ class TokenCache(msgspec.Struct, frozen=True):
         slug = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
         # Contexts of another config file may have the same name.
         config = environ.get("MULLIGAN_CONFIG", "")
-        suffix = "-" + hashlib.sha256(config.encode()).hexdigest()[:8] if config else ""
+        suffix = f"-{_digest(config)[:8]}" if config else ""
         return cls(folder / "mulligan" / "tokens" / f"{slug}{suffix}.json")
 
     @classmethod
@@ -97,3 +96,9 @@ class TokenCache(msgspec.Struct, frozen=True):
         """Remove the file."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    from hashlib import sha256
+
+    return sha256(text.encode()).hexdigest()
