@@ -19,6 +19,7 @@ from mulligan.log.store import WINDOW, LogStore, Mark
 from mulligan.log.view import CURE, View
 from mulligan.log.window import Window
 from mulligan.model import CommitId, RegionName, Seq, StreamId, new_id, utc_now
+from mulligan.trial import refuse_in_trial
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +116,7 @@ class RegionLog:
 
     async def append(self, commit: Commit, *, read: ReadSet, fence: Fence | None = None) -> Acked:
         """Append all of the commit's events or none, and return where they stand."""
+        refuse_in_trial("append to the log")
         admitted = self._appender.admit(commit, read, fence)
         if isinstance(admitted, Acked):
             return admitted

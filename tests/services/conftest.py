@@ -11,6 +11,7 @@ from tests.collector import Collector
 from tests.e2e.fleet import Fleet
 from tests.e2e.region import RunningRegion, short_folder
 from tests.services.edge import Edge
+from tests.services.matrix_world import World
 from tests.services.yard import Yard
 
 SECRET = "a-secret-of-a-tenant"
@@ -112,3 +113,20 @@ async def yard(region: RunningRegion, tokens: Tokens, place: Path) -> AsyncItera
     async with fleet.emulator:
         await fleet.prepare(admin)
         yield Yard(fleet, admin, red)
+
+
+@pytest.fixture(scope="package")
+async def world(edge: Edge, yard: Yard) -> World:
+    """Everything there is to be seen, touched, or not."""
+    found = World(edge, await edge.admin())
+    for color, called in (("red", "vermilion"), ("blue", "azure"), ("green", "green")):
+        await found.project(color, called)
+    await found.machines(yard)
+    await found.shared()
+    await found.system()
+    head = (await found.call("log.get_log_status", v1.GetLogStatusRequest())).head
+    await found.call(
+        "resource.list_providers",
+        v1.ListProvidersRequest(freshness=v1.Freshness(at_least=head)),
+    )
+    return found

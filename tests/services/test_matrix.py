@@ -16,7 +16,6 @@ from mulligan.model import new_id
 from mulligan.proto import v1
 from mulligan.proto.v1 import PERMISSIONS
 from tests.e2e.region import RunningRegion
-from tests.services.edge import Edge
 from tests.services.matrix_requests import RPCS, Rpc, Site, made, sites
 from tests.services.matrix_world import (
     PROJECT_ROLES,
@@ -28,7 +27,6 @@ from tests.services.matrix_world import (
     refused,
     signer_of,
 )
-from tests.services.yard import Yard
 
 ABSENT = "018f0000-0000-7000-8000-000000000000"
 AT_ONCE = 12
@@ -58,22 +56,6 @@ SECRET_IS_WRONG = "Iam.ChangeSecret"
 
 private = [rpc for rpc in RPCS if PERMISSIONS[rpc.path] != "public"]
 guarded = [rpc for rpc in private if PERMISSIONS[rpc.path] not in OPEN]
-
-
-@pytest.fixture(scope="module")
-async def world(edge: Edge, yard: Yard) -> World:
-    """Everything there is to be seen, touched, or not."""
-    found = World(edge, await edge.admin())
-    for color, called in (("red", "vermilion"), ("blue", "azure"), ("green", "green")):
-        await found.project(color, called)
-    await found.machines(yard)
-    await found.shared()
-    await found.system()
-    await found.call(
-        "resource.list_providers",
-        v1.ListProvidersRequest(freshness=v1.Freshness(at_least=await head(found))),
-    )
-    return found
 
 
 async def head(world: World) -> v1.Position:
