@@ -109,7 +109,8 @@ def load_master_keys(path: Path, env: Mapping[str, str], command: Sequence[str] 
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a key file"
         raise MasterKeyError(
-            f"{path}: {reason}; run `mulligan init`, set secrets.key_file, or set {MASTER_KEY_ENV}"
+            f"{path}: {reason}; bring it back from where you keep it, set secrets.key_file or"
+            f" {MASTER_KEY_ENV}; for a new region, `mulligan init` makes one"
         ) from None
 
 

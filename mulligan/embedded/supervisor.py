@@ -21,8 +21,8 @@ from typing import NoReturn
 import msgspec
 from setproctitle import setproctitle
 
-from mulligan.embedded.process import Command, adopt_orphans, die_with, how_ended
-from mulligan.errors import FailedPrecondition
+from mulligan.embedded.process import Command, adopt_orphans, die_with, how_ended, last_error
+from mulligan.errors import FailedPrecondition, MulliganError
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
@@ -67,7 +67,8 @@ class Supervisor:
     """Runs ``children`` until a signal, or a child that ``ends_all``; owns all child processes.
 
     Logs go to ``<state_dir>/logs/<name>.log`` (or standard error if not ``log_files``), process
-    ids to ``<state_dir>/run/<name>.pid``. Each child has ``patience`` seconds to stop.
+    ids to ``<state_dir>/run/<name>.pid``. Each child has ``patience`` seconds to stop. ``before``
+    is called when the folder is ours and nothing runs yet; what it raises, ``run`` does.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Supervisor:
         preload: Sequence[str] = (),
         patience: float = 10.0,
         log_files: bool = True,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self._children = {child.name: child for child in children}
         self._logs = state_dir / "logs"
@@ -85,6 +87,7 @@ class Supervisor:
         self._preload = preload
         self._patience = patience
         self._log_files = log_files
+        self._before = before
         self._running: dict[int, tuple[Child, float]] = {}
         self._failures: dict[str, int] = {}
         self._due: dict[str, float] = {}
@@ -106,6 +109,7 @@ class Supervisor:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock(), _blocked_signals() as mask:
             self._mask = mask
+            self._before()
             adopt_orphans()
             gc.collect()
             gc.freeze()
@@ -124,7 +128,12 @@ class Supervisor:
                 del self._due[name]
                 self._start(self._children[name])
             wait = min([due - now for due in self._due.values()], default=60.0)
-            if _next_signal(max(0.0, wait)) in _STOP_SIGNALS:
+            taken = _next_signal(max(0.0, wait))
+            if taken in _STOP_SIGNALS:
+                if taken == signal.SIGINT:
+                    sys.stderr.write(
+                        "\nstopping; Ctrl-C again does not wait for what is under way\n"
+                    )
                 return
             for child, code, lived in self._reap():
                 self._plan_restart(child, code, lived)
@@ -137,15 +146,21 @@ class Supervisor:
             return
         failures = 0 if lived >= STEADY_AFTER else self._failures.get(child.name, 0)
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2**failures)
-        self._failures[child.name] = failures + 1
+        failures += 1
+        self._failures[child.name] = failures
         self._due[child.name] = time.monotonic() + delay
+        if failures & (failures - 1):
+            return  # the 1st, 2nd, 4th, 8th … time in a row is told
+        path = self._log_path(child) if self._log_files else None
         _log.warning(
-            "%s %s after %.1f s; it starts again in %.1f s; see %s",
+            "%s %s after %.1f s%s%s; it starts again in %.1f s; see %s",
             child.name,
             how_ended(code),
             lived,
+            f", {failures} times in a row" if failures > 1 else "",
+            last_error(path) if path is not None and code > 0 else "",
             delay,
-            self._log_path(child) if self._log_files else "above",
+            path or "above",
         )
 
     def _start(self, child: Child) -> None:
@@ -176,6 +191,8 @@ class Supervisor:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except KeyboardInterrupt:
             code = 130
+        except MulliganError as error:
+            sys.stderr.write(f"error: {error.message}\n")
         except BaseException:
             traceback.print_exc()
         finally:

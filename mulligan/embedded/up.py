@@ -10,8 +10,10 @@ import anyio
 
 from mulligan.client.context import Context, config_path, save_context
 from mulligan.config import Config
+from mulligan.embedded.before import require_startable
 from mulligan.embedded.certificates import Certificates
-from mulligan.embedded.ready import all_serving
+from mulligan.embedded.process import last_lines
+from mulligan.embedded.ready import NotServing, all_serving
 from mulligan.embedded.region import RegionPaths, embedded_etcd, server_children
 from mulligan.embedded.supervisor import Child, Supervisor
 from mulligan.errors import MulliganError
@@ -25,7 +27,9 @@ PRELOAD = (
 )
 """Imported once, before the children are forked, which then share the memory."""
 
-READY_WITHIN_S = 60.0
+TOLD_AFTER_S = 15.0
+"""Seconds after which it is said which services do not serve yet."""
+_TOLD = 3
 RENEW_EVERY_S = 86_400.0
 
 
@@ -75,7 +79,10 @@ def run_quietly(
         name="announcer", run=partial(_announce, config, on_ready, time.monotonic()), once=True
     )
     supervisor = Supervisor(
-        [*children(config), announcer, *extra], config.state_dir, preload=PRELOAD
+        [*children(config), announcer, *extra],
+        config.state_dir,
+        preload=PRELOAD,
+        before=partial(require_startable, config),
     )
     return supervisor.run()
 
@@ -93,10 +100,22 @@ def _keep_certificates(config: Config) -> int:
 
 
 def _announce(config: Config, on_ready: Callable[[float], None], began: float) -> int:
-    try:
-        anyio.run(all_serving, config, READY_WITHIN_S)
-    except TimeoutError as error:
-        sys.stderr.write(f"{error}; look into {config.state_dir}/logs\n")
-        return 0
+    told: tuple[str, ...] = ()
+    while True:
+        try:
+            anyio.run(all_serving, config, TOLD_AFTER_S)
+            break
+        except NotServing as error:
+            if error.names != told:
+                _tell(config, error.names, time.monotonic() - began)
+            told = error.names
     on_ready(time.monotonic() - began)
     return 0
+
+
+def _tell(config: Config, names: Sequence[str], seconds: float) -> None:
+    """Say who does not serve, and the last that some of them said."""
+    sys.stderr.write(f"after {seconds:.0f} s these do not serve yet: {', '.join(names)}\n")
+    for name in names[:_TOLD]:
+        sys.stderr.write(f"{last_lines(RegionPaths(state_dir=config.state_dir).log(name), 1)}\n")
+    sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""A program for the supervisor's tests: ``process_tree.py <state_dir> [servers] [finish]``."""
+"""A program for the supervisor's tests: ``process_tree.py <state_dir> [servers] [fail] [finish]``."""
 
 import logging
 import signal
@@ -10,6 +10,7 @@ from pathlib import Path
 from mulligan.config import load
 from mulligan.embedded.region import init_region, server_children
 from mulligan.embedded.supervisor import Child, Supervisor
+from mulligan.errors import FailedPrecondition
 
 
 def serve() -> int:
@@ -29,6 +30,11 @@ def refuse_to_stop() -> int:
     return 0
 
 
+def fail() -> int:
+    """End as a service does that cannot start."""
+    raise FailedPrecondition("there is no key; bring it back")
+
+
 def main() -> int:
     """Run the tree."""
     logging.basicConfig(format="%(message)s")
@@ -37,6 +43,8 @@ def main() -> int:
     if "servers" in sys.argv:
         config = load(init_region(state_dir, "tree", usual_ports=False).config, {})
         children = [*server_children(config), children[0]]
+    if "fail" in sys.argv:
+        children.append(Child(name="failing", run=fail))
     if "finish" in sys.argv:
         children.append(Child(name="finish", run=lambda: 7, ends_all=True))
     return Supervisor(children, state_dir, preload=("asyncpg", "grpclib"), patience=2.0).run()

@@ -100,6 +100,11 @@ def test_a_sound_etcd_on_the_path_is_taken_before_the_wheel(tmp_path: Path) -> N
     fake.write_text("#!/bin/sh\necho 'etcd Version: 3.4.30'\n")
     fake.chmod(0o755)
     assert find_etcd(str(tmp_path)).path == fake
+    before = tmp_path / "bin"
+    before.mkdir()
+    (before / "etcd").write_text("#!/bin/sh\necho 'etcd Version: 3.5.1'\n")
+    (before / "etcd").chmod(0o755)
+    assert find_etcd(f"{before}:{tmp_path}").path == fake, "an unsound one before it hides none"
     fake.write_text("#!/bin/sh\necho 'etcd Version: 3.5.2'\n")
     wheel = find_etcd(str(tmp_path))
     assert wheel.path != fake

@@ -68,6 +68,21 @@ def test_a_killed_child_is_started_again_and_the_reason_is_said(
     assert "it starts again in 0.1 s" in said
 
 
+def test_why_a_child_ends_is_said_in_a_line_and_not_each_time(
+    start_tree: StartTree, tmp_path: Path
+) -> None:
+    tree = start_tree("fail")
+    log = tmp_path / "logs" / "failing.log"
+    eventually(lambda: log.exists() and log.read_text().count("error: ") == 4)
+    tree.terminate()
+    _, said = tree.communicate(timeout=15)
+    assert log.read_text() == "error: there is no key; bring it back\n" * 4
+    told = [line for line in said.splitlines() if line.startswith("failing")]
+    assert len(told) <= 3
+    assert told[0].startswith("failing exited with code 1 after 0.")
+    assert ": there is no key; bring it back; it starts again in 0.1 s; see " in told[0]
+
+
 def test_children_bear_their_names_and_share_nothing_but_the_parent(
     start_tree: StartTree, tmp_path: Path
 ) -> None:
