@@ -1,6 +1,9 @@
 """Words that the command line and the console print alike."""
 
+import re
 from enum import IntEnum
+
+_NUMBERS = re.compile(r"(\d+)")
 
 BACKUP = "backup: "
 """Begins each line of an archive's problem that is about what the archive does not hold."""
@@ -19,3 +22,12 @@ def harmless(text: str, keep: str = "\n\t") -> str:
 def word(value: IntEnum) -> str:
     """Return an enum's value in lower case; nothing for the unspecified one."""
     return "" if int(value) == 0 else (value.name or str(int(value))).lower()
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return the key that sorts ``node-9`` before ``node-10``, and ``Node-1`` beside ``node-1``."""
+    return tuple(
+        (1, int(part), "") if part.isdecimal() else (0, 0, part.casefold())
+        for part in _NUMBERS.split(name)
+        if part
+    )

@@ -1,6 +1,5 @@
 """Which machines a verb is for: those named, or those that a selection finds."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -11,12 +10,11 @@ from mulligan.cli.machine_view import state_shown
 from mulligan.cli.many import names_of
 from mulligan.cli.verbs import Bundle, Session, YesOption
 from mulligan.errors import InvalidArgument
-from mulligan.wording import word
+from mulligan.wording import natural, word
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import ListMachinesRequest, Machine, MachineState
 
-_DIGITS = re.compile(r"([0-9]+)")
 HEALTHS = ("ok", "warning", "critical", "unknown")
 
 MachinesArgument = Annotated[
@@ -139,11 +137,6 @@ async def listed(
     pages = every(control.list_machines, request, lambda page: page.machines, limit=limit)
     machines = [machine async for machine in pages]
     return machines if limit else sorted(machines, key=lambda one: natural(one.name))
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return the key that sorts ``node-2`` before ``node-10``."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(name)]
 
 
 def counted(targets: Sequence[Target]) -> str:

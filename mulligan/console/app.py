@@ -1,6 +1,7 @@
 """The console itself: pages by key, the moment they show, and what is wrong when it is."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import anyio
@@ -15,12 +16,14 @@ from mulligan.console.moment.slider import TimeSlider
 from mulligan.console.pages import PAGES, Page
 from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import INK
-from mulligan.console.trouble import first_cause, next_step, shown
+from mulligan.console.trouble import PASSES, first_cause, harmless, next_step, shown
 from mulligan.console.view import View
 from mulligan.errors import MulliganError, Unavailable
 
 PULSE_S = 2.0
 """Seconds between two looks at how the region is."""
+AGAIN_S = 3.0
+"""Seconds between two tries to read a page that cannot be read for the moment."""
 
 
 class ConsoleApp(Journeys, App[None]):
@@ -127,9 +130,9 @@ class ConsoleApp(Journeys, App[None]):
         self.moment = None
         self.read_anew()
 
-    def tell(self, error: BaseException) -> None:
+    def tell(self, error: BaseException, step: str = "") -> None:
         """Show an error as a toast, with the next step."""
-        step = next_step(error)
+        step = step or next_step(error)
         text = f"{shown(error)}\n→ {step}" if step else shown(error)
         severity = "warning" if isinstance(error, Unavailable) else "error"
         self.notify(text, severity=severity, timeout=10, markup=False)  # type: ignore[arg-type]
@@ -151,7 +154,24 @@ class ConsoleApp(Journeys, App[None]):
             return
         self._fresh.add(page.name)
         view = self.query_one(f"#page-{page.name}", View)
-        view.ask(view.renew, group="renew")
+        view.ask(partial(self._until_read, view), group="renew")
+
+    async def _until_read(self, view: View) -> None:
+        """Read a page anew; what passes by itself is told once, and tried again until it has."""
+        told = False
+        while True:
+            try:
+                await view.renew()
+            except Exception as error:
+                cause = first_cause(error)
+                if not isinstance(cause, PASSES):
+                    raise
+                if not told and not self.pulse.trouble:
+                    self.tell(cause, "it is tried again until it answers; see page 6")
+                told = True
+                await anyio.sleep(AGAIN_S)
+            else:
+                return
 
     def focus_page(self) -> None:
         """Have the keys go to the page that is shown."""
@@ -171,7 +191,13 @@ class ConsoleApp(Journeys, App[None]):
             before, found = self.pulse, await self.source.pulse()
             self.pulse = found
             if found.trouble and not before.trouble:
-                self.notify(found.trouble, title="the region is away", severity="error", timeout=6)
+                self.notify(
+                    harmless(found.trouble),
+                    title="the region is away",
+                    severity="error",
+                    timeout=6,
+                    markup=False,
+                )
             elif before.trouble and not found.trouble:
                 self.notify("everything is read anew", title="the region is back", timeout=4)
                 self.read_anew()

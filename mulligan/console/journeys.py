@@ -86,7 +86,7 @@ class Journeys:
         if action.goes_on:
             self._told(await follow(action, app.source.present, self._progress(action)), action)
         view = app.shown
-        if view is not None:
+        if view is not None and not view.FOLLOWS:
             view.ask(view.renew, group="renew")
 
     def _beside(self, work: Callable[[], Awaitable[None]]) -> None:

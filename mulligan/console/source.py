@@ -4,15 +4,16 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import msgspec
 
 from mulligan.client import paging
-from mulligan.client.paging import every
 from mulligan.console.brief import MachineBrief, Place, machine_brief, place
 from mulligan.console.called import Called
+from mulligan.console.together import together
 from mulligan.errors import (
     DeadlineExceeded,
     MulliganError,
@@ -160,6 +161,12 @@ class Source:
         halted = tuple(one.name for one in answer.projections if one.status == "halted")
         return msgspec.structs.replace(found, lag=behind, halted=halted)
 
+    async def head(self) -> int:
+        """Return the number of the newest entry; 0 of an empty log."""
+        asked = self._present.log.get_log_status(GetLogStatusRequest(), timeout=DEADLINE_S)
+        head = (await asked).head
+        return head.seq if head else 0
+
     async def machines(self) -> AsyncIterator[list[MachineBrief]]:
         """Yield all machines, a page at a time, at most ``MACHINES_AT_MOST``."""
         listed = pages(
@@ -174,6 +181,21 @@ class Source:
                 given += len(answer.machines)
                 if given >= MACHINES_AT_MOST:
                     return
+
+    async def uuids(self) -> list[str]:
+        """Return which machines there are at present, at most ``MACHINES_AT_MOST``."""
+        found: list[str] = []
+        listed = pages(
+            lambda page: self._present.control.list_machines(
+                ListMachinesRequest(page=page, view=MachineView.BASIC), timeout=DEADLINE_S
+            )
+        )
+        async with aclosing(listed) as answers:
+            async for answer in answers:
+                found += [one.uuid for one in answer.machines]
+                if len(found) >= MACHINES_AT_MOST:
+                    break
+        return found
 
     async def machine(self, uuid: str) -> Machine:
         """Return one machine with everything that is known of it; raise NotFound."""
@@ -200,25 +222,29 @@ class Source:
         An earlier release returns all that they may stand under.
         """
         found: list[Place] = []
-        for kind in PLACE_TYPES:
-            request = ListProvidersRequest(type=kind, above="machine", view=ProviderView.BASIC)
-            listed = every(
-                self.client.resource.list_providers, request, lambda page: list(page.providers)
-            )
-            found += [place(one) async for one in listed]
+
+        async def of(kind: str) -> None:
+            async for some in self._providers(kind, above="machine"):
+                found.extend(some)
+
+        await together(*(partial(of, kind) for kind in PLACE_TYPES))
         return found
 
-    async def parents(self) -> AsyncIterator[dict[str, str]]:
-        """Yield what machines stand under, by the machine's UUID, a page at a time."""
+    def machine_places(self) -> AsyncIterator[list[Place]]:
+        """Yield the machines' own providers, with what each stands under, a page at a time."""
+        return self._providers("machine")
+
+    async def _providers(self, kind: str, above: str = "") -> AsyncIterator[list[Place]]:
+        """Yield the providers of a type by pages, briefly; ``above`` what others stand under."""
         listed = pages(
             lambda page: self.client.resource.list_providers(
-                ListProvidersRequest(type="machine", page=page, view=ProviderView.BASIC),
+                ListProvidersRequest(type=kind, above=above, page=page, view=ProviderView.BASIC),
                 timeout=self.deadline,
             )
         )
         async with aclosing(listed) as answers:
             async for answer in answers:
-                yield {one.uuid: one.parent for one in answer.providers}
+                yield [place(one) for one in answer.providers]
 
     async def parent(self, uuid: str) -> str:
         """Return what a machine stands under; nothing if it has no provider (yet)."""
@@ -253,10 +279,15 @@ class Source:
     async def entry(self, seq: int) -> Moment:
         """Return when an entry was; raise NotFound where the log has none of that number."""
         request = ReadLogRequest(first=seq, last=seq)
-        with anyio.fail_after(DEADLINE_S):
-            async for record in self._present.log.read_log(request, timeout=DEADLINE_S):
-                if record.position is not None and record.at is not None:
-                    return Moment(record.position.seq, record.at)
+        try:
+            with anyio.fail_after(DEADLINE_S):
+                stream = self._present.log.read_log(request, timeout=DEADLINE_S)
+                async with aclosing(stream) as records:  # type: ignore[type-var]
+                    async for record in records:
+                        if record.position is not None and record.at is not None:
+                            return Moment(record.position.seq, record.at)
+        except TimeoutError:
+            raise DeadlineExceeded(f"reading entry {seq} took more than {DEADLINE_S:g} s") from None
         raise NotFound("entry", str(seq))
 
 

@@ -12,6 +12,9 @@ from mulligan.errors import (
     Unavailable,
 )
 
+PASSES = (Unavailable, DeadlineExceeded, Exhausted)
+"""Errors that pass by themselves: a service that starts again, a busy one, a limit."""
+
 _NEXT: tuple[tuple[type[MulliganError], str], ...] = (
     (NotFound, "it may be gone; r reads everything anew"),
     (PermissionDenied, "your roles do not allow it; see `mulligan whoami`"),

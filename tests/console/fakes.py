@@ -72,7 +72,7 @@ class FakeSource(Source):
         super().__init__(cast(Any, None))
         listed, self._places, self._parents = fleet(count, seed)
         self.fleet = {one.uuid: one for one in listed}
-        self.head = 1000
+        self.head_now = 1000
         self.away = ""
         self.making: list[str] = []
         self.reads: list[str] = []
@@ -96,10 +96,14 @@ class FakeSource(Source):
         if wanted.isdecimal():
             return await self.entry(int(wanted))
         at = datetime.fromisoformat(wanted)
-        return Moment(max(1, self.head + round((at - NOON).total_seconds() / 60)), at)
+        return Moment(max(1, self.head_now + round((at - NOON).total_seconds() / 60)), at)
 
     async def pulse(self) -> Pulse:
-        return Pulse(region=self.region, head=0 if self.away else self.head, trouble=self.away)
+        return Pulse(region=self.region, head=0 if self.away else self.head_now, trouble=self.away)
+
+    async def head(self) -> int:
+        self._require()
+        return self.head_now
 
     async def machines(self) -> AsyncIterator[list[MachineBrief]]:
         self._require()
@@ -127,8 +131,8 @@ class FakeSource(Source):
         self._require()
         return self._places
 
-    async def parents(self) -> AsyncIterator[dict[str, str]]:
-        yield self._parents
+    async def machine_places(self) -> AsyncIterator[list[Place]]:
+        yield [Place(uuid=uuid, name=uuid, parent=up) for uuid, up in self._parents.items()]
 
     async def parent(self, uuid: str) -> str:
         return self._parents.get(uuid, "")
@@ -151,9 +155,9 @@ class FakeSource(Source):
             self._told.remove(send)
 
     async def entry(self, seq: int) -> Moment:
-        if not 1 <= seq <= self.head:
+        if not 1 <= seq <= self.head_now:
             raise NotFound("entry", str(seq))
-        return Moment(seq, NOON - timedelta(minutes=self.head - seq))
+        return Moment(seq, NOON - timedelta(minutes=self.head_now - seq))
 
     def change(self, uuid: str, **changes: Any) -> None:
         """Change a machine, and have the log tell of it."""
@@ -167,9 +171,9 @@ class FakeSource(Source):
 
     def tell(self, uuid: str) -> None:
         """Have the log tell of a machine."""
-        self.head += 1
+        self.head_now += 1
         record = v1.LogRecord(
-            position=v1.Position(region=self.region, seq=self.head),
+            position=v1.Position(region=self.region, seq=self.head_now),
             events=[v1.LogEvent(stream=f"machine/{uuid}", type="machine.changed")],
         )
         for one in self._told:

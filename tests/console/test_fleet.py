@@ -13,12 +13,13 @@ from mulligan.console.app import ConsoleApp
 from mulligan.console.brief import MachineBrief, Place
 from mulligan.console.fleet.cells import mark
 from mulligan.console.fleet.filter import parse
-from mulligan.console.fleet.layout import cells_across, lay_out, natural, path, sections
+from mulligan.console.fleet.layout import cells_across, lay_out, path, sections
 from mulligan.console.fleet.legend import legend
 from mulligan.console.fleet.map import FleetMap
 from mulligan.console.fleet.moves import step
 from mulligan.console.fleet.panel import MachinePanel
 from mulligan.errors import InvalidArgument
+from mulligan.wording import natural
 from tests.console.fakes import FakeSource, fleet
 
 

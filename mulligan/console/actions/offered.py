@@ -11,6 +11,7 @@ import anyio
 import msgspec
 
 from mulligan.console.brief import MachineBrief
+from mulligan.console.trouble import PASSES
 from mulligan.diagnosis.machines import operation_shown
 from mulligan.errors import NotFound
 from mulligan.model import new_id
@@ -230,7 +231,11 @@ async def follow(action: Action, client: "Client", told: Callable[[str], None]) 
     with anyio.move_on_after(FOLLOWED_S):
         while True:
             request = GetMachineRequest(machine=action.uuid)
-            machine = (await client.control.get_machine(request, timeout=ASK_S)).machine
+            try:
+                machine = (await client.control.get_machine(request, timeout=ASK_S)).machine
+            except PASSES:
+                await anyio.sleep(LAST_LOOK_S)
+                continue
             if machine is None:
                 raise NotFound("machine", action.name)
             if machine.operation is None:

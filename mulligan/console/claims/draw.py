@@ -128,9 +128,9 @@ def row_cells(
         chars[here], styles[here] = "│", _NOW
     for claim in sorted(claims, key=_rank):
         _paint(claim, scale, chars, styles, chosen=claim.uuid == chosen)
-    if 0 <= here < scale.cells and styles[here].bgcolor is not None:
-        if chars[here] in " ▒!":  # a name stays readable
-            chars[here] = "│"
+    covered = 0 <= here < scale.cells and styles[here].bgcolor is not None
+    if covered and chars[here] in " ▒!":  # a name stays readable
+        chars[here] = "│"
         styles[here] += _HERE
     return merged(chars, styles)
 

@@ -9,21 +9,19 @@ import anyio
 
 from mulligan.console.brief import Place
 from mulligan.console.claims.draw import GanttClaim
-from mulligan.console.source import Source, pages
+from mulligan.console.source import Source
 from mulligan.errors import MulliganError
 from mulligan.proto.v1 import (
     Allocation,
     Claim,
     ClaimState,
     ListClaimsRequest,
-    ListProvidersRequest,
-    ListProvidersResponse,
     LogFilter,
     Page,
     Window,
 )
 from mulligan.quantities import format_amount
-from mulligan.wording import word
+from mulligan.wording import natural, word
 
 AT_ONCE = 8
 """Providers that are asked for at once."""
@@ -75,14 +73,13 @@ class RegionClaims:
         """Yield rows as pages of machines come in."""
         places = await self._source.places()
         machines: list[Place] = []
-        listed = pages(self._list_machines)
-        async for answer in listed:
-            machines += [
-                Place(uuid=one.uuid, name=one.name or one.uuid, parent=one.parent)
-                for one in answer.providers
-            ]
-            yield rows_of(places, machines)
-        if not machines:
+        shown = 0
+        async for page in self._source.machine_places():
+            machines += page
+            if len(machines) >= 2 * shown:  # not with each page: putting all in order takes time
+                shown = len(machines)
+                yield rows_of(places, machines)
+        if shown != len(machines) or not machines:
             yield rows_of(places, machines)
 
     async def claims(self, provider: str, start: datetime, end: datetime) -> Sequence[GanttClaim]:
@@ -103,11 +100,6 @@ class RegionClaims:
             return
         async for _ in self._source.watch(only=LogFilter(kind="claim")):
             yield None
-
-    async def _list_machines(self, page: Page) -> ListProvidersResponse:
-        request = ListProvidersRequest(type="machine", page=page)
-        client = self._source.client
-        return await client.resource.list_providers(request, timeout=self._source.deadline)
 
 
 def rows_of(places: Iterable[Place], machines: Iterable[Place]) -> list[GanttRow]:
@@ -134,27 +126,7 @@ def rows_of(places: Iterable[Place], machines: Iterable[Place]) -> list[GanttRow
 
 def _in_order(places: Iterable[Place], leaves: "set[str]") -> list[Place]:
     """Return siblings so that the last is shown first; machines come after places."""
-    return sorted(places, key=lambda one: (one.uuid in leaves, _natural(one.name)), reverse=True)
-
-
-def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a key by which ``node-9`` comes before ``node-10``."""
-    parts: list[tuple[int, int | str]] = []
-    digits = ""
-    text = ""
-    for char in f"{name}\0":
-        if char.isascii() and char.isdigit():
-            if text:
-                parts.append((1, text))
-                text = ""
-            digits += char
-            continue
-        if digits:
-            parts.append((0, int(digits)))
-            digits = ""
-        text += char
-    parts.append((1, text))
-    return tuple(parts)
+    return sorted(places, key=lambda one: (one.uuid in leaves, natural(one.name)), reverse=True)
 
 
 def held_at(claim: Claim, provider: str) -> list[GanttClaim]:

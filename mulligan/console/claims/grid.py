@@ -153,20 +153,23 @@ class GanttGrid(ScrollView, can_focus=True):
         self.refresh_line(self.cursor)
         self.post_message(self.Looked())
 
+    def _claim_at(self, number: int, begin: datetime) -> str:
+        """Return the claim of a row in the cell that begins then; nothing for none."""
+        end = begin + self.scale.cell if self.scale is not None else begin
+        for one in self.held.of(self.rows[number].uuid):
+            if one.start < end and (one.end is None or one.end > begin):
+                return one.uuid
+        return ""
+
     def on_click(self, event: events.Click) -> None:
         """Choose the row, and the claim at that time."""
         number = event.y + self.scroll_offset.y
         if self.scale is None or not 0 <= number < len(self.rows):
             return
-        begin = self.scale.left + self.scale.cell * (event.x - MARGIN)
-        end = begin + self.scale.cell
-        for one in self.held.of(self.rows[number].uuid):
-            if one.start < end and (one.end is None or one.end > begin):
-                found = one.uuid
-                break
-        else:
-            found = ""
         self.action_move(number - self.cursor)
-        self.claim = found
+        if event.x >= MARGIN:
+            self.claim = self._claim_at(
+                number, self.scale.left + self.scale.cell * (event.x - MARGIN)
+            )
         self.refresh_line(self.cursor)
         self.post_message(self.Looked())

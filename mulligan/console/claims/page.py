@@ -1,5 +1,6 @@
 """Claims on a time line, by provider: what was, what is, and what is reserved."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -15,12 +16,10 @@ from mulligan.console.claims.draw import HUES, GanttClaim, header, scale_about
 from mulligan.console.claims.feed import GanttFeed, Held, RegionClaims
 from mulligan.console.claims.grid import MARGIN, GanttGrid
 from mulligan.console.links import ChooseAction, GoToHistory, GoToWhy
-from mulligan.console.log.feed import RegionLog
-from mulligan.console.source import Source
+from mulligan.console.source import Moment, Source
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, LINK, TEXT, WARN
-from mulligan.console.trouble import harmless
+from mulligan.console.trouble import PASSES, harmless
 from mulligan.console.view import View
-from mulligan.errors import Unavailable
 from mulligan.quantities import format_span, format_time
 
 REST_S = 0.1
@@ -35,6 +34,8 @@ CELL = timedelta(hours=1)
 
 class GanttView(View):
     """Page ``claims``."""
+
+    FOLLOWS = True
 
     DEFAULT_CSS = """
     GanttView #gantt-scale { height: 2; background: $surface; }
@@ -56,9 +57,10 @@ class GanttView(View):
     ) -> None:
         super().__init__(source)
         self.feed: GanttFeed = feed or RegionClaims(source)
-        self.called = RegionLog(source).called if called is None else called
+        self.called = source.called if called is None else called
         self.held = Held(self.feed)
         self._cell = CELL
+        self._placed_at: Moment | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the scale, the rows, and what is known of the chosen claim."""
@@ -96,20 +98,32 @@ class GanttView(View):
     async def _follow(self) -> None:
         """Ask again for what is in sight when claims change, not more often than each second."""
         while True:
-            try:
+            with suppress(*PASSES):  # the banner says so
                 async for _ in self.feed.changes():
-                    self.held.grow_old()
-                    self._look()
+                    self._changed()
                     await anyio.sleep(NEWS_S)
-            except Unavailable:
-                pass  # the banner says so; it is asked for again
             await anyio.sleep(AGAIN_S)
+            self._changed()  # nobody told of what happened meanwhile
+
+    def _changed(self) -> None:
+        """Have everything asked for again: what is in sight now, if the page is shown."""
+        self.held.grow_old()
+        if self.display:
+            self._look()
+
+    def on_show(self) -> None:
+        """Ask for what changed while another page was shown."""
+        self._look()
 
     def _place(self) -> None:
-        """Put now a third from the left, unless the scale is there already."""
+        """Put now a third from the left where another moment is shown; else time stays put."""
+        if not self.grid.size.width:
+            return  # it is not laid out yet, and looks again once it is
         cells = max(20, self.grid.size.width - MARGIN)
-        if self.grid.scale is None or self.grid.scale.cells != cells:
+        if self.grid.scale is None or self._placed_at != self.source.moment:
             self.grid.scale = scale_about(self.now, self._cell, cells)
+            self._placed_at = self.source.moment
+        self.grid.scale = self.grid.scale._replace(cells=cells)
         self._draw()
 
     def _tick(self) -> None:
@@ -139,7 +153,9 @@ class GanttView(View):
     @on(GanttGrid.Looked)
     def _look(self) -> None:
         """Show what is chosen; ask for what is in sight and not known."""
-        if self.grid.scale is None or self.grid.scale.cells != self.grid.size.width - MARGIN:
+        if self.grid.scale is None or self.grid.scale.cells != max(
+            20, self.grid.size.width - MARGIN
+        ):
             self._place()
         self._tell()
         self.ask(self._load, group="claims")
@@ -167,8 +183,8 @@ class GanttView(View):
         panel = self.query_one("#gantt-claim", Static)
         if claim is None:
             name = harmless(row.name) if row is not None else "no providers"
-            free = "nothing is known to hold it in sight" if row is not None else ""
-            panel.update(Text.assemble((name, BRIGHT), (f"  {free}", DIM), "\n", _legend()))
+            free = "no claim in sight" if row is not None and not row.heading else ""
+            panel.update(Text.assemble((name, BRIGHT), (f"  {free}", DIM), "\n\n", _legend()))
             return
         panel.update(claim_shown(claim, self.called, self.now).append_text(_legend()))
 
@@ -245,5 +261,5 @@ def _legend() -> Text:
     return Text.assemble(
         ("   ", f"on {HUES[0]}"), (" active  ", FAINT), ("▒▒▒", HUES[0]), (" reserved  ", FAINT),
         ("   ", "on #222d3b"), (" over  ", FAINT), ("~~~", "#3fc1c9"), (" turnaround  ", FAINT),
-        ("│", WARN), (" now    ", FAINT), ("colours are projects", FAINT),
+        ("│", WARN), (" now   a colour a project", FAINT), no_wrap=True,
     )  # fmt: skip

@@ -1,12 +1,15 @@
 """Keeping the fleet map true: what the log tells of is read again, and nothing else."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 
 from mulligan.console.brief import MachineBrief, machine_brief
 from mulligan.console.source import Source
-from mulligan.errors import NotFound, Unavailable
+from mulligan.console.together import together
+from mulligan.console.trouble import PASSES
+from mulligan.errors import NotFound
 from mulligan.proto.v1 import LogFilter
 
 COALESCE_S = 0.2
@@ -21,14 +24,19 @@ Shown = Callable[[list[MachineBrief], list[str]], Awaitable[None]]
 """Takes machines as they are now, and the UUIDs of those that are gone."""
 
 
-async def follow(source: Source, show: Shown, all_anew: Callable[[], Awaitable[None]]) -> None:
-    """Read machines again as the log tells of them, for ever; ends with what does not pass."""
+async def follow(
+    source: Source, after: int, show: Shown, all_anew: Callable[[], Awaitable[None]]
+) -> None:
+    """Read machines again as the log tells of them behind an entry, for ever.
+
+    It raises what does not pass by itself, such as a lack of permission.
+    """
     changed: set[str] = set()
     rung = anyio.Event()
 
     async def listen() -> None:
         nonlocal rung
-        async for uuid in _told_of(source):
+        async for uuid in _told_of(source, after):
             changed.add(uuid)
             rung.set()
 
@@ -40,19 +48,20 @@ async def follow(source: Source, show: Shown, all_anew: Callable[[], Awaitable[N
             rung = anyio.Event()
             batch = list(changed)
             changed.clear()
+            began = time.monotonic()
             try:
                 if len(batch) > MANY:
                     await all_anew()
                 else:
                     await show(*await look(source, batch))
-            except Unavailable:
+            except PASSES:
                 changed.update(batch)
                 rung.set()
                 await anyio.sleep(AGAIN_S)
+            else:  # half of the time at most, however much goes on
+                await anyio.sleep(time.monotonic() - began)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listen)
-        tasks.start_soon(read)
+    await together(listen, read)
 
 
 async def look(source: Source, uuids: list[str]) -> tuple[list[MachineBrief], list[str]]:
@@ -68,21 +77,12 @@ async def look(source: Source, uuids: list[str]) -> tuple[list[MachineBrief], li
             except NotFound:
                 gone.append(uuid)
 
-    failure: Unavailable | None = None
-    try:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(AT_ONCE, len(uuids))):
-                tasks.start_soon(work)
-    except* Unavailable as group:
-        failure = next(one for one in group.exceptions if isinstance(one, Unavailable))
-    if failure is not None:
-        raise failure
+    await together(*[work] * min(AT_ONCE, len(uuids)))
     return there, gone
 
 
-async def _told_of(source: Source) -> AsyncIterator[str]:
-    """Yield the machines that the log tells of, also after it was away."""
-    after: int | None = None
+async def _told_of(source: Source, after: int) -> AsyncIterator[str]:
+    """Yield the machines that the log tells of behind an entry, also after it was away."""
     while True:
         try:
             async for record in source.watch(after=after, only=LogFilter(kind="machine")):
@@ -91,5 +91,6 @@ async def _told_of(source: Source) -> AsyncIterator[str]:
                     kind, _, uuid = event.stream.partition("/")
                     if kind == "machine":
                         yield uuid
-        except Unavailable:
-            await anyio.sleep(AGAIN_S)
+        except PASSES:
+            pass
+        await anyio.sleep(AGAIN_S)

@@ -1,11 +1,11 @@
 """Where each machine stands on the fleet map: sections of racks, racks of cells. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from mulligan.console.brief import MachineBrief, Place
+from mulligan.wording import natural
 
 NOWHERE = "no rack"
 CELL = 2
@@ -20,7 +20,6 @@ _BAD_COLUMNS = 4
 _NAMED_AT_MOST, _LONGEST_NAME = 600, 24
 _DEEP = 32
 """Levels of places that are followed; a tree that is deeper, or a ring, ends there."""
-_NUMBERS = re.compile(r"(\d+)")
 
 
 class Rack(msgspec.Struct, frozen=True):
@@ -125,15 +124,6 @@ def path(uuid: str, places: Mapping[str, Place]) -> tuple[str, ...]:
         names.append(here.name)
         uuid = here.parent
     return tuple(reversed(names))
-
-
-def natural(name: str) -> tuple[object, ...]:
-    """Return the key that sorts ``rack-9`` before ``rack-10``."""
-    return tuple(
-        (1, int(part), "") if part.isdecimal() else (0, 0, part.casefold())
-        for part in _NUMBERS.split(name)
-        if part
-    )
 
 
 def lay_out(

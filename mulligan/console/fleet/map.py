@@ -131,10 +131,6 @@ class FleetMap(ScrollView, can_focus=True):
             self._parents.pop(uuid, None)
         self._changed(set(), fresh=bool(gone))
 
-    def keep_only(self, uuids: set[str]) -> None:
-        """Forget every machine but these, once all have been read anew."""
-        self.drop([uuid for uuid in self.machines if uuid not in uuids])
-
     def look_for(self, test: Test | None) -> None:
         """Dim what does not pass the test; None dims nothing."""
         self._test = test
@@ -259,6 +255,9 @@ class FleetMap(ScrollView, can_focus=True):
         self.virtual_size = Size(width, len(self._layout.lines))
         if self.selected not in self._layout.spots:
             self.selected = self._layout.order[0] if self._layout.order else ""
+            self.post_message(self.Pointed(self.machines.get(self.selected)))
+        if self._test is not None:  # it may ask for racks, and these may have come just now
+            self.look_for(self._test)
         self.refresh()
 
     def on_resize(self, event: Resize) -> None:

@@ -1,8 +1,8 @@
 """The page of the fleet: the map, what its colours mean, and the machine that is selected."""
 
+from functools import partial
 from typing import ClassVar
 
-import anyio
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,13 +18,16 @@ from mulligan.console.fleet.map import FleetMap
 from mulligan.console.fleet.panel import MachinePanel
 from mulligan.console.links import ChooseAction, GoToHistory, GoToWhy
 from mulligan.console.theme import DIM, FAINT, TEXT, colour_of
+from mulligan.console.together import together
 from mulligan.console.trouble import harmless
 from mulligan.console.view import View
-from mulligan.errors import InvalidArgument
+from mulligan.errors import InvalidArgument, PermissionDenied
 
 
 class FleetView(View):
     """All machines at a glance."""
+
+    FOLLOWS = True
 
     DEFAULT_CSS = """
     FleetView #filter { height: 1; border: none; padding: 0 1; display: none; }
@@ -58,17 +61,26 @@ class FleetView(View):
 
     async def renew(self) -> None:
         """Read every machine, show each page of them as it comes, then follow the log."""
+        self.workers.cancel_group(self, "follow")
         if self.source.live:
-            self.ask(self._follow, group="follow")
-        else:
-            self.workers.cancel_group(self, "follow")
+            await self._begin_to_follow()
         await self._read_all()
         panel = self.query_one(MachinePanel)
         if panel.uuid:
             panel.open(panel.uuid)
 
+    async def _begin_to_follow(self) -> None:
+        """Follow the log from before all is read, so that nothing falls between."""
+        try:
+            after = await self.source.head()
+        except PermissionDenied as error:
+            self.console.tell(error)  # what may be seen is read all the same, on each `r`
+            return
+        work = partial(follow, self.source, after, self._changed, self._read_all)
+        self.ask(work, group="follow")
+
     async def _read_all(self) -> None:
-        seen: set[str] = set()
+        before, seen = set(self.fleet.machines), set[str]()
 
         async def machines() -> None:
             async for page in self.source.machines():
@@ -77,16 +89,11 @@ class FleetView(View):
 
         async def parents() -> None:
             self.fleet.begin(await self.source.places())
-            async for page in self.source.parents():
-                self.fleet.stand(page)
+            async for page in self.source.machine_places():
+                self.fleet.stand({one.uuid: one.parent for one in page})
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(machines)
-            tasks.start_soon(parents)
-        self.fleet.keep_only(seen)
-
-    async def _follow(self) -> None:
-        await follow(self.source, self._changed, self._read_all)
+        await together(machines, parents)
+        self.fleet.drop(before - seen)
 
     async def _changed(self, there: list[MachineBrief], gone: list[str]) -> None:
         for machine in there:

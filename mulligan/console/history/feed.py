@@ -9,7 +9,7 @@ import msgspec
 
 from mulligan.console.log.feed import LogFeed, RegionLog
 from mulligan.console.log.filter import Filter, Term
-from mulligan.console.log.rows import LoggedCommit
+from mulligan.console.log.rows import ROOM, LoggedCommit
 from mulligan.console.source import Source
 from mulligan.errors import DeadlineExceeded
 from mulligan.proto.v1 import DiffLogRequest, ObjectChange
@@ -115,6 +115,9 @@ async def back_from(
     stretch = FIRST_STRETCH
     while before > first and len(found) < ENOUGH:
         begin = max(first, before - stretch)
-        found = [*await feed.read(begin, before - 1, wanted), *found]
+        read = await feed.read(begin, before - 1, wanted)
+        if len(read) >= ROOM:  # there may be older ones in the stretch
+            begin = max(begin, read[0].seq)
+        found = [*read, *found]
         before, stretch = begin, min(stretch * 2, FARTHEST)
     return found, before

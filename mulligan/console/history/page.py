@@ -32,6 +32,11 @@ AT_MOST = 5_000
 """Commits of a stream that are held; what is older than these is in the log."""
 
 
+ROOMY = 50
+"""Columns from which on events tell their seconds."""
+_SEQ, _WHEN = Style(color=FAINT), Style(color=DIM)
+
+
 class EventLines(LogLines):
     """The events of one stream."""
 
@@ -40,11 +45,12 @@ class EventLines(LogLines):
         commit, event = row
         actor = self.called.get(commit.account, commit.account).removeprefix("service:")
         short = event.type.partition(".")[2] or event.type
+        wide = self.size.width >= ROOMY
         parts = (
-            (f"{commit.seq:>8} ", Style(color=FAINT)),
-            (f"{commit.at:%m-%d %H:%M:%S}  ", Style(color=DIM)),
+            (f"{commit.seq:>{8 if wide else 6}} ", _SEQ),
+            (f"{commit.at:{'%m-%d %H:%M:%S' if wide else '%m-%d %H:%M'}} ", _WHEN),
             (f"{short:<22.22} ", tone_of(event)),
-            (harmless(actor), Style(color=DIM)),
+            (harmless(actor), _WHEN),
         )
         return [Segment(text, base + style) for text, style in parts]
 
@@ -58,7 +64,8 @@ class HistoryView(View):
         background: $panel; }
     HistoryView #history-stream:focus { background: $boost; }
     HistoryView #history-state { width: auto; padding: 0 1; }
-    HistoryView EventLines { width: 62; height: 1fr; border-right: solid $border; }
+    HistoryView EventLines { width: 50%; max-width: 62; height: 1fr;
+        border-right: solid $border; }
     HistoryView #history-detail { width: 1fr; padding: 0 1; background: $background; }
     """
     BINDINGS = [
@@ -135,7 +142,7 @@ class HistoryView(View):
         ]
         self.lines.show(rows, len(rows) - 1 if cursor >= len(rows) else cursor)
         more = "  older: scroll up" if self._reached > self._first else ""
-        self._say(f"{len(rows):,} events{more}")
+        self._say(f"{len(rows):,} event{'' if len(rows) == 1 else 's'}{more}")
         self._look()
         self.ask(self._learn, group="names")
 
@@ -169,7 +176,7 @@ class HistoryView(View):
             self.feed.log, self.stream, self._reached, self._first
         )
         self._commits[:0] = older
-        self._show(sum(len(one.events) for one in older))
+        self._show(sum(event.stream == self.stream for one in older for event in one.events))
 
     def _say(self, words: str) -> None:
         self.query_one("#history-state", Static).update(Text(words, style=DIM))

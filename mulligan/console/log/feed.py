@@ -11,7 +11,8 @@ from mulligan.console.log.filter import EVERYTHING, Filter
 from mulligan.console.log.rows import ROOM, LoggedCommit, commit_of
 from mulligan.console.source import Source
 from mulligan.errors import DeadlineExceeded, InvalidArgument, NotFound
-from mulligan.proto.v1 import GetLogStatusRequest, LogFilter, LogRecord, ReadLogRequest
+from mulligan.model import is_uuid
+from mulligan.proto.v1 import LogFilter, LogRecord, ReadLogRequest
 
 READ_S = 15.0
 """Seconds that reading a stretch of the log may take."""
@@ -62,11 +63,7 @@ class RegionLog:
 
     async def head(self) -> int:
         """Return the newest entry that is shown."""
-        if self.until:
-            return self.until
-        log = self._source.present.log
-        status = await log.get_log_status(GetLogStatusRequest(), timeout=self._source.deadline)
-        return status.head.seq if status.head else 0
+        return self.until or await self._source.head()
 
     async def read(self, first: int, last: int, wanted: Filter = EVERYTHING) -> list[LoggedCommit]:
         """Return commits of a stretch, the newest ``ROOM`` of them at most."""
@@ -113,5 +110,5 @@ def pushed(wanted: Filter) -> LogFilter:
     """Return what of a filter the service can hold against whole commits."""
     stream = wanted.only("stream")
     key = stream.partition("/")[2]
-    exact = stream if key and len(key) == 36 else ""
+    exact = stream if is_uuid(key) else ""
     return LogFilter(kind=wanted.only("kind"), type=wanted.only("type"), stream=exact)

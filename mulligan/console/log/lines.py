@@ -1,7 +1,8 @@
 """The lines of the log on the screen: only those in sight are drawn."""
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -32,6 +33,40 @@ _TROUBLE = Style(color=BAD, bold=True)
 _BASE = Style(color=TEXT, bgcolor=GROUND)
 """As the CSS has it; asking that for each line costs more than drawing it."""
 _CURSOR = Style(bgcolor="#24405e", bold=True)
+
+
+class Columns(NamedTuple):
+    """How wide each column is, and whether days and milliseconds are told."""
+
+    time: int
+    event: int
+    stream: int
+    actor: int
+    days: bool = False
+    short: bool = False
+
+    def heads(self) -> str:
+        """Return the names of the columns, each above its own."""
+        return (
+            f"{'ENTRY':>8} {'TIME':<{self.time}}{'EVENT':<{self.event}}"
+            f"{'STREAM':<{self.stream}}{'BY':<{self.actor}}WHAT"
+        )
+
+    def at(self, moment: datetime) -> str:
+        """Return a time as the column has it, in UTC."""
+        at = moment.astimezone(UTC)
+        text = f"{at:%H:%M:%S}" if self.short else f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+        return f"{at:%m-%d} {text}" if self.days else text
+
+
+_WIDE = Columns(20, 31, 27, 13, days=True)
+_USUAL = Columns(14, 28, 24, 12)
+_NARROW = Columns(10, 20, 18, 10, short=True)
+
+
+def columns(width: int) -> Columns:
+    """Return the columns for a screen that wide, so that something is left for what happened."""
+    return _WIDE if width >= 150 else _USUAL if width >= 105 else _NARROW
 
 
 def tone_of(event: LoggedEvent) -> Style:
@@ -180,16 +215,18 @@ class LogLines(ScrollView, can_focus=True):
     def segments(self, row: LogRow, base: Style) -> list[Segment]:
         """Return a line: entry, time, event, stream, by whom, and what the event says."""
         commit, event = row
-        at = commit.at.astimezone(UTC)
+        widths = columns(self.size.width)
+        kind, _, short = event.type.partition(".")
+        told = short if widths.short and event.stream.startswith(f"{kind}/") else event.type
         tone = tone_of(event)
         actor = self.called.get(commit.account, commit.account).removeprefix("service:")
         stream = self.called.stream(event.stream)
         parts = (
             (f"{commit.seq:>8} ", _SEQ),
-            (f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}  ", _TIME),
-            (f"{_cut(event.type, 30):<31}", tone),
-            (f"{_cut(harmless(stream), 26):<27}", tone),
-            (f"{_cut(harmless(actor), 12):<13}", _ACTOR),
+            (f"{widths.at(commit.at):<{widths.time}}", _TIME),
+            (f"{_cut(told, widths.event - 1):<{widths.event}}", tone),
+            (f"{_cut(harmless(stream), widths.stream - 1):<{widths.stream}}", tone),
+            (f"{_cut(harmless(actor), widths.actor - 1):<{widths.actor}}", _ACTOR),
             (summary_of(event, self.called), _DATA),
         )
         return [Segment(text, base + style) for text, style in parts]

@@ -18,12 +18,13 @@ from mulligan.console.log.filter import (
     parse_filter,
     passing,
 )
-from mulligan.console.log.lines import LogLines
-from mulligan.console.log.rows import ROOM, LoggedCommit, LogRow, LogWindow
+from mulligan.console.log.lines import LogLines, columns
+from mulligan.console.log.rows import ROOM, LoggedCommit, LogRow, LogWindow, rows_of
 from mulligan.console.source import Source
 from mulligan.console.theme import DIM, FAINT, GOOD, WARN
+from mulligan.console.trouble import PASSES
 from mulligan.console.view import View
-from mulligan.errors import InvalidArgument, Unavailable
+from mulligan.errors import InvalidArgument
 
 DRAW_S = 0.1
 """Seconds between two drawings of what has come."""
@@ -37,6 +38,8 @@ AGAIN_S = 2.0
 
 class LogView(View):
     """Page ``log``."""
+
+    FOLLOWS = True
 
     DEFAULT_CSS = """
     LogView #log-bar { height: 1; background: $panel; }
@@ -66,14 +69,15 @@ class LogView(View):
         self._passes = passing(EVERYTHING, self.feed.called)
         self._rows: list[LogRow] = []
         self._wanted_entry = 0
+        self._sifted = False
+        """Whether the window lacks what a filter left out when it was read."""
 
     def compose(self) -> ComposeResult:
         """Lay out the filter's line, the heads of the columns and the lines."""
         with Horizontal(id="log-bar"):
             yield Input(placeholder=GRAMMAR, id="log-filter", compact=True, select_on_focus=False)
             yield Static(id="log-state")
-        heads = f"{'ENTRY':>8} {'TIME':<14}{'EVENT':<31}{'STREAM':<27}{'BY':<13}WHAT"
-        yield Static(Text(heads, style=FAINT, no_wrap=True), id="log-heads")
+        yield Static(id="log-heads")
         yield LogLines(self.feed.called, id="log-lines")
 
     @property
@@ -85,6 +89,11 @@ class LogView(View):
         """Draw what has come ten times a second, and put the keys to the lines."""
         self.set_interval(DRAW_S, self._draw)
         self.lines.focus()
+
+    def on_resize(self) -> None:
+        """Head the columns that there is room for."""
+        heads = columns(self.size.width).heads()
+        self.query_one("#log-heads", Static).update(Text(heads, style=FAINT, no_wrap=True))
 
     async def renew(self) -> None:
         """Begin at the newest entry again, or at the entry that was asked for."""
@@ -105,6 +114,7 @@ class LogView(View):
         head = await self.feed.head()
         past = self.feed.until > 0
         commits = await self._back_from(head + 1)
+        self._sifted = bool(self.filter.terms)
         self._arrived.clear()
         self.window.replace(commits, held=past)
         self.window.head = head
@@ -119,13 +129,14 @@ class LogView(View):
         first = max(1, seq - STRETCH // 2)
         commits = await self.feed.read(first, min(head, seq + STRETCH // 2))
         self._set_filter(EVERYTHING)
+        self._sifted = False
         self.window.replace(commits, held=True)
         self.window.head = max(self.window.head, head)
         at = next((n for n, row in enumerate(self.window.rows) if row.commit.seq >= seq), 0)
         self._show(0)
         self.lines.cursor = at
         self.lines.scroll_to(y=max(0, at - self.lines.size.height // 2), animate=False)
-        if not self.feed.until and not self._following:
+        if not self.feed.until and not self.at_work("follow"):
             self._follow(head)
 
     async def _back_from(self, before: int) -> list[LoggedCommit]:
@@ -139,10 +150,6 @@ class LogView(View):
             last, stretch = first - 1, min(stretch * 2, FARTHEST)
             self._say(f"nothing down to #{first}")
         return []
-
-    @property
-    def _following(self) -> bool:
-        return any(one.group == "follow" and one.is_running for one in self.workers)
 
     def _follow(self, after: int) -> None:
         self.ask(lambda: self._gather(after), group="follow")
@@ -158,7 +165,7 @@ class LogView(View):
                     if commit.commit not in last:
                         last.add(commit.commit)
                         await self._take(commit)
-            except Unavailable as error:
+            except PASSES as error:
                 self._away = error.message
                 self._say_state()
             await anyio.sleep(AGAIN_S)
@@ -241,13 +248,11 @@ class LogView(View):
     async def _load_older(self) -> None:
         if self.window.first <= 1:
             return
-        before = len(self._rows)
         older = await self._back_from(self.window.first)
+        self._sifted = self._sifted or bool(self.filter.terms)
         self.window.prepend(older)
-        self._rows = [row for row in self.window.rows if self._passes(row)]
-        self.lines.show(self._rows, max(0, len(self._rows) - before - 1) if older else 0)
-        self._say_state()
-        self._learn()
+        added = sum(1 for row in rows_of(older) if self._passes(row))
+        self._show(max(0, added - 1))
 
     def action_hold(self) -> None:
         """Hold the log where it is, or follow it again from its end."""
@@ -286,6 +291,9 @@ class LogView(View):
             self.show_entry(wanted.go_to)
             return
         self._set_filter(wanted)
+        if self._sifted:  # what the filter before left out is not there
+            self.ask(self._load_newest, group="renew")
+            return
         self._show(len(self.window.rows))
         if len(self._rows) < self.lines.size.height:
             self.ask(self._load_newest, group="renew")

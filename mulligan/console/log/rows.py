@@ -165,12 +165,17 @@ class LogWindow:
 
     def replace(self, commits: Sequence[LoggedCommit], *, held: bool) -> None:
         """Begin anew with another stretch of the log."""
-        self.rows = rows_of(commits)[-self._room :]
+        self.rows = rows_of(commits)
+        self._trim_top()
         self.held = held
         self.waiting = 0
 
     def _trim_top(self) -> int:
+        """Give up the oldest entries, whole ones: reading back begins before the oldest left."""
         excess = len(self.rows) - self._room
-        if excess > 0:
-            del self.rows[:excess]
-        return max(0, excess)
+        if excess <= 0:
+            return 0
+        seq = self.rows[excess - 1].commit.seq
+        begin = next((n for n, row in enumerate(self.rows) if row.commit.seq > seq), excess)
+        del self.rows[:begin]
+        return begin

@@ -1,6 +1,7 @@
 """The time slider: the whole console as of an entry or a time."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import anyio
@@ -128,7 +129,7 @@ class TimeSlider(Vertical):
         else:
             self._here = Moment(here.seq, datetime.fromisoformat(self._target))
         rail.told = f"going to {shown(self._target)}"
-        self.console.beside(self._settle, group="moment")
+        self.console.beside(partial(self._settle, self._target), group="moment")
 
     def action_type(self) -> None:
         """Type a moment."""
@@ -160,13 +161,13 @@ class TimeSlider(Vertical):
         """Go to an entry or a time, as the services take it."""
         self._target = target
         self.query_one(Rail).told = f"going to {shown(target)}"
-        self.console.beside(self._find, group="moment")
+        self.console.beside(partial(self._find, target), group="moment")
 
-    async def _settle(self) -> None:
+    async def _settle(self, target: str) -> None:
         await anyio.sleep(SETTLE_S)
-        await self._find()
+        await self._find(target)
 
-    async def _find(self) -> None:
+    async def _find(self, target: str) -> None:
         """Find the entry, telling how far its read models are made, and show it."""
         rail = self.query_one(Rail)
 
@@ -174,10 +175,11 @@ class TimeSlider(Vertical):
             rail.told = harmless(text)
 
         try:
-            moment = await self.source.find(self._target, told)
+            moment = await self.source.find(target, told)
         finally:
-            self._target, self._here, rail.told = "", None, ""
-            self._placed()
+            if self._target == target:  # else somebody went on meanwhile
+                self._target, self._here, rail.told = "", None, ""
+                self._placed()
         self.console.visit(moment)
 
 

@@ -61,8 +61,7 @@ class ProblemsView(View):
         self.set_interval(LOOK_S, self._look_again)
 
     def _look_again(self) -> None:
-        if self.display and self.is_on_screen:
-            self.ask(self.renew, group="renew")
+        self.again(self.renew, group="renew")
 
     async def renew(self) -> None:
         """Ask every part, and show what is wrong; problems are of the present always."""

@@ -1,6 +1,6 @@
 """Read models, services and the log's stores: how far each is, and who does what."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from rich.text import Text
 from textual import on
@@ -15,6 +15,7 @@ from mulligan.console.source import Source
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, GOOD, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless
 from mulligan.console.view import View
+from mulligan.diagnosis.checks import FILLING, FULL
 from mulligan.diagnosis.found import Status
 from mulligan.diagnosis.gathered import gather
 from mulligan.diagnosis.leading import leads_of
@@ -36,10 +37,13 @@ class ProjectionsView(View):
     DEFAULT_CSS = """
     ProjectionsView #stores { height: 5; padding: 0 1; background: $surface; }
     ProjectionsView .heading { height: 1; padding: 0 1; background: $panel; color: $primary; }
-    ProjectionsView DataTable { height: auto; max-height: 60%; background: $background; }
-    ProjectionsView DataTable > .datatable--cursor { background: #24405e; color: $foreground; }
+    ProjectionsView DataTable { background: $background; scrollbar-size: 1 1; }
+    ProjectionsView DataTable > .datatable--cursor,
+    ProjectionsView DataTable:focus > .datatable--cursor { background: #24405e; color: $foreground;
+        text-style: none; }
     ProjectionsView DataTable:focus { background-tint: transparent; }
-    ProjectionsView #services { height: 1fr; max-height: 100%; }
+    ProjectionsView #projections { height: auto; max-height: 45%; }
+    ProjectionsView #services { height: 1fr; }
     """
     BINDINGS = [Binding("a", "retry", "Retry a halted one")]
 
@@ -53,7 +57,9 @@ class ProjectionsView(View):
         self._look = look or (lambda: gather(source.present, all_of_it=False))
         self._machines = machines or self._list_machines
         self._uuids: list[str] = []
-        self._projections: list[Projection] = []
+        self._shared: tuple[object, ...] = ()
+        self._shares: Mapping[str, int] = {}
+        self._projections: dict[str, Projection] = {}
 
     def compose(self) -> ComposeResult:
         """Lay out the stores, the read models and the services."""
@@ -75,12 +81,10 @@ class ProjectionsView(View):
         self.set_interval(SHARES_S, self._count_again)
 
     def _look_again(self) -> None:
-        if self.display and self.is_on_screen:
-            self.ask(self._read, group="renew")
+        self.again(self._read, group="renew")
 
     def _count_again(self) -> None:
-        if self.display and self.is_on_screen:
-            self.ask(self._count, group="count")
+        self.again(self._count, group="count")
 
     async def renew(self) -> None:
         """Ask every part anew; these are of the present always."""
@@ -89,8 +93,8 @@ class ProjectionsView(View):
 
     async def _read(self) -> None:
         found = await self._look()
-        self._projections = found.projections
-        shares, leads = shares_of(found.services, self._uuids), leads_of(found)
+        self._projections = {one.name: one for one in found.projections}
+        shares, leads = self._counted(found.services), leads_of(found)
         stores = stores_shown(found, live=self.source.live)
         self.query_one("#stores", Static).update(stores)
         rows = {one.name: projection_cells(one) for one in found.projections}
@@ -107,9 +111,17 @@ class ProjectionsView(View):
 
     async def _count(self) -> None:
         self._uuids = await self._machines()
+        self._shared = ()
+
+    def _counted(self, services: Sequence[Endpoint]) -> Mapping[str, int]:
+        """Return how many machines each instance has; counted anew only when these change."""
+        instances = tuple(sorted(one.instance for one in services if one.service in SHARED))
+        if instances != self._shared:
+            self._shares, self._shared = shares_of(services, self._uuids), instances
+        return self._shares
 
     async def _list_machines(self) -> list[str]:
-        return [one.uuid async for page in self.source.machines() for one in page]
+        return await self.source.uuids()
 
     @on(DataTable.RowSelected, "#projections")
     def _selected(self) -> None:
@@ -117,27 +129,33 @@ class ProjectionsView(View):
 
     def action_retry(self) -> None:
         """Try the chosen read model again, if it is halted."""
-        table = self.query_one("#projections", DataTable)
-        number = table.cursor_row
-        if 0 <= number < len(self._projections):
-            one = self._projections[number]
-            if one.status == "halted":
-                self.post_message(Act(retry_projection(one.name)))
+        one = self._projections.get(chosen_key(self.query_one("#projections", DataTable)))
+        if one is not None and one.status == "halted":
+            self.post_message(Act(retry_projection(one.name)))
 
 
 def fill(table: "DataTable[Text]", rows: Mapping[str, Cells]) -> None:
     """Put rows into a table, changing only the cells that differ."""
-    known = {str(key.value) for key in table.rows}
-    if known != rows.keys():
+    if [str(key.value) for key in table.rows] != list(rows):
+        chosen = chosen_key(table)
         table.clear()
         for key, cells in rows.items():
             table.add_row(*cells, key=key)
+        if chosen in rows:
+            table.move_cursor(row=table.get_row_index(chosen))
         return
     columns = list(table.columns)
     for key, cells in rows.items():
         for column, cell in zip(columns, cells, strict=True):
             if table.get_cell(key, column) != cell:
                 table.update_cell(key, column, cell, update_width=True)
+
+
+def chosen_key(table: "DataTable[Text]") -> str:
+    """Return the key of the row that the cursor is on; nothing of an empty table."""
+    if not table.row_count:
+        return ""
+    return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value)
 
 
 def projection_cells(one: Projection) -> Cells:
@@ -202,7 +220,7 @@ def _log_shown(log: LogStatus) -> Text:
         text.append(f"   halted: {harmless(log.failure)}", style=f"bold {BAD}")
     if log.store_quota_bytes:
         share = log.store_used_bytes / log.store_quota_bytes
-        tone = BAD if share > 0.8 else WARN if share > 0.6 else GOOD
+        tone = BAD if share > FULL else WARN if share > FILLING else GOOD
         used, quota = format_bytes(log.store_used_bytes), format_bytes(log.store_quota_bytes)
         text.append("\netcd      ", style=FAINT).append_text(bar(share, tone))
         text.append(f"  {used} in use of {quota}", style=TEXT)
