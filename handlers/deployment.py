@@ -113,7 +113,7 @@ def check_user_data(states: States, user_data: UserDataId, project: ProjectId) -
         return
     state = existing(states, "userdata", user_data, UserData)
     if state.project != project:
-        raise NotFound("user data", user_data)
+        raise NotFound("userdata", user_data)
 
 
 class DeployMachine(Command, frozen=True, kw_only=True):

@@ -104,7 +104,7 @@ class DeleteUserData(Command, frozen=True, kw_only=True):
         """Delete it and free its name; machines that booted with it are not touched."""
         state = existing(states, "userdata", self.user_data, UserData)
         if self.project and state.project != self.project:
-            raise NotFound("user data", self.user_data)
+            raise NotFound("userdata", self.user_data)
         event = ev.UserDataDeleted()
         changes = [Change(stream_id("userdata", self.user_data), event)]
         return changes + names.free(states, "userdata", state.name, state.id, state.project)

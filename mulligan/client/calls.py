@@ -1,6 +1,7 @@
 """One call to whichever instance answers: routing, repeats, identity and positions."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from grpclib import GRPCError, Status
 
 from mulligan import tracing
 from mulligan.client.backoff import Backoff
-from mulligan.client.channels import Channels
+from mulligan.client.channels import Channels, since
 from mulligan.client.directory import Directory
 from mulligan.client.identity import Identity
 from mulligan.client.positions import Positions
@@ -22,6 +23,8 @@ from mulligan.client.status import BROKEN, Untrusted, retry_after, to_error, tra
 from mulligan.errors import DeadlineExceeded, InvalidArgument, MulliganError, Unavailable
 from mulligan.model import AT_HEADER, new_id
 from mulligan.proto.v1 import PERMISSIONS, READS
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 15.0
 """Seconds for which a call waits out restarts before it gives up."""
@@ -80,11 +83,13 @@ class Calls:
         request = with_request_id(request)
         with tracing.span(shown(route), "client"):
             while True:
+                began = time.perf_counter()
                 try:
                     answer = await self._attempt(pursuit, route, request, reply)
                 except (GRPCError, *BROKEN, Unavailable) as error:
                     await pursuit.survive(error)
                 else:
+                    log.debug("%s answered in %s", pursuit, since(began))
                     self._positions.note(answer)
                     return answer
 
@@ -103,6 +108,7 @@ class Calls:
         pursuit = Pursuit(self, route, timeout or self._patience)
         resume = resumption(with_request_id(request))
         while True:
+            began = time.perf_counter()
             try:
                 attempt = self._stream_attempt(pursuit, route, resume.request, reply)
                 async with aclosing(attempt) as messages:
@@ -112,6 +118,7 @@ class Calls:
                             self._positions.note(message)
                             yield message
                 if not resume.endless:
+                    log.debug("%s ended after %s", pursuit, since(began))
                     return
                 raise Unavailable(f"{route} ended, which it should not; its service is stopping")
             except (GRPCError, *BROKEN, Unavailable) as error:
@@ -122,6 +129,7 @@ class Calls:
     async def _attempt(
         self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
     ) -> Reply:
+        self._channels.require_usable()
         left = max(0.01, pursuit.backoff.left)
         with anyio.fail_after(left):
             metadata = await pursuit.prepare()
@@ -145,6 +153,7 @@ class Calls:
     async def _stream_attempt(
         self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
     ) -> AsyncGenerator[Reply, None]:
+        self._channels.require_usable()
         metadata = await pursuit.prepare()
         metadata = {**metadata, **self._header()}
         channel = self._channels.to(pursuit.address)
@@ -204,6 +213,9 @@ class Pursuit:
         self._renewed_at = -RENEW_S
         self._patience = patience
 
+    def __str__(self) -> str:
+        return f"{shown(self._route)} at {self.address}" if self.address else shown(self._route)
+
     async def prepare(self) -> dict[str, str]:
         """Choose the instance and return the metadata to call it with."""
         directory, identity = self._calls._directory, self._calls._identity
@@ -227,19 +239,23 @@ class Pursuit:
                 if self._public or now - self._renewed_at < RENEW_S:
                     raise failure from error
                 self._renewed_at = now
+                log.debug("%s refused the token: getting another", self)
                 await identity.renew(self._token)
                 return
             asked = retry_after(error)
             if not is_passing(error.status, asked):
+                log.debug("%s refused: %s", self, failure.message)
                 raise failure from error
         broken = not isinstance(error, GRPCError | MulliganError)
         if self.address and (broken or isinstance(failure, Unavailable)):
             directory.failed(self.address)
             if self.backoff.left and directory.has_healthy(self._service):
+                log.debug("%s failed, going to another instance: %s", self, failure.message)
                 return
         wait = self.backoff.next(asked)
         if wait is None:
             raise self._exhausted(failure, error) from error
+        log.debug("%s failed, again in %.2f s: %s", self, wait, failure.message)
         await anyio.sleep(wait)
 
     def _exhausted(self, failure: MulliganError, error: Exception) -> MulliganError:

@@ -1,7 +1,9 @@
 """Connections: one TLS channel an address, opened on first use and kept."""
 
 import asyncio
+import logging
 import ssl
+import time
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from importlib import import_module
@@ -13,7 +15,9 @@ from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
 from grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec
 
-from mulligan.errors import InvalidArgument
+from mulligan.errors import FailedPrecondition, InvalidArgument
+
+log = logging.getLogger(__name__)
 
 KEEPALIVE = 10.0
 """Seconds between the pings that find out that an instance is gone without a word."""
@@ -38,6 +42,12 @@ class TidyChannel(Channel):
 
     under_way = 0
     """Calls that have begun and not ended."""
+
+    async def _create_connection(self) -> Any:
+        began = time.perf_counter()
+        protocol = await super()._create_connection()
+        log.debug("connected to %s:%s in %s", self._host, self._port, since(began))
+        return protocol
 
     def request(self, *arguments: Any, **more: Any) -> Any:
         """Return a call to open, as Channel does."""
@@ -126,9 +136,28 @@ class Channels:
             _show(self._ssl, cert, key)
         self._open: dict[str, TidyChannel] = {}
         self._streams: WeakSet[AsyncGenerator[Any, None]] = WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def require_usable(self) -> None:
+        """Raise FailedPrecondition once they are closed, and in another loop than their first."""
+        if self._closed:
+            raise FailedPrecondition("the client is closed; make another one")
+        here = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = here
+        elif self._loop is not here:
+            raise FailedPrecondition(
+                "a client belongs to the event loop of its first call, and this is another one: "
+                "make a client in each, or use mulligan.client.sync"
+            )
 
     def to(self, address: str) -> TidyChannel:
-        """Return the channel to ``host:port``; it connects when it is first used."""
+        """Return the channel to ``host:port``; it connects when it is first used.
+
+        Raise FailedPrecondition as ``require_usable`` does.
+        """
+        self.require_usable()
         channel = self._open.get(address)
         if channel is None:
             host, port = split_address(address)
@@ -161,10 +190,18 @@ class Channels:
                 await stream.aclose()
 
     def close(self) -> None:
-        """Close every channel; calls under way on them fail."""
+        """Close every channel, for good; calls under way on them fail."""
+        self._closed = True
+        over = self._loop is not None and self._loop.is_closed()
         for channel in self._open.values():
-            channel.close()
+            if not over:  # what belongs to a loop that has ended cannot be told to close
+                channel.close()
         self._open.clear()
+
+
+def since(began: float) -> str:
+    """Return how long ago ``time.perf_counter`` said so, for the log."""
+    return f"{(time.perf_counter() - began) * 1000:.0f} ms"
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """Lists longer than a page, as one stream; the next page is on its way while one is worked on."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -28,13 +29,12 @@ async def every(
 ) -> AsyncIterator[Item]:
     """Yield the items of all pages of a list, or the first ``limit`` of them.
 
-    ``request`` must have a ``page`` field; it is set page by page.
+    ``request`` must have a ``page`` field, which is not looked at; it is left as it is.
     """
-    paged: Any = request
+    whole: Any = request
 
     async def ask(page: Page) -> Answer:
-        paged.page = page
-        return await call(paged)
+        return await call(dataclasses.replace(whole, page=page))
 
     given = 0
     asked = pages(ask, limit=limit, count=lambda answer: len(items(answer)))

@@ -24,6 +24,7 @@ class Portal:
     """A thread that runs an event loop, and the way for other threads to have it do something."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="mulligan client", daemon=True)
         self._closers: set[Callable[[], Awaitable[None]]] = set()
@@ -37,8 +38,16 @@ class Portal:
     ) -> Result:
         """Return what a coroutine function returns; raise what it raises.
 
-        When the waiting thread is interrupted, as by Ctrl-C, the coroutine is cancelled.
+        When the waiting thread is interrupted, as by Ctrl-C, the coroutine is cancelled. Raise
+        FailedPrecondition where nobody would ever do it: inside the loop, in a forked child, after
+        the end of the process has begun.
         """
+        if not self.is_ours or self._loop.is_closed():
+            raise FailedPrecondition(
+                "this client was made before the process was forked: make another one in the child"
+                if not self.is_ours
+                else "the process ends; no calls can be made any more"
+            )
         if threading.current_thread() is self._thread:
             raise FailedPrecondition(
                 "a blocking call inside the client's own event loop would wait for itself: "
@@ -50,6 +59,11 @@ class Portal:
         except BaseException:
             future.cancel()
             raise
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the process that the thread runs in, and no forked child of it."""
+        return os.getpid() == self._process
 
     def stream(self, messages: AsyncIterator[Message]) -> "Stream[Message]":
         """Return an iterator over the messages, which are fetched from now on."""
@@ -65,7 +79,7 @@ class Portal:
 
     def soon(self, function: Callable[[], object]) -> None:
         """Have the loop call a function, and wait for nothing."""
-        if not self._loop.is_closed():
+        if self.is_ours and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function)
 
     def end(self) -> None:
@@ -121,7 +135,8 @@ class Stream(Iterator[Message], Generic[Message]):
         """End the stream; messages that were not taken are dropped."""
         self._ended = True
         self._ready.clear()
-        self._portal.call(_end, self._task)
+        if self._portal.is_ours:
+            self._portal.call(_end, self._task)
 
     def __enter__(self) -> Self:
         return self

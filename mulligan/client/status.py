@@ -54,7 +54,7 @@ def to_error(error: GRPCError, route: str) -> MulliganError:
         case Status.NOT_FOUND:
             return _not_found(message, details)
         case Status.RESOURCE_EXHAUSTED:
-            return Exhausted(message, retry_after(error))
+            return Exhausted(message, retry_after(error), _facts(details))
         case Status.UNAVAILABLE:
             return Unavailable(message, retry_after(error) or 1.0)
         case Status.UNIMPLEMENTED:
@@ -126,6 +126,14 @@ def _invalid(message: str, details: Sequence[Any]) -> InvalidArgument:
     error = InvalidArgument("request", message)
     error.message = message
     return error
+
+
+def _facts(details: Sequence[Any]) -> dict[str, str]:
+    """Return what says to a program why there was no room."""
+    from google.rpc import error_details_pb2 as rpc
+
+    found = [detail for detail in details if isinstance(detail, rpc.ErrorInfo)]
+    return dict(found[0].metadata) if found else {}
 
 
 def _not_found(message: str, details: Sequence[Any]) -> NotFound:

@@ -212,8 +212,11 @@ class Client(Stubs):
         return self._portal.call(self._client.wait_for, machine, *states, timeout=timeout)
 
     def close(self) -> None:
-        """Close the connections; a view, and a client of ``regions``, does nothing."""
-        if self._owner:
+        """Close the connections; a view, and a client of ``regions``, does nothing.
+
+        Nor does a forked child, for the connections are its parent's.
+        """
+        if self._owner and self._portal.is_ours:
             self._portal.forget(self._client.aclose)
             self._portal.call(self._client.aclose)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.metadata import encode_grpc_message
@@ -65,6 +65,9 @@ def _details(error: Exception) -> list[Any] | None:
         ]
         return [BadRequest(field_violations=violations)]
     found: list[Any] = []
+    if isinstance(error, errors.NotFound) and _says_no_more(error):
+        key = shortened(error.key, MOST_FACT)
+        found.append(ResourceInfo(resource_type=error.kind, resource_name=key))
     facts = getattr(error, "facts", None)
     if facts:
         short = {k: shortened(v, MOST_FACT) for k, v in list(facts.items())[:MOST_FACTS]}
@@ -77,3 +80,8 @@ def _details(error: Exception) -> list[Any] | None:
         delay.FromMilliseconds(int(retry_after * 1000))
         found.append(RetryInfo(retry_delay=delay))
     return found or None
+
+
+def _says_no_more(error: errors.NotFound) -> bool:
+    """Tell whether kind and key are all that the text says: what it leaves out stays out."""
+    return str(error) == errors.NotFound(error.kind, error.key).message

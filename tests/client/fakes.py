@@ -27,7 +27,7 @@ class FakeRegion:
     ``fates`` are those of the next claims: ``lost`` before they are made, ``unanswered`` after.
     ``away`` has claims neither looked up nor released.
     ``known`` are the other regions that it was told of; ``silent`` makes it answer nothing about
-    regions for as long as it is set.
+    regions for as long as it is set. ``traces`` are the traceparents of its calls.
     """
 
     def __init__(self, name: str = REGION) -> None:
@@ -46,6 +46,7 @@ class FakeRegion:
         self.refreshes = 0
         self.valid_tokens: set[str] = set()
         self.token_life = 900.0
+        self.traces: list[str] = []
         self.seq = 0
         self.machines: dict[str, v1.Machine] = {}
         self.images: dict[str, v1.Image] = {}
@@ -391,6 +392,7 @@ class Cluster:
         return Context(address=addresses, ca=str(self.tls.ca), account="ada")
 
     async def _check(self, event: RecvRequest) -> None:
+        self.region.traces.append(str(event.metadata.get("traceparent", "")))
         if v1.PERMISSIONS[event.method_name] == "public":
             return
         token = str(event.metadata.get("authorization", "")).removeprefix("Bearer ")

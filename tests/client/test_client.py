@@ -21,6 +21,7 @@ from mulligan.errors import (
 )
 from mulligan.model import is_uuid
 from mulligan.proto import v1
+from mulligan.services.status import to_grpc
 from tests.client.fakes import REGION, SECRET, Cluster, FakeRegion
 
 
@@ -251,3 +252,19 @@ async def test_every_page_of_a_list_is_read(client: Client, region: FakeRegion) 
         )
     ]
     assert found == ["a", "b"]
+
+
+async def test_a_program_learns_what_was_not_found(client: Client, region: FakeRegion) -> None:
+    refused = to_grpc(NotFound("image", "debian"))
+    assert refused is not None
+    region.failures = [refused]
+    with pytest.raises(NotFound) as caught:
+        await client.control.enroll_machine(enroll())
+    assert (caught.value.kind, caught.value.key) == ("image", "debian")
+
+
+def test_what_a_text_leaves_out_is_in_no_detail() -> None:
+    error = NotFound("machine", "node-1")
+    error.args = ("there is no such thing",)
+    refused = to_grpc(error)
+    assert refused is not None and refused.details is None

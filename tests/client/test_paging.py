@@ -1,5 +1,6 @@
 """Lists longer than a page: in order, one page ahead and no more, and left when nobody reads on."""
 
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import anyio
@@ -98,3 +99,19 @@ async def test_the_call_ahead_ends_with_a_task_that_is_cancelled() -> None:
         await anext(answers)
     assert scope.cancelled_caught
     assert fleet.given_up.is_set()
+
+
+async def test_a_request_can_be_listed_again_and_at_once_with_itself() -> None:
+    request = v1.ListMachinesRequest(page=v1.Page(size=3))
+    first = every(Fleet(PAGE_SIZE + 2), request, machines_of)
+    second = every(Fleet(PAGE_SIZE + 1), request, machines_of)
+    names = [(one.name, other.name) async for one, other in _pairs(first, second)]
+    assert names == [(str(number), str(number)) for number in range(PAGE_SIZE + 1)]
+    assert request == v1.ListMachinesRequest(page=v1.Page(size=3))
+
+
+async def _pairs(
+    first: AsyncIterator[v1.Machine], second: AsyncIterator[v1.Machine]
+) -> AsyncIterator[tuple[v1.Machine, v1.Machine]]:
+    async for other in second:
+        yield await anext(first), other

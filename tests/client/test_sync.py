@@ -166,3 +166,35 @@ else:
     running = program(cluster, more)
     out, err = await in_thread(lambda: running.communicate(timeout=30))
     assert (out, running.returncode) == ("ada\nada\n", 0), err
+
+
+async def test_a_forked_child_is_told_not_to_use_its_parents_client(cluster: Cluster) -> None:
+    more = """
+stream = client.catalog.watch_endpoints()
+next(stream)
+if os.fork() == 0:
+    try:
+        client.iam.who_am_i(v1.WhoAmIRequest())
+    except Exception as error:
+        print(type(error).__name__, error.message, flush=True)
+    stream.close()
+    client.close()
+else:
+    os.wait()
+    print(client.iam.who_am_i(v1.WhoAmIRequest()).account_name)
+"""
+    running = program(cluster, more)
+    out, err = await in_thread(lambda: running.communicate(timeout=30))
+    told = (
+        "FailedPrecondition this client was made before the process was forked: "
+        "make another one in the child"
+    )
+    assert (out, err) == (f"ada\n{told}\nada\n", "")
+
+
+async def test_a_client_that_is_closed_says_so(client: Client) -> None:
+    await in_thread(client.endpoints)
+    await in_thread(client.close)
+    with pytest.raises(FailedPrecondition, match="the client is closed"):
+        await in_thread(lambda: client.iam.who_am_i(v1.WhoAmIRequest()))
+    await in_thread(client.close)

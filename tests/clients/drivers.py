@@ -20,7 +20,7 @@ from mulligan import tracing
 from mulligan.client.client import Client
 from mulligan.client.context import Context
 from mulligan.client.paging import every
-from mulligan.errors import InvalidArgument, MulliganError
+from mulligan.errors import Exhausted, InvalidArgument, MulliganError, NotFound
 from mulligan.proto import v1
 from mulligan.proto.clients.interface import Method, read_services
 from mulligan.proto.descriptors import descriptor_set
@@ -75,8 +75,10 @@ class Ours:
             outcome: Outcome = {"error": kind, "message": error.message}
             if isinstance(error, InvalidArgument):
                 outcome["violations"] = {v.field: v.description for v in error.violations}
-            if getattr(error, "facts", None):
-                raise AssertionError("facts do not reach the Python client") from error
+            if isinstance(error, Exhausted) and error.facts:
+                outcome["facts"] = error.facts
+            if isinstance(error, NotFound) and error.key:
+                outcome["resource"] = [error.kind, error.key]
             return outcome
 
     async def close(self) -> None:

@@ -260,6 +260,9 @@ def grpc_error(said: Mapping[str, Any]) -> grpclib.GRPCError:
         details.append(rpc.BadRequest(field_violations=bad))
     if "facts" in said:
         details.append(rpc.ErrorInfo(reason="NO_FIT", domain="mulligan", metadata=said["facts"]))
+    if "resource" in said:
+        kind, key = said["resource"]
+        details.append(rpc.ResourceInfo(resource_type=kind, resource_name=key))
     return grpclib.GRPCError(Status[said["status"]], said.get("message", "no"), details or None)
 
 

@@ -79,6 +79,8 @@ async function outcome(step) {
     if (error instanceof InvalidArgument) {
       told.violations = Object.fromEntries(error.violations.map((v) => [v.field, v.description]));
     }
+    const { kind, key } = error.details;
+    if (key) told.resource = [kind, key];
     if (Object.keys(error.details.facts).length > 0) told.facts = error.details.facts;
     return told;
   }

@@ -206,6 +206,9 @@ func outcome(one step) map[string]interface{} {
 		}
 		result["violations"] = violations
 	}
+	if told.ResourceKey != "" {
+		result["resource"] = []string{told.ResourceKind, told.ResourceKey}
+	}
 	if len(told.Facts) > 0 {
 		result["facts"] = told.Facts
 	}
