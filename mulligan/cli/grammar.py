@@ -15,7 +15,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_group_from_info
 
-COMMON = ("context", "address", "project", "region", "output", "stale", "at", "help")
+COMMON = (
+    *("context", "address", "project", "region", "output", "stale", "at"),
+    *("trace", "verbose", "help"),
+)
 """The options that every command takes, in the order of the help."""
 TOPICS = "`mulligan help` has topics: output, selection, times, contexts, environment, exit-codes"
 

@@ -149,13 +149,19 @@ def common(
     region: Annotated[
         str, typer.Option("--region", help="Act in that region, found through this one.")
     ] = "",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Trace the command, and print the trace's id.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Tell each call, retry and reason.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Keep the options that stand before the noun."""
-    context.obj = Common(name, address, project, output, stale, at, region)
+    context.obj = Common(name, address, project, output, stale, at, region, trace, verbose)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,6 +66,8 @@ MULLIGAN_PROJECT      --project NAME       the project to act in
 MULLIGAN_OUTPUT       -o, --output FORM    table, wide, json, yaml or name
 MULLIGAN_STALE        --stale              1: accept answers older than what was written
 MULLIGAN_AT           --at T               for what only reads: as of an entry or a time
+MULLIGAN_TRACE        --trace              1: trace the command, print the trace's id
+MULLIGAN_VERBOSE      -v, --verbose        1: tell each call, retry and reason
 MULLIGAN_CA           CA of the control plane, in PEM
 MULLIGAN_ACCOUNT      the account to log in as
 MULLIGAN_SECRET       its secret
@@ -73,6 +75,8 @@ MULLIGAN_CERT         its certificate, in PEM, with MULLIGAN_KEY
 MULLIGAN_CONFIG       file of the contexts
 MULLIGAN_PATIENCE     seconds for which a call waits out restarts: 15; with --at 60
 MULLIGAN_DEBUG        1: print the trace of an error
+MULLIGAN_TRACE_ENDPOINT  URL of a collector that gets the command's spans (OTLP)
+MULLIGAN_TRACE_SAMPLE    share of commands whose spans are kept without --trace, 0 to 1
 MULLIGAN_STATE        --state DIR          folder of a region, for init and up
 NO_COLOR              any value: no colours
 """,

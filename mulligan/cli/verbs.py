@@ -59,6 +59,18 @@ RegionsOption = Annotated[
         "--regions", help="Ask these regions at once: east,west, or all.", metavar="NAMES"
     ),
 ]
+TraceOption = Annotated[
+    bool,
+    typer.Option(
+        "--trace", help="Trace the command, and print the trace's id [env MULLIGAN_TRACE]."
+    ),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "-v", "--verbose", help="Tell each call, retry and reason [env MULLIGAN_VERBOSE]."
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print the UUID only.")]
 WatchOption = Annotated[
     bool, typer.Option("--watch", help="Go on, and show what changes, until Ctrl-C.")
@@ -76,6 +88,8 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "stale": (StaleOption, False),
     "at": (AtOption, ""),
     "region": (RegionOption, ""),
+    "trace": (TraceOption, False),
+    "verbose": (VerboseOption, False),
 }
 
 WATCHED = frozenset({"list", "show", "status", "tree"})
@@ -105,6 +119,8 @@ class Common:
     stale: bool = False
     at: str = ""
     region: str = ""
+    trace: bool = False
+    verbose: bool = False
 
     def under(self, given: dict[str, Any]) -> "Common":
         """Return these options with those that were given after the verb over them."""
@@ -122,9 +138,16 @@ class Common:
         return replace(
             self,
             output=self.output or (Format(form) if form else None),
-            stale=self.stale or os.environ.get("MULLIGAN_STALE", "") in ("1", "true", "yes"),
+            stale=self.stale or _is_set("MULLIGAN_STALE"),
             at=self.at or (os.environ.get("MULLIGAN_AT", "") if reads else ""),
+            trace=self.trace or _is_set("MULLIGAN_TRACE"),
+            verbose=self.verbose or _is_set("MULLIGAN_VERBOSE"),
         )
+
+
+def _is_set(name: str) -> bool:
+    """Tell whether a variable of the environment says yes."""
+    return os.environ.get(name, "") in ("1", "true", "yes")
 
 
 class Bundle:
@@ -376,9 +399,14 @@ def _run(doing: Coroutine[Any, Any, None], session: Session, name: str) -> None:
         finally:
             session.close()
 
-    if os.environ.get("MULLIGAN_TRACE_ENDPOINT"):
+    common = session.common
+    if common.verbose:
+        from mulligan.cli.telling import tell_calls
+
+        tell_calls(sys.stderr)
+    if common.trace or os.environ.get("MULLIGAN_TRACE_ENDPOINT"):
         from mulligan.cli.traced import run_traced
 
-        asyncio.run(run_traced(name, run, say=session.out.for_people))
+        asyncio.run(run_traced(name, run, wanted=common.trace, say=session.out.for_people))
         return
     asyncio.run(run())

@@ -1,5 +1,6 @@
 """Which instance to call: the Catalog's list, taken in turn, those that failed last."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import anyio
 from grpclib import GRPCError
 
-from mulligan.client.channels import Channels
+from mulligan.client.channels import Channels, since
 from mulligan.client.status import BROKEN, to_error, transport_error
 from mulligan.errors import InvalidArgument, MulliganError, Unavailable
 from mulligan.proto.v1 import (
@@ -17,6 +18,9 @@ from mulligan.proto.v1 import (
     ListEndpointsResponse,
 )
 
+log = logging.getLogger(__name__)
+
+LISTING = "Catalog.ListEndpoints"
 ASK_TIMEOUT = 3.0
 """Seconds that one instance may take to list the endpoints."""
 COOL_DOWN = 2.0
@@ -145,14 +149,20 @@ class Directory:
 
         async def ask(address: str, done: anyio.Event) -> None:
             stub = CatalogStub(channels[address], timeout=ASK_TIMEOUT)
+            began = time.perf_counter()
             try:
-                answers.append(await stub.list_endpoints(ListEndpointsRequest()))
+                answer = await stub.list_endpoints(ListEndpointsRequest())
+                answers.append(answer)
+                known = len(answer.endpoints)
+                log.debug("%s at %s: %d instances, in %s", LISTING, address, known, since(began))
                 tasks.cancel_scope.cancel()
             except BROKEN as error:
                 self._failed_at[address] = self._clock()
                 failures.append(transport_error(error, address, self._channels.ca))
+                log.debug("%s at %s failed: %s", LISTING, address, failures[-1].message)
             except GRPCError as error:
-                failures.append(to_error(error, "Catalog.ListEndpoints"))
+                failures.append(to_error(error, LISTING))
+                log.debug("%s at %s failed: %s", LISTING, address, failures[-1].message)
             done.set()
 
         async with anyio.create_task_group() as tasks:
