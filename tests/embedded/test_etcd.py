@@ -95,16 +95,36 @@ def test_versions_that_lose_writes_are_not_sound(
     assert is_sound(version) is sound
 
 
-def test_a_sound_etcd_on_the_path_is_taken_before_the_wheel(tmp_path: Path) -> None:
-    fake = tmp_path / "etcd"
-    fake.write_text("#!/bin/sh\necho 'etcd Version: 3.4.30'\n")
+def etcd_in(folder: Path, version: str) -> Path:
+    """Make a program that says it is an etcd of a version."""
+    folder.mkdir(exist_ok=True)
+    fake = folder / "etcd"
+    fake.write_text(f"#!/bin/sh\necho 'etcd Version: {version}'\n")
     fake.chmod(0o755)
+    return fake
+
+
+def test_an_unsound_etcd_on_the_path_hides_no_sound_one_behind_it(tmp_path: Path) -> None:
+    first, second = etcd_in(tmp_path / "a", "3.5.1"), etcd_in(tmp_path / "b", "3.4.30")
+    assert find_etcd(f"{first.parent}:{second.parent}").path == second
+
+
+def test_an_etcd_that_is_older_than_the_data_is_passed_over(tmp_path: Path) -> None:
+    older = etcd_in(tmp_path / "old", "3.4.30")
+    newer = etcd_in(tmp_path / "new", "3.6.2")
+    path = f"{older.parent}:{newer.parent}"
+    data = tmp_path / "data" / "member" / "snap" / "db"
+    assert find_etcd(path, tmp_path / "data").path == older
+    data.parent.mkdir(parents=True)
+    data.write_bytes(b"clusterVersion3.0.0 and clusterVersion3.6.0key")
+    assert find_etcd(path, tmp_path / "data").path == newer
+    with pytest.raises(StartFailed, match=r"etcd 3.6 wrote .*; install one as new"):
+        find_etcd(str(older.parent), tmp_path / "data")
+
+
+def test_a_sound_etcd_on_the_path_is_taken_before_the_wheel(tmp_path: Path) -> None:
+    fake = etcd_in(tmp_path, "3.4.30")
     assert find_etcd(str(tmp_path)).path == fake
-    before = tmp_path / "bin"
-    before.mkdir()
-    (before / "etcd").write_text("#!/bin/sh\necho 'etcd Version: 3.5.1'\n")
-    (before / "etcd").chmod(0o755)
-    assert find_etcd(f"{before}:{tmp_path}").path == fake, "an unsound one before it hides none"
     fake.write_text("#!/bin/sh\necho 'etcd Version: 3.5.2'\n")
     wheel = find_etcd(str(tmp_path))
     assert wheel.path != fake
