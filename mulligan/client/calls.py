@@ -79,7 +79,7 @@ class Calls:
         client's patience) is over.
         """
         self._require_reading(route)
-        pursuit = Pursuit(self, route, timeout or self._patience)
+        pursuit = Pursuit(self, route, self._patience if timeout is None else timeout)
         request = with_request_id(request)
         with tracing.span(shown(route), "client"):
             while True:
@@ -105,7 +105,7 @@ class Calls:
         self, route: str, request: Any, reply: type[Reply], timeout: float | None
     ) -> AsyncGenerator[Reply, None]:
         self._require_reading(route)
-        pursuit = Pursuit(self, route, timeout or self._patience)
+        pursuit = Pursuit(self, route, self._patience if timeout is None else timeout)
         resume = resumption(with_request_id(request))
         while True:
             began = time.perf_counter()

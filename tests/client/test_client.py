@@ -13,6 +13,7 @@ from mulligan.client.paging import every
 from mulligan.client.tokens import TokenCache
 from mulligan.errors import (
     Conflict,
+    DeadlineExceeded,
     Exhausted,
     InvalidArgument,
     NotFound,
@@ -268,3 +269,13 @@ def test_what_a_text_leaves_out_is_in_no_detail() -> None:
     error.args = ("there is no such thing",)
     refused = to_grpc(error)
     assert refused is not None and refused.details is None
+
+
+async def test_a_call_without_time_is_tried_once_and_not_waited_for(cluster: Cluster) -> None:
+    context = cluster.context()
+    await cluster.close()
+    began = time.monotonic()
+    async with Client(context, secret=SECRET) as client:
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            await client.control.enroll_machine(enroll(), timeout=0)
+    assert time.monotonic() - began < 5
