@@ -1,9 +1,9 @@
 """The reference of the command line: each verb as ``--help`` tells of it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mulligan.cli.help import commands_of
 from mulligan.cli.main import NOUNS, load
 
 _WIDTH = 100
@@ -14,21 +14,10 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, (_, text) in NOUNS.items():
         parts = [f"# mulligan {name}", text]
-        for words, command in verbs(load(name), f"mulligan {name}"):
+        for words, command in commands_of(load(name), f"mulligan {name}"):
             parts += [f"## {words}"] if words != f"mulligan {name}" else []
             parts.append(f"```text\n{helped(command, words)}\n```")
         (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
-
-
-def verbs(command: Any, words: str) -> Iterator[tuple[str, Any]]:
-    """Yield every command at or below one, with its words."""
-    below = getattr(command, "commands", None)
-    if not below:
-        yield words, command
-        return
-    for name, one in below.items():
-        if not one.hidden:
-            yield from verbs(one, f"{words} {name}")
 
 
 def helped(command: Any, words: str) -> str:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.login import new_secret
-from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -197,14 +197,12 @@ async def delete_account(
     """Delete accounts with their secrets and application credentials."""
     from mulligan.proto.v1 import DeleteAccountRequest
 
-    names = names_of(accounts)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.iam.delete_account(DeleteAccountRequest(account=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        accounts,
+        yes,
+        lambda name: session.client.iam.delete_account(DeleteAccountRequest(account=name)),
+    )
 
 
 def roles_of(account: "Account") -> str:

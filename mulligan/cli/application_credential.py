@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from mulligan.cli.account import COLUMNS as ACCOUNT_COLUMNS
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.login import given_secret
-from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -91,12 +91,11 @@ async def delete_credential(
     """Delete some of yours; what is logged in with them is out at once."""
     from mulligan.proto.v1 import DeleteApplicationCredentialRequest
 
-    names = names_of(credentials)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        request = DeleteApplicationCredentialRequest(credential=name)
-        await session.client.iam.delete_application_credential(request)
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        credentials,
+        yes,
+        lambda name: session.client.iam.delete_application_credential(
+            DeleteApplicationCredentialRequest(credential=name)
+        ),
+    )

@@ -10,22 +10,12 @@ import typer
 from mulligan.cli import candidates, explain, plan, reshape
 from mulligan.cli.claim_options import (
     Asked,
-    ClassOption,
     ConsumerOption,
-    CountOption,
     EndOption,
-    FileOption,
-    ForbidOption,
     ForOption,
-    GroupOption,
-    IsolateOption,
     NameOption,
-    NotAfterOption,
-    NotBeforeOption,
     NoticeOption,
     OnEndOption,
-    PolicyOption,
-    RequireOption,
     StartOption,
     parse_notice,
 )
@@ -54,24 +44,7 @@ DAY = timedelta(days=1)
 @verb(app, "make")
 async def make_claim(
     session: Session,
-    classes: ClassOption = None,
-    count: CountOption = 1,
-    require: RequireOption = None,
-    forbid: ForbidOption = None,
-    group: GroupOption = None,
-    isolate: IsolateOption = False,
-    policy: PolicyOption = "",
-    name: NameOption = "",
-    consumer: ConsumerOption = "",
-    start: StartOption = "",
-    end: EndOption = "",
-    duration: ForOption = "",
-    not_before: NotBeforeOption = "",
-    not_after: NotAfterOption = "",
-    on_end: OnEndOption = "",
-    ending_notice: NoticeOption = "",
-    file: FileOption = "",
-    *,
+    asked: Asked,
     anywhere: Anywhere,
     quiet: QuietOption = False,
 ) -> None:
@@ -80,21 +53,6 @@ async def make_claim(
     A start ahead of now makes a reservation. With --regions it is made in the first region, in the
     order of --prefer, that has room, and in one only, even if answers are lost.
     """
-    asked = Asked(
-        classes=classes or [],
-        count=count,
-        require=require or [],
-        forbid=forbid or [],
-        groups=group or [],
-        isolate=isolate,
-        policy=policy,
-        name=name,
-        consumer=consumer,
-        when=When(start, end, duration, not_before, not_after),
-        on_end=on_end,
-        notice=ending_notice,
-        file=file,
-    )
     if anywhere.wanted:
         await place_claim(session, asked.request(datetime.now(UTC)), anywhere)
         return

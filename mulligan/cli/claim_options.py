@@ -8,6 +8,7 @@ import typer
 
 from mulligan.cli.request import read_request, string_lists
 from mulligan.cli.span import When, make_span, parse_span_or_none
+from mulligan.cli.verbs import Bundle
 from mulligan.errors import InvalidArgument
 from mulligan.quantities import parse_pairs
 
@@ -60,23 +61,32 @@ def parse_notice(text: str) -> timedelta | None:
     return parse_span_or_none(text, "--ending-notice") if text else None
 
 
-@dataclass(frozen=True)
-class Asked:
+@dataclass(frozen=True, kw_only=True)
+class Asked(Bundle):
     """What the options of a claim say; those left out are empty."""
 
-    classes: list[str]
-    require: list[str]
-    forbid: list[str]
-    groups: list[str]
-    when: When
-    count: int = 1
-    isolate: bool = False
-    policy: str = ""
-    name: str = ""
-    consumer: str = ""
-    on_end: str = ""
-    notice: str = ""
-    file: str = ""
+    classes: ClassOption = None
+    count: CountOption = 1
+    require: RequireOption = None
+    forbid: ForbidOption = None
+    group: GroupOption = None
+    isolate: IsolateOption = False
+    policy: PolicyOption = ""
+    name: NameOption = ""
+    consumer: ConsumerOption = ""
+    start: StartOption = ""
+    end: EndOption = ""
+    duration: ForOption = ""
+    not_before: NotBeforeOption = ""
+    not_after: NotAfterOption = ""
+    on_end: OnEndOption = ""
+    ending_notice: NoticeOption = ""
+    file: FileOption = ""
+
+    @property
+    def when(self) -> When:
+        """What they say about the time."""
+        return When(self.start, self.end, self.duration, self.not_before, self.not_after)
 
     def request(self, now: datetime) -> "MakeClaimRequest":
         """Return the request of the file, with the options over it, or that of the options.
@@ -86,7 +96,7 @@ class Asked:
         from mulligan.proto.v1 import MakeClaimRequest
 
         if self.file:
-            if self.classes or self.require or self.forbid or self.groups or self.count != 1:
+            if self.classes or self.require or self.forbid or self.group or self.count != 1:
                 raise InvalidArgument(
                     "--file", "the file says what to claim; leave such options out"
                 )
@@ -105,7 +115,7 @@ class Asked:
                 groups=[replace(group, name=name) for group, name in named],
                 isolate=[*asked.isolate, *string_lists([names])],
             )
-        notice = parse_notice(self.notice)
+        notice = parse_notice(self.ending_notice)
         return replace(
             found,
             request=asked,
@@ -125,13 +135,14 @@ class Asked:
 
         if not self.classes:
             raise InvalidArgument("--class", "say what to claim, such as --class machine=1, or -f")
-        both = [name for name in self.forbid if name in self.require]
+        require, forbid = self.require or [], self.forbid or []
+        both = [name for name in forbid if name in require]
         if both:
             raise InvalidArgument("--forbid", f"{both[0]} is required as well")
         group = RequestGroup(
             count=self.count,
             resources=parse_pairs(self.classes, "--class"),
-            capabilities=CapabilityFilter(require=self.require, forbid=self.forbid),
-            groups=GroupFilter(any_of=string_lists([self.groups] if self.groups else [])),
+            capabilities=CapabilityFilter(require=require, forbid=forbid),
+            groups=GroupFilter(any_of=string_lists([self.group] if self.group else [])),
         )
         return ResourceRequest(groups=[group])

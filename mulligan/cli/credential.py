@@ -7,8 +7,8 @@ import anyio
 import typer
 
 from mulligan.cli.bulk import AT_MOST
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.login import new_secret, secret_in
-from mulligan.cli.many import each, names_of
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -158,11 +158,11 @@ async def delete_credential(
     """Delete BMC logins; machines that use them can be reached no more."""
     from mulligan.proto.v1 import DeleteCredentialRequest
 
-    names = names_of(credentials)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.control.delete_credential(DeleteCredentialRequest(credential=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        credentials,
+        yes,
+        lambda name: session.client.control.delete_credential(
+            DeleteCredentialRequest(credential=name)
+        ),
+    )

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from mulligan.cli.many import each, names_of
+from mulligan.cli.deleting import delete_each
+from mulligan.cli.many import names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.provider import AttributeOption, ProvidersArgument
@@ -96,11 +97,9 @@ async def delete_group(
     """Delete groups; their members stay."""
     from mulligan.proto.v1 import DeleteGroupRequest
 
-    names = names_of(groups)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.resource.delete_group(DeleteGroupRequest(group=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        groups,
+        yes,
+        lambda name: session.client.resource.delete_group(DeleteGroupRequest(group=name)),
+    )

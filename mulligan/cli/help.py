@@ -9,7 +9,7 @@ import typer
 
 from mulligan import __version__
 from mulligan.cli.examples import examples_of
-from mulligan.cli.grammar import like
+from mulligan.cli.grammar import COMMON, like
 from mulligan.cli.topics import TOPICS
 from mulligan.errors import NotFound
 
@@ -61,19 +61,22 @@ def help_of(context: typer.Context, words: list[str]) -> str:
 
 
 def every_command() -> Iterator[tuple[str, Any]]:
-    """Yield every command with its words, without ``mulligan``."""
+    """Yield every command with its words, without ``mulligan``; hidden ones are left out."""
     from mulligan.cli.main import NOUNS, load
 
-    def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
-        members = getattr(command, "commands", None)
-        if members is None:
-            yield path, command
-            return
-        for name in members:
-            yield from below(f"{path} {name}", members[name])
-
     for noun in NOUNS:
-        yield from below(noun, load(noun))
+        yield from commands_of(load(noun), noun)
+
+
+def commands_of(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+    """Yield a command, or all those below a noun, each with its words; hidden ones are left out."""
+    members = getattr(command, "commands", None)
+    if members is None:
+        yield words, command
+        return
+    for name in members:
+        if not members[name].hidden:
+            yield from commands_of(members[name], f"{words} {name}")
 
 
 def man_page() -> Iterator[str]:
@@ -83,6 +86,8 @@ def man_page() -> Iterator[str]:
     yield ".SH NAME\nmulligan \\- provision machines"
     yield ".SH SYNOPSIS\n.B mulligan\n.I NOUN VERB\n[ARGUMENTS] [OPTIONS]"
     yield ".SH DESCRIPTION\nAn inventory of machines, claims over time, and a log of everything."
+    yield ".SH OPTIONS OF EVERY COMMAND\nThey stand before the noun or after the verb."
+    yield from _shared_options()
     yield ".SH COMMANDS"
     for path, command in every_command():
         yield f'.SS "mulligan {_safe(path)}"'
@@ -90,13 +95,28 @@ def man_page() -> Iterator[str]:
         context = typer.Context(command, info_name=f"mulligan {path}")
         shared = getattr(command.callback, "common", ())
         for param in command.get_params(context):
-            record = param.get_help_record(context)
-            if record and param.name not in shared and param.name != "help":
-                yield f".TP\n.B {_safe(record[0])}\n{_safe(record[1])}"
+            if param.name not in shared and param.name != "help":
+                yield from _option(param, context)
         for example in examples_of(path):
             yield f".PP\n.RS\n.EX\nmulligan {_safe(example)}\n.EE\n.RE"
     for name, (line, text) in TOPICS.items():
         yield f'.SH "{_safe(name.upper())}"\n{_safe(line)}\n.PP\n.EX\n{_safe(text.strip())}\n.EE'
+
+
+def _shared_options() -> Iterator[str]:
+    from mulligan.cli.main import load
+
+    command = load("name").commands["list"]
+    context = typer.Context(command, info_name="mulligan")
+    params = {param.name: param for param in command.get_params(context)}
+    for name in COMMON:
+        yield from _option(params[name], context)
+
+
+def _option(param: Any, context: typer.Context) -> Iterator[str]:
+    record = param.get_help_record(context)
+    if record:
+        yield f".TP\n.B {_safe(record[0])}\n{_safe(record[1])}"
 
 
 def _safe(text: str) -> str:

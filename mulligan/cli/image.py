@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mulligan.cli import pushing
-from mulligan.cli.many import each, names_of
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
 from mulligan.quantities import format_time
@@ -79,14 +79,12 @@ async def delete_image(
     """Delete images."""
     from mulligan.proto.v1 import DeleteImageRequest
 
-    names = names_of(images)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.control.delete_image(DeleteImageRequest(image=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        images,
+        yes,
+        lambda name: session.client.control.delete_image(DeleteImageRequest(image=name)),
+    )
 
 
 app.add_typer(pushing.images)

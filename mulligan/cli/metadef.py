@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mulligan.cli import pushing
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.jsontext import json_text, schema_of
-from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import Bundle, QuietOption, Session, YesOption, verb
@@ -142,14 +142,12 @@ async def delete_metadef(
     """Delete definitions; values that objects carry are gone with them."""
     from mulligan.proto.v1 import DeleteMetadefRequest
 
-    names = names_of(metadefs)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.meta.delete_metadef(DeleteMetadefRequest(metadef=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        metadefs,
+        yes,
+        lambda name: session.client.meta.delete_metadef(DeleteMetadefRequest(metadef=name)),
+    )
 
 
 async def _shown(session: Session, metadefs: "list[Metadef | None]") -> list[Shown]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mulligan.cli.many import each, names_of
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import Session, YesOption, verb
 from mulligan.errors import InvalidArgument, NotFound
@@ -94,14 +94,12 @@ async def delete_profile(
     """Delete hardware profiles; what is under way keeps what it has of them."""
     from mulligan.proto.v1 import DeleteProfileRequest
 
-    names = names_of(profiles)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.control.delete_profile(DeleteProfileRequest(name=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        profiles,
+        yes,
+        lambda name: session.client.control.delete_profile(DeleteProfileRequest(name=name)),
+    )
 
 
 def parse_deadlines(pairs: list[str], field: str) -> dict[str, int]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mulligan.cli.many import each, names_of
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -91,11 +91,9 @@ async def delete_project(
     """Delete disabled projects that hold nothing any more."""
     from mulligan.proto.v1 import DeleteProjectRequest
 
-    names = names_of(projects)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.iam.delete_project(DeleteProjectRequest(project=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        projects,
+        yes,
+        lambda name: session.client.iam.delete_project(DeleteProjectRequest(project=name)),
+    )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli import provider_tree, provider_usage
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.provider_view import COLUMNS, UUIDS
@@ -214,14 +215,12 @@ async def delete_provider(
     """Delete providers that have neither claims nor children."""
     from mulligan.proto.v1 import DeleteProviderRequest
 
-    names = names_of(providers)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.resource.delete_provider(DeleteProviderRequest(provider=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        providers,
+        yes,
+        lambda name: session.client.resource.delete_provider(DeleteProviderRequest(provider=name)),
+    )
 
 
 @verb(app, "cordon")

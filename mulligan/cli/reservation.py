@@ -6,26 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.claim import ClaimArgument, ProviderOption, find_claims, send_claim
-from mulligan.cli.claim_options import (
-    Asked,
-    ClassOption,
-    ConsumerOption,
-    CountOption,
-    EndOption,
-    FileOption,
-    ForbidOption,
-    ForOption,
-    GroupOption,
-    IsolateOption,
-    NameOption,
-    NotAfterOption,
-    NotBeforeOption,
-    NoticeOption,
-    OnEndOption,
-    PolicyOption,
-    RequireOption,
-    StartOption,
-)
+from mulligan.cli.claim_options import Asked
 from mulligan.cli.claim_view import COLUMNS, WHOLE
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
@@ -42,46 +23,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @verb(app, "make")
-async def make_reservation(
-    session: Session,
-    classes: ClassOption = None,
-    count: CountOption = 1,
-    require: RequireOption = None,
-    forbid: ForbidOption = None,
-    group: GroupOption = None,
-    isolate: IsolateOption = False,
-    policy: PolicyOption = "",
-    name: NameOption = "",
-    consumer: ConsumerOption = "",
-    start: StartOption = "",
-    end: EndOption = "",
-    duration: ForOption = "",
-    not_before: NotBeforeOption = "",
-    not_after: NotAfterOption = "",
-    on_end: OnEndOption = "",
-    ending_notice: NoticeOption = "",
-    file: FileOption = "",
-    quiet: QuietOption = False,
-) -> None:
+async def make_reservation(session: Session, asked: Asked, quiet: QuietOption = False) -> None:
     """Reserve resources: a claim with a start ahead of now, and an end."""
-    when = When(start, end, duration, not_before, not_after)
-    if not file:
-        refuse_present(when, datetime.now(UTC))
-    asked = Asked(
-        classes=classes or [],
-        count=count,
-        require=require or [],
-        forbid=forbid or [],
-        groups=group or [],
-        isolate=isolate,
-        policy=policy,
-        name=name,
-        consumer=consumer,
-        when=when,
-        on_end=on_end,
-        notice=ending_notice,
-        file=file,
-    )
+    if not asked.file:
+        refuse_present(asked.when, datetime.now(UTC))
     await send_claim(session, asked)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mulligan.cli.many import each, names_of
+from mulligan.cli.deleting import delete_each
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import QuietOption, Session, YesOption, verb
@@ -90,14 +90,12 @@ async def delete_user_data(
     """Destroy user data; machines that booted with it are not touched."""
     from mulligan.proto.v1 import DeleteUserDataRequest
 
-    names = names_of(user_data)
-    session.confirm_several("delete", names, yes)
-
-    async def delete(name: str) -> None:
-        await session.client.control.delete_user_data(DeleteUserDataRequest(user_data=name))
-        session.out.note(f"deleted {name}")
-
-    await each(names, delete)
+    await delete_each(
+        session,
+        user_data,
+        yes,
+        lambda name: session.client.control.delete_user_data(DeleteUserDataRequest(user_data=name)),
+    )
 
 
 def content_of(file: str) -> bytes:

@@ -16,14 +16,13 @@ from mulligan.cli.topics import TOPICS
 from mulligan.cli.verbs import _COMMON
 
 LINES = [line for line in EXAMPLES.split("\n") if line]
-HIDDEN = {"completion words"}
 
 
 def test_every_command_has_a_description_and_an_example() -> None:
     for path, command in every_command():
         assert command.help, path
         shown = " ".join(path.split()[:1]) if path.startswith("completion") else path
-        assert examples_of(shown) or path in HIDDEN, f"no example of {path}"
+        assert examples_of(shown), f"no example of {path}"
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -85,4 +84,8 @@ def test_the_man_page_names_every_command_and_topic() -> None:
     for noun in NOUNS:
         assert f'"mulligan {noun.replace("-", chr(92) + "-")}' in page
     assert page.startswith(".TH MULLIGAN 1")
+    assert "completion words" not in page, "it is for shells"
+    shared = page.partition("OPTIONS OF EVERY COMMAND")[2].partition(".SH COMMANDS")[0]
+    for option in ("address", "stale", "trace", "verbose"):
+        assert f"\\-\\-{option}" in shared
     assert all(name.upper().replace("-", "\\-") in page for name in TOPICS)

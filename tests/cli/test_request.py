@@ -147,14 +147,11 @@ def test_a_file_of_several_requests_keeps_their_order(tmp_path: Path) -> None:
 
 def test_options_lie_over_the_file(tmp_path: Path) -> None:
     asked = Asked(
-        classes=[],
-        require=[],
-        forbid=[],
-        groups=[],
-        when=When(start="+1h", duration="2h"),
+        start="+1h",
+        duration="2h",
         isolate=True,
         policy="spread",
-        notice="0",
+        ending_notice="0",
         file=write(tmp_path, WHOLE),
     )
     claim = asked.request(NOW)
@@ -168,9 +165,7 @@ def test_options_lie_over_the_file(tmp_path: Path) -> None:
 
 
 def test_isolated_instances_of_options_have_a_name_to_go_by() -> None:
-    asked = Asked(
-        classes=["machine=1"], require=[], forbid=[], groups=[], when=When(), count=3, isolate=True
-    )
+    asked = Asked(classes=["machine=1"], count=3, isolate=True)
     request = asked.request(NOW).request
     assert request is not None
     assert [group.name for group in request.groups] == [request.isolate[0].values[0]]
