@@ -13,7 +13,7 @@ from mulligan.cli.machine_view import COLUMNS, fault_shown, state_shown
 from mulligan.cli.many import Outcome, attempt
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.report import Refused, Several, describe
+from mulligan.cli.report import NotSent, Refused, Several, describe
 from mulligan.cli.selection import Selection, Target, counted, states_of, targets_of
 from mulligan.cli.verbs import Session
 from mulligan.cli.wait import wait_for
@@ -197,7 +197,10 @@ def _conclude(session: Session, selection: Selection, outcomes: Sequence[Done], 
 
 
 async def preview(session: Session, targets: Sequence[Target], deed: Deed) -> None:
-    """Print what would be done to which machine, by the state table; do nothing."""
+    """Print what would be done to which machine, as the service decides it; do nothing.
+
+    Where that has no dry run, because it is older, the state table says.
+    """
     from mulligan.proto.v1 import GetMachineRequest
 
     async def look(target: Target) -> "Machine | None":
@@ -206,11 +209,16 @@ async def preview(session: Session, targets: Sequence[Target], deed: Deed) -> No
         answer = await session.client.control.get_machine(GetMachineRequest(machine=target.ref))
         return answer.machine
 
+    looked = await attempt(targets, look)
+    assert session.holds, "a verb with a dry run of its own sends nothing"
+    trials = await attempt(targets, lambda target: deed.send(target.ref))
     shown: list[Preview] = []
     refused = 0
-    for target, machine, error in await attempt(targets, look):
+    for (target, machine, error), (_, _, tried) in zip(looked, trials, strict=True):
+        if error is None and not isinstance(tried, NotSent):
+            error = tried
         problem = describe(error)[0].removeprefix("error: ") if error is not None else ""
-        if machine is not None:
+        if machine is not None and isinstance(tried, NotSent) and not is_decided(tried):
             problem = objection(machine, deed.rule or deed.verb)
         refused += bool(problem)
         would = f"be refused: {problem}" if problem else deed.verb
@@ -225,6 +233,11 @@ async def preview(session: Session, targets: Sequence[Target], deed: Deed) -> No
         f"{deed.verb} would be asked of {len(shown) - refused} of {len(shown)} machines; "
         "nothing was done"
     )
+
+
+def is_decided(tried: NotSent) -> bool:
+    """Tell whether the service has said what would come of a call."""
+    return tried.trial is not None and tried.trial.answer is not None
 
 
 def _unknown(target: Target) -> "Machine":

@@ -71,10 +71,11 @@ async def each(
             sys.stderr.write("\n".join(describe(outcome.error)) + "\n")
 
     outcomes = await attempt(items, act, at_once=at_once, told=told)
-    if errors and all(isinstance(error, NotSent) for error in errors):
-        raise errors[0]
+    failed = [error for error in errors if not isinstance(error, NotSent)]
+    if failed:
+        raise Several(failed[0], len(failed), len(items))
     if errors:
-        raise Several(errors[0], len(errors), len(items))
+        raise errors[0]
     return [outcome.result for outcome in outcomes]  # type: ignore[misc]
 
 

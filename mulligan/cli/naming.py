@@ -43,6 +43,13 @@ async def name_fields(session: Session, items: Sequence[Any], *paths: str) -> No
             _replace(item, path, shown)
 
 
+async def names_of_all(session: Session, uuids: Sequence[str]) -> dict[str, str]:
+    """Return what objects are called, by UUID, as far as it is to be had soon."""
+    if not uuids:
+        return {}
+    return {uuid: name.name for uuid, name in (await _names(session, list(uuids))).items()}
+
+
 async def _names(session: Session, uuids: list[str]) -> "dict[str, Name]":
     try:
         with anyio.fail_after(PATIENCE):

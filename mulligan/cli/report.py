@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from mulligan.errors import (
     AlreadyExists,
@@ -19,6 +20,9 @@ from mulligan.errors import (
     Unavailable,
 )
 from mulligan.wording import harmless
+
+if TYPE_CHECKING:
+    from mulligan.cli.dry_run_view import Trial
 
 EXIT_CODES: tuple[tuple[type[MulliganError], int], ...] = (
     (InvalidArgument, 2),
@@ -55,7 +59,11 @@ class Several(MulliganError):
 
 
 class NotSent(MulliganError):
-    """A call that would change something was held back, for a dry run."""
+    """A call that would change something was held back, for a dry run: ``trial`` says which."""
+
+    def __init__(self, message: str, trial: "Trial | None" = None) -> None:
+        super().__init__(message)
+        self.trial = trial
 
 
 class Refused(MulliganError):

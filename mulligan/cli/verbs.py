@@ -161,6 +161,8 @@ class Session:
     common: Common
     out: Output
     dry_run: bool = False
+    holds: bool = False
+    """Whether the verb shows a dry run of its own: nothing that it might send changes anything."""
     haste: bool = False
     """Whether a call gives up within seconds rather than wait out a restart."""
     _client: "Client | None" = field(default=None, init=False)
@@ -303,6 +305,7 @@ def verb(
             regions = given.pop("regions") if across else ""
             watch = given.pop("watch") if "watch" in added else False
             dry_run = given.pop("dry_run") if "dry_run" in added else False
+            holds = bool(given.get("dry_run"))
             common = outer.under({key: given.pop(key) for key in added if key in _COMMON})
             common = common.in_environment(reads)
             if common.at and not reads:
@@ -310,7 +313,7 @@ def verb(
             out = Output(common.output or Format.TABLE, quiet=bool(given.get("quiet")))
             for key, kind in bundles.items():
                 given[key] = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
-            session = Session(common, out, dry_run=dry_run)
+            session = Session(common, out, dry_run=dry_run, holds=holds)
             _run(_doing(function, session, given, regions, watch), session, function.__name__)
 
         parameters = [_keyword(parameter) for parameter in own]
@@ -386,6 +389,10 @@ async def _doing(
         await try_out(function, session, given)
     else:
         await session.enter()
+        if session.holds:
+            from mulligan.cli.dry_run import hold
+
+            hold(session)
         await function(session, **given)
         session.note_moment()
 

@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from mulligan.client.channels import Channels
 from mulligan.client.context import Context, choose_context, config_path, contexts_by_region
 from mulligan.client.deeds import Deeds
 from mulligan.client.directory import Directory
+from mulligan.client.dry_run import try_out
 from mulligan.client.identity import Identity
 from mulligan.client.names import MindfulCalls, Names
 from mulligan.client.one_instance import OneInstance
@@ -34,9 +35,10 @@ from mulligan.client.stubs import (
 from mulligan.client.tokens import POSITION_LIFE, TokenCache, Tokens
 from mulligan.client.watching import Watcher
 from mulligan.errors import Unauthenticated
-from mulligan.proto.v1 import Endpoint, LoginRequest, LogoutRequest, Region
+from mulligan.proto.v1 import DryRunResponse, Endpoint, LoginRequest, LogoutRequest, Region
 
 PLAINTEXT = "http://"
+Request = TypeVar("Request")
 
 
 class Client(Deeds):
@@ -205,6 +207,16 @@ class Client(Deeds):
     def instances(self, service: str) -> list[str]:
         """Return the addresses among which calls of a service are shared out now."""
         return self._directory.serving(service)
+
+    async def try_out(
+        self, call: Callable[[Request], Awaitable[Any]], request: Request
+    ) -> DryRunResponse:
+        """Return what a call would append to the log, as ``try_out(client.iam.bind_role, …)``.
+
+        Nothing is done. Raise what the call would raise; InvalidArgument for one that cannot be
+        tried out; FailedPrecondition where the service is too old to.
+        """
+        return await try_out(call, request)
 
     async def be_known(self) -> None:
         """Have a token that is good for a while, by a login if need be; raise what that raises."""

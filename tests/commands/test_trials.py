@@ -94,7 +94,7 @@ async def test_a_trial_is_decided_on_what_is_in_flight(one: Process, disk: Memor
 async def test_the_refusals_are_those_of_the_command(one: Process) -> None:
     await one.commands.execute(provide("p", 1), request())
     with trying_out(), pytest.raises(DoesNotFit):
-        await one.commands.execute(take("c", "p", 2), request())
+        await one.commands.execute(take("c", "p", amount=2), request())
     stale = {provider_stream("p"): 9}
     with trying_out(), pytest.raises(StaleEtag):
         await one.commands.execute(

@@ -142,7 +142,7 @@ async def test_nothing_stays_of_any_dry_run(world: World, region: RunningRegion)
 
     callers = ("admin", "operator", "green.owner", "green.member")
     await require_all(partial(tried, role, one) for one in TRIED for role in callers)
-    assert len(done["Status.OK"]) > 45, done
+    assert len(done["Status.OK"]) > 35, done
     after = await stored(world, region)
     assert after.keys == before.keys
     by_people = [one for one in await appended(world, before.head) if "service:" not in one.account]
@@ -241,6 +241,7 @@ async def pool(edge: Edge, tokens: Tokens) -> Pool:
     name = f"try-{new_id()[-8:]}"
     class_ = f"custom.{name}"
     providers = []
+    answer = v1.ProviderResponse()
     for number in range(8):
         request = v1.CreateProviderRequest(
             name=f"{name}-{number}",

@@ -15,8 +15,9 @@ from mulligan.handlers import roles
 from mulligan.model import new_id
 from mulligan.proto import v1
 from mulligan.proto.v1 import PERMISSIONS
+from mulligan.services.dry_runs import rpc_name
 from tests.e2e.region import RunningRegion
-from tests.services.matrix_requests import RPCS, Rpc, Site, made, sites
+from tests.services.matrix_requests import MESSAGES, RPCS, Rpc, Site, made, sites
 from tests.services.matrix_world import (
     PROJECT_ROLES,
     SYSTEM_ROLES,
@@ -103,7 +104,11 @@ def own(world: World, color: str) -> Callable[[str], str]:
 
 
 def granted(role: str, rpc: Rpc) -> bool:
-    permission = PERMISSIONS[rpc.path]
+    """Whether a role may call; a dry run is granted as the command is, here its first."""
+    path = rpc.path
+    if rpc.name == "DryRun":
+        path = path.replace("DryRun", rpc_name(MESSAGES[rpc.request].field[0].name))
+    permission = PERMISSIONS[path]
     return permission in OPEN or roles.grants([role], permission)
 
 
