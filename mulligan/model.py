@@ -4,11 +4,11 @@ Ids are UUID strings in canonical lower-case form; positions count log entries o
 Neither is ever a bare ``str`` or ``int`` in a signature.
 """
 
+import os
 import re
 import time
 import uuid
 from datetime import UTC, datetime
-from random import SystemRandom
 from typing import NewType, Self
 
 import msgspec
@@ -90,12 +90,9 @@ def slug(name: str) -> str:
     return re.sub(r"[ _]+", "-", name).lower()
 
 
-_dice = SystemRandom()
-
-
 def new_id() -> str:
     """Make a UUIDv7 (RFC 9562): ordered by time, random in its lower 74 bits."""
-    return id_of(time.time_ns() // 1_000_000, _dice.getrandbits(74))
+    return id_of(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)) >> 6)
 
 
 def id_of(millis: int, tail: int) -> str:

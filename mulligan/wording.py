@@ -2,6 +2,7 @@
 
 import re
 from enum import IntEnum
+from typing import Any, Protocol
 
 _NUMBERS = re.compile(r"(\d+)")
 
@@ -17,6 +18,20 @@ def harmless(text: str, keep: str = "\n\t") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+class Failed(Protocol):
+    """A machine that failed, as its message has it."""
+
+    failed_operation: str
+    fault: Any
+
+
+def failure_shown(machine: Failed, called: str) -> str:
+    """Return what a failed machine failed to do, and why."""
+    fault = machine.fault
+    what = f"{fault.message or fault.fault} (step {fault.step})" if fault else "no reason recorded"
+    return f"{called} failed to {machine.failed_operation or 'end its operation'}: {what}"
 
 
 def word(value: IntEnum) -> str:

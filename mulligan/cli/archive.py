@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli import archive_restore
-from mulligan.cli.log_proof import read_keys
+from mulligan.cli.offline_proof import read_keys, say_vouched
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
 from mulligan.cli.verbs import Session, verb
@@ -215,14 +215,7 @@ def told(session: Session, holding: "Holding", proven: "Proven", *, trusted: boo
         f" commits, sealed up to {sealed} in {len(holding.segments)} segments; the last is"
         f" {proven.hash}"
     )
-    if signed is None:
-        session.out.line("no signed checkpoint vouches for them: they are chained, not yet signed")
-        return
-    by = "which you trust" if trusted else "trusting the keys in the archive itself"
-    session.out.line(
-        f"vouched for up to entry {signed.seq}, signed {format_time(signed.at)} with key"
-        f" {signed.kid}, {by}"
-    )
+    say_vouched(session.out, signed, trusted=trusted, where="archive")
 
 
 app.add_typer(archive_restore.app)

@@ -51,7 +51,7 @@ def restore(
     """
     import anyio
 
-    from mulligan.cli.log_proof import read_keys
+    from mulligan.cli.offline_proof import read_keys
     from mulligan.log.restore_plan import Wish
     from mulligan.model import RegionName
 

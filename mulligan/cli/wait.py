@@ -8,7 +8,6 @@ import anyio
 
 from mulligan.cli.many import Outcome, attempt
 from mulligan.cli.progress import Progress
-from mulligan.diagnosis.machines import failure_shown
 from mulligan.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -16,7 +15,7 @@ from mulligan.errors import (
     NotFound,
     PermissionDenied,
 )
-from mulligan.wording import word
+from mulligan.wording import failure_shown, word
 
 if TYPE_CHECKING:
     from mulligan.client.client import Client

@@ -25,6 +25,7 @@ from mulligan.proto.v1 import (
     ResourceRequest,
     Span,
 )
+from mulligan.wording import failure_shown
 
 MOVING_S = 1800.0
 """Seconds that a machine may take on its way, unless the caller says otherwise."""
@@ -142,7 +143,8 @@ class Deeds:
                 if found.state in states or (not states and found.state not in PASSING):
                     return found
                 if found.state is MachineState.FAILED:
-                    raise FailedPrecondition(_failure(found))
+                    why = f"see `mulligan machine why {found.name}`"
+                    raise FailedPrecondition(f"{failure_shown(found, found.name)}; {why}")
             left = until - time.monotonic()
             if left <= 0:
                 wanted = " or ".join(str(state.name).lower() for state in states) or "at rest"
@@ -164,10 +166,3 @@ PASSING = frozenset(
     }
 )
 """States in which something goes on."""
-
-
-def _failure(machine: Machine) -> str:
-    fault = machine.fault
-    what = f"{fault.message or fault.fault} (step {fault.step})" if fault else "no reason recorded"
-    verb = machine.failed_operation or "its operation"
-    return f"{machine.name} failed to {verb}: {what}; see `mulligan machine why {machine.name}`"

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from mulligan.diagnosis.found import Status
-from mulligan.diagnosis.machines import age_of, failure_shown, operation_shown
+from mulligan.diagnosis.machines import age_of, operation_shown
 from mulligan.diagnosis.problem import Problem, critical, warning
 from mulligan.quantities import format_span
+from mulligan.wording import failure_shown
 
 LONG_ROTATION = 3600.0
 """Seconds after which a rotation of a BMC password is worth a look."""

@@ -19,13 +19,6 @@ def operation_shown(machine: "Machine") -> str:
     return f"{text} (attempt {operation.attempt})" if operation.attempt > 1 else text
 
 
-def failure_shown(machine: "Machine", called: str) -> str:
-    """Return what a failed machine failed to do, and why."""
-    fault = machine.fault
-    what = f"{fault.message or fault.fault} (step {fault.step})" if fault else "no reason recorded"
-    return f"{called} failed to {machine.failed_operation or 'end its operation'}: {what}"
-
-
 def age_of(machine: "Machine", now: datetime) -> float:
     """Return for how many seconds a machine has been failed or in its operation."""
     since = machine.updated_at

@@ -49,6 +49,7 @@ def parts(client: "Client", found: "Status") -> list[tuple[str, Part]]:
 
 def troubles(client: "Client", found: "Status") -> list[tuple[str, Part]]:
     """Return what is asked about machines, brakes, rotations and quotas."""
+    from mulligan.client.deeds import PASSING
     from mulligan.proto.v1 import (
         ListBrakesRequest,
         ListCredentialsRequest,
@@ -56,19 +57,11 @@ def troubles(client: "Client", found: "Status") -> list[tuple[str, Part]]:
         MachineState,
     )
 
-    busy = [
-        MachineState.INSPECTING,
-        MachineState.CLEANING,
-        MachineState.DEPLOYING,
-        MachineState.RESCUING,
-        MachineState.RESTORING,
-    ]
-
     async def failed(timeout: float) -> None:
         await _keep(client, found, [MachineState.FAILED], lambda one: True, timeout)
 
     async def late(timeout: float) -> None:
-        await _keep(client, found, busy, lambda one: is_late(one, found.at), timeout)
+        await _keep(client, found, list(PASSING), lambda one: is_late(one, found.at), timeout)
 
     async def brakes(timeout: float) -> None:
         answer = await client.control.list_brakes(ListBrakesRequest(), timeout=timeout)
