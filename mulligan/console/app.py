@@ -8,9 +8,12 @@ import anyio
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Input
 
 from mulligan.console.banner import Banner, TabLine
+from mulligan.console.help import HelpScreen, keys_of
 from mulligan.console.journeys import Journeys
 from mulligan.console.moment.slider import TimeSlider
 from mulligan.console.pages import PAGES, Page
@@ -42,10 +45,11 @@ class ConsoleApp(Journeys, App[None]):
     Toast { max-width: 80; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(page.key, f"show('{page.name}')", page.title, show=False) for page in PAGES),
+        *(Binding(page.key, f"show('{page.name}')", "The pages", show=False) for page in PAGES),
         Binding("r", "renew", "Read anew", show=False),
         Binding("t", "slide", "Time"),
-        Binding("l", "live", "Live"),
+        Binding("l", "live", "Back to now"),
+        Binding("question_mark", "help", "These keys", show=False, key_display="?"),
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
@@ -79,30 +83,53 @@ class ConsoleApp(Journeys, App[None]):
         self.run_worker(self._look_after(), exit_on_error=False)
         await self.action_show(self._first)
         if self._at:
-            self.query_one(TimeSlider).open()
-            self.query_one(TimeSlider).go(self._at)
+            self.base.query_one(TimeSlider).open()
+            self.base.query_one(TimeSlider).go(self._at)
 
     async def action_show(self, name: str) -> None:
         """Show a page; it is made when it is shown for the first time."""
         page = next(page for page in PAGES if page.name == name)
-        switcher = self.query_one("#pages", ContentSwitcher)
+        switcher = self.base.query_one("#pages", ContentSwitcher)
         if not switcher.query(f"#page-{name}"):
             view = page.load()(self.source)
             view.id = f"page-{name}"
             await switcher.mount(view)
         switcher.current = f"page-{name}"
-        self.query_one(TabLine).current = name
+        self.base.query_one(TabLine).current = name
         self._renew(page)
         self.focus_page()
 
     def action_slide(self) -> None:
         """Open the time slider."""
-        self.query_one(TimeSlider).open()
+        self.base.query_one(TimeSlider).open()
+
+    def action_help(self) -> None:
+        """Show what each key does here."""
+        here = [self.focused] if self.focused is not None else []
+        above = [one for one in (here[0].ancestors if here else ()) if isinstance(one, Widget)]
+        page = keys_of(self, [*here, *above])
+        title = self.base.query_one(TabLine).current
+        self.push_screen(HelpScreen([(title, page), ("everywhere", keys_of(self, [self]))]))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Name the way back to now only to who is elsewhere."""
+        if action != "live" or self.moment is not None:
+            return True
+        return any(one.busy for one in self.base.query(TimeSlider))
+
+    def watch_moment(self) -> None:
+        """Name the keys that count now."""
+        self.refresh_bindings()
+
+    @property
+    def base(self) -> Screen[Any]:
+        """The screen with the pages, whatever lies above it."""
+        return self.screen_stack[0]
 
     @property
     def shown(self) -> View | None:
         """The page that is shown."""
-        found = self.query_one("#pages", ContentSwitcher).visible_content
+        found = self.base.query_one("#pages", ContentSwitcher).visible_content
         return found if isinstance(found, View) else None
 
     def action_renew(self) -> None:
@@ -112,7 +139,7 @@ class ConsoleApp(Journeys, App[None]):
     def read_anew(self) -> None:
         """Have every page read everything anew, the shown one now."""
         self._fresh.clear()
-        current = self.query_one(TabLine).current
+        current = self.base.query_one(TabLine).current
         self._renew(next(page for page in PAGES if page.name == current))
 
     def visit(self, moment: Moment) -> None:
@@ -153,7 +180,7 @@ class ConsoleApp(Journeys, App[None]):
         if page.name in self._fresh:
             return
         self._fresh.add(page.name)
-        view = self.query_one(f"#page-{page.name}", View)
+        view = self.base.query_one(f"#page-{page.name}", View)
         view.ask(partial(self._until_read, view), group="renew")
 
     async def _until_read(self, view: View) -> None:
@@ -175,11 +202,11 @@ class ConsoleApp(Journeys, App[None]):
 
     def focus_page(self) -> None:
         """Have the keys go to the page that is shown."""
-        view = self.query_one("#pages", ContentSwitcher).visible_content
+        view = self.base.query_one("#pages", ContentSwitcher).visible_content
         if view is not None:
             found = [one for one in view.query("*") if one.focusable and one.display]
             found.sort(key=lambda one: isinstance(one, Input))  # that would take every key
-            self.screen.set_focus(next(iter(found), None))
+            self.base.set_focus(next(iter(found), None))
 
     def beside(self, work: Callable[[], Awaitable[None]], *, group: str) -> None:
         """Do some work beside the screen; a later one of the same group takes its place."""
@@ -193,7 +220,7 @@ class ConsoleApp(Journeys, App[None]):
             if found.trouble and not before.trouble:
                 self.notify(
                     harmless(found.trouble),
-                    title="the region is away",
+                    title=found.what or "trouble",
                     severity="error",
                     timeout=6,
                     markup=False,

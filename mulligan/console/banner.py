@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from mulligan.console.app import ConsoleApp
 
 
-LEAST_LEFT = 40
-"""Columns that are kept for the region and its log, whatever is wrong."""
-
-
 class Banner(Widget):
     """One line: which region, how far its log is, and whether this is now or a moment ago."""
 
@@ -44,6 +40,7 @@ def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
     """Return the banner's line for a screen that wide."""
     line = Text.assemble((" ▞ MULLIGAN ", f"bold {GROUND} on {LINK}"))
     line.append(f"  {pulse.region or '…'}", style=f"bold {TEXT}")
+    region = line.cell_len  # is told whatever is wrong
     line.append(f"  #{pulse.head:,}" if pulse.head else "", style=TEXT)
     if pulse.head:
         line.append("  lag ", style=FAINT)
@@ -51,7 +48,7 @@ def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
     for name in pulse.halted:
         line.append(f"  {name} halted", style=f"bold {BAD}")
     right = _right(pulse, moment)
-    right.truncate(max(10, width - LEAST_LEFT), overflow="ellipsis")
+    right.truncate(max(10, width - region - 2), overflow="ellipsis")
     room = width - right.cell_len
     line.truncate(max(0, room), overflow="ellipsis", pad=True)
     return Text.assemble(line, right, no_wrap=True)
@@ -60,7 +57,7 @@ def banner(pulse: Pulse, moment: Moment | None, width: int) -> Text:
 def _right(pulse: Pulse, moment: Moment | None) -> Text:
     if pulse.trouble:
         first = harmless(pulse.trouble).splitlines()[0]
-        return Text(f" ✖ region away: {first} ", style=f"bold {BRIGHT} on {BAD}")
+        return Text(f" ✖ {pulse.what or 'trouble'}: {first} ", style=f"bold {BRIGHT} on {BAD}")
     if moment is not None:
         return Text(
             f" ◀ AS OF #{moment.seq:,}  {moment.at:%Y-%m-%d %H:%M:%S} UTC  l: back to now ",
@@ -88,8 +85,11 @@ class TabLine(Widget):
         for page in self._pages:
             here = page.name == self.current
             line.append(f" {page.key} ", style=f"bold {LINK}" if here else FAINT)
-            line.append(f"{page.title}  ", style=f"bold {BRIGHT} underline" if here else DIM)
-        return line
+            line.append(page.title, style=f"bold {BRIGHT} underline" if here else DIM)
+            line.append("  ")
+        keys = Text.assemble(("? ", f"bold {LINK}"), ("keys ", DIM))
+        room = self.size.width - line.cell_len - keys.cell_len
+        return line.append(" " * room).append_text(keys) if room >= 0 else line
 
     async def on_click(self, event: Click) -> None:
         """Show the page that was clicked on."""

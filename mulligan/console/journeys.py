@@ -23,7 +23,7 @@ class Journeys:
 
         app = cast("ConsoleApp", self)
         await app.action_show("log")
-        app.query_one(LogView).show_entry(message.seq)
+        app.base.query_one(LogView).show_entry(message.seq)
 
     async def on_go_to_history(self, message: GoToHistory) -> None:
         """Show the history of a stream."""
@@ -31,7 +31,7 @@ class Journeys:
 
         app = cast("ConsoleApp", self)
         await app.action_show("history")
-        app.query_one(HistoryView).show_stream(message.stream)
+        app.base.query_one(HistoryView).show_stream(message.stream)
 
     async def on_go_to_why(self, message: GoToWhy) -> None:
         """Show why an object is as it is, above the page that asked."""

@@ -19,6 +19,7 @@ from mulligan.errors import (
     MulliganError,
     NotFound,
     PermissionDenied,
+    Unauthenticated,
     Unavailable,
 )
 from mulligan.proto.v1 import (
@@ -68,13 +69,17 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):
-    """How the region is, as of the latest look; ``trouble`` is empty while it answers."""
+    """How the region is, as of the latest look.
+
+    ``trouble`` is empty while it answers, and what is wrong, in a few words, is ``what``.
+    """
 
     region: str = ""
     head: int = 0
     lag: int = 0
     halted: tuple[str, ...] = ()
     trouble: str = ""
+    what: str = ""
 
 
 class Source:
@@ -141,13 +146,13 @@ class Source:
             )
             head = status.head.seq if status.head else 0
             if status.failure:
-                return Pulse(
-                    region=client.region, head=head, trouble=f"the log halted: {status.failure}"
-                )
+                halted = Pulse(region=client.region, head=head, trouble=status.failure)
+                return msgspec.structs.replace(halted, what="the log halted")
         except PermissionDenied:
             return Pulse(region=client.region)
         except MulliganError as error:
-            return Pulse(region=client.region, trouble=error.message)
+            what = "not logged in" if isinstance(error, Unauthenticated) else "region away"
+            return Pulse(region=client.region, trouble=error.message, what=what)
         return await self._lag(Pulse(region=client.region, head=head))
 
     async def _lag(self, found: Pulse) -> Pulse:

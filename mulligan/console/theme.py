@@ -44,7 +44,7 @@ STATES: dict[str, str] = {
     "rescuing": "#e58fc5",
     "rescue": "#d16ba5",
     "restoring": "#c490e4",
-    "retired": "#4a5361",
+    "retired": "#66738a",
     "failed": "#f0616d",
 }
 """The colour of each state, in the order of the legend: on the way up, in use, and out."""

@@ -146,7 +146,7 @@ def test_the_filter_says_what_it_does_not_understand(text: str) -> None:
 
 
 def test_the_legend_begins_with_what_failed() -> None:
-    line = legend({"active": 7, "failed": 2, "novel": 1}, None).plain
+    line = legend({"active": 7, "failed": 2, "novel": 1}, None, 120).plain
     assert line.startswith("10 machines  ✖ failed 2") and "novel 1" in line
 
 

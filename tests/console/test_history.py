@@ -57,8 +57,9 @@ async def test_beside_the_chosen_event_stands_what_it_changed(
 
 
 async def test_moving_fast_asks_only_for_where_the_cursor_rests(
-    pilot: Pilot[None], view: HistoryView, feed: FakeHistory
+    pilot: Pilot[None], view: HistoryView, feed: FakeHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mulligan.console.history.page.LATER_S", 0.7)
     await settled(pilot, lambda: feed.asked, "the newest is asked for")
     await pilot.press(*["up"] * 5)
     wanted = view.lines.rows[-6].commit.seq

@@ -33,14 +33,16 @@ class GanttGrid(ScrollView, can_focus=True):
         scrollbar-size-vertical: 1; }
     """
     BINDINGS = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "edge(-1)", show=False),
-        Binding("end", "edge(1)", show=False),
-        Binding("comma,shift+tab", "claim(-1)", "Claim before"),
-        Binding("full_stop,tab", "claim(1)", "Next claim"),
+        Binding("up,k", "move(-1)", "Move", show=False),
+        Binding("down,j", "move(1)", "Move", show=False),
+        Binding("pageup", "page(-1)", "Move", show=False),
+        Binding("pagedown", "page(1)", "Move", show=False),
+        Binding("home", "edge(-1)", "Move", show=False),
+        Binding("end", "edge(1)", "Move", show=False),
+        Binding("full_stop", "claim(1)", "Next claim", key_display="."),
+        Binding("tab", "claim(1)", "Next claim", show=False),
+        Binding("comma", "claim(-1)", "Claim before", show=False, key_display=","),
+        Binding("shift+tab", "claim(-1)", "Claim before", show=False),
     ]
 
     class Looked(Message):

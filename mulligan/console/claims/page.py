@@ -39,17 +39,20 @@ class GanttView(View):
 
     DEFAULT_CSS = """
     GanttView #gantt-scale { height: 2; background: $surface; }
-    GanttView #gantt-claim { height: 4; background: $panel; padding: 0 1; }
+    GanttView #gantt-claim { height: 3; background: $panel; padding: 0 1; text-wrap: nowrap;
+        text-overflow: ellipsis; }
     """
     BINDINGS = [
-        Binding("left", "scroll_time(-1)", "Earlier"),
-        Binding("right", "scroll_time(1)", "Later"),
-        Binding("plus,equals_sign", "zoom(-1)", "Closer"),
-        Binding("minus", "zoom(1)", "Farther"),
+        Binding("left", "scroll_time(-1)", "Earlier", show=False),
+        Binding("right", "scroll_time(1)", "Later", show=False),
+        Binding("plus", "zoom(-1)", "Closer", key_display="+"),
+        Binding("equals_sign", "zoom(-1)", show=False),
+        Binding("minus", "zoom(1)", "Farther", key_display="-"),
         Binding("n", "now", "Now"),
-        Binding("y,enter", "why", "Why"),
+        Binding("w", "why", "Why"),
+        Binding("y,enter", "why", show=False),
         Binding("h", "history", "History"),
-        Binding("a", "actions", "Release/extend"),
+        Binding("a", "actions", "Actions"),
     ]
 
     def __init__(
@@ -182,7 +185,7 @@ class GanttView(View):
         row, claim = self.grid.chosen_row, self.grid.chosen
         panel = self.query_one("#gantt-claim", Static)
         if claim is None:
-            name = harmless(row.name) if row is not None else "no providers"
+            name = harmless(row.name) if row is not None else "no providers to claim"
             free = "no claim in sight" if row is not None and not row.heading else ""
             panel.update(Text.assemble((name, BRIGHT), (f"  {free}", DIM), "\n\n", _legend()))
             return

@@ -1,9 +1,10 @@
 """What the colours of the fleet map mean, how many machines have each, and a click to see those."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 from textual.events import Click
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -19,7 +20,9 @@ class Legend(Widget):
     DEFAULT_CSS = "Legend { height: auto; padding: 0 1; background: $background; }"
 
     counts: reactive[Mapping[str, int]] = reactive({}, always_update=True, layout=True)
-    matching: reactive[int | None] = reactive(None)
+    read: reactive[bool] = reactive(False, layout=True)
+    """Whether all machines were read."""
+    matching: reactive[int | None] = reactive(None, layout=True)
     """How many machines the filter lets through; None without one."""
 
     class Chosen(Message):
@@ -31,7 +34,14 @@ class Legend(Widget):
 
     def render(self) -> Text:
         """Return the legend, on as many lines as it takes."""
-        return legend(self.counts, self.matching)
+        return self._shown(self.content_size.width)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return how many lines the legend takes in so many columns."""
+        return self._shown(width).plain.count("\n") + 1
+
+    def _shown(self, width: int) -> Text:
+        return legend(self.counts, self.matching, width, read=self.read)
 
     def on_click(self, event: Click) -> None:
         """Choose the state that was clicked on."""
@@ -40,29 +50,46 @@ class Legend(Widget):
             self.post_message(self.Chosen(state))
 
 
-def legend(counts: Mapping[str, int], matching: int | None) -> Text:
-    """Return the numbers by state; states that nobody is in are left out."""
+def legend(
+    counts: Mapping[str, int], matching: int | None, width: int, *, read: bool = True
+) -> Text:
+    """Return the numbers by state in so many columns; states that nobody is in are left out.
+
+    ``read`` tells whether it is known by now that there are no others.
+    """
     total = sum(counts.values())
-    line = Text()
+    if not total:
+        words = "no machines; `mulligan machine enrol` brings some" if read else "reading…"
+        return Text(words, style=DIM)
+    parts = [_total(total, matching)]
+    for state in sorted(counts, key=lambda state: (state not in STATES, _rank(state), state)):
+        if counts[state]:
+            colour = colour_of(state)
+            number = f"{counts[state]:,}"
+            part = Text.assemble((_mark(state), colour), (f" {state} ", DIM))
+            part.append(number, style=f"bold {colour}")
+            part.apply_meta({"state": state})
+            parts.append(part)
+    return _filled([*parts, Text("□ cordoned", style=FAINT)], width)
+
+
+def _total(total: int, matching: int | None) -> Text:
     if matching is None:
-        line.append(f"{total:,}", style=f"bold {BRIGHT}")
-        line.append(" machines", style=DIM)
-    else:
-        line.append(f"{matching:,}", style=f"bold {BRIGHT}")
-        line.append(f" of {total:,} match", style=DIM)
-    known = sorted({*STATES, *counts}, key=lambda state: (state not in STATES, _rank(state), state))
-    for state in known:
-        if counts.get(state):
-            line.append("  ")
-            entry = Text.assemble(
-                (_mark(state), colour_of(state)),
-                (f" {state} ", DIM),
-                (f"{counts[state]:,}", f"bold {colour_of(state)}"),
-            )
-            entry.apply_meta({"state": state})
-            line.append_text(entry)
-    line.append("  □ cordoned", style=FAINT)
-    return line
+        words = " machines" if total != 1 else " machine"
+        return Text.assemble((f"{total:,}", f"bold {BRIGHT}"), (words, DIM))
+    return Text.assemble((f"{matching:,}", f"bold {BRIGHT}"), (f" of {total:,} match", DIM))
+
+
+def _filled(parts: Sequence[Text], width: int) -> Text:
+    """Return parts on lines of at most ``width`` columns, none of them broken."""
+    text, used = Text(no_wrap=True), 0
+    for part in parts:
+        fits = used + 2 + part.cell_len <= width
+        if used:
+            text.append("  " if fits else "\n")
+        text.append_text(part)
+        used = used + 2 + part.cell_len if used and fits else part.cell_len
+    return text
 
 
 def _rank(state: str) -> int:

@@ -29,6 +29,7 @@ from mulligan.console.fleet.layout import (
 from mulligan.console.fleet.lines import labels, shortened, title
 from mulligan.console.fleet.moves import step
 
+WAYS = ("left", "right", "up", "down", "home", "end", "pageup", "pagedown")
 LAYOUT_S = 0.15
 """Least seconds between two layouts while machines come in."""
 
@@ -43,11 +44,9 @@ class FleetMap(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"move('{key}')", show=False) for key in ("left", "right", "up", "down")),
-        *(Binding(key, f"move('{key}')", show=False) for key in ("home", "end")),
-        *(Binding(key, f"move('{key}')", show=False) for key in ("pageup", "pagedown")),
+        *(Binding(key, f"move('{key}')", "Move", show=False) for key in WAYS),
         Binding("enter", "open", "Open"),
-        Binding("n", "next(1)", "Next match"),
+        Binding("n", "next(1)", "Next match", show=False),
         Binding("N", "next(-1)", "Previous match", show=False),
     ]
 
@@ -255,7 +254,7 @@ class FleetMap(ScrollView, can_focus=True):
         self.virtual_size = Size(width, len(self._layout.lines))
         if self.selected not in self._layout.spots:
             self.selected = self._layout.order[0] if self._layout.order else ""
-            self.post_message(self.Pointed(self.machines.get(self.selected)))
+        self.post_message(self.Pointed(self.machines.get(self.selected)))
         if self._test is not None:  # it may ask for racks, and these may have come just now
             self.look_for(self._test)
         self.refresh()

@@ -33,15 +33,17 @@ class FleetView(View):
     FleetView #filter { height: 1; border: none; padding: 0 1; display: none; }
     FleetView #filter.-open { display: block; }
     FleetView #filter.-bad { color: $error; }
-    FleetView #told { height: 1; padding: 0 1; background: $surface; }
+    FleetView #told { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap;
+        text-overflow: ellipsis; }
     FleetView Horizontal { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("a", "act", "Actions"),
         Binding("w", "why", "Why"),
+        Binding("y", "why", show=False),
         Binding("h", "history", "History"),
-        Binding("escape", "back", "Close", show=False),
+        Binding("escape", "back", "Close the panel, then the filter", show=False),
     ]
 
     def compose(self) -> ComposeResult:
@@ -94,6 +96,7 @@ class FleetView(View):
 
         await together(machines, parents)
         self.fleet.drop(before - seen)
+        self.query_one(Legend).read = True
 
     async def _changed(self, there: list[MachineBrief], gone: list[str]) -> None:
         for machine in there:
@@ -184,7 +187,7 @@ def told(machine: MachineBrief | None, rack: str) -> Text:
     if machine is None:
         return Text("")
     state = f"{machine.state}({machine.failed})" if machine.failed else machine.state
-    line = Text(machine.name, style=f"bold {TEXT}", no_wrap=True, overflow="ellipsis")
+    line = Text(harmless(machine.name), style=f"bold {TEXT}", no_wrap=True, overflow="ellipsis")
     line.append(f"  {state}", style=colour_of(machine.state))
     parts = (machine.cordon, rack, machine.make, machine.operation, machine.fault)
     for part in filter(None, parts):

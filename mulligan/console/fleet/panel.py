@@ -22,7 +22,8 @@ class MachinePanel(Vertical):
     """Facts, operation, fault, last events and actions of the machine that is open."""
 
     DEFAULT_CSS = """
-    MachinePanel { width: 50; display: none; background: $surface; border-left: vkey $border; }
+    MachinePanel { width: 50; max-width: 60%; display: none; background: $surface;
+        border-left: vkey $border; }
     MachinePanel.-open { display: block; }
     MachinePanel #heading { height: auto; padding: 0 1; margin: 0 0 1 0; background: $panel; }
     MachinePanel VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
@@ -78,9 +79,11 @@ class MachinePanel(Vertical):
         self.query_one("#body", Static).update(body(machine, rack, now, called))
         self.query_one("#keys", Static).update(keys(live=self.source.live))
         causes = await self.source.history(uuid)
-        self.query_one("#past", Static).update(past(causes, now))
-        if await called.learn((machine.claim, machine.project, machine.image)):
+        self.query_one("#past", Static).update(past(causes, now, called))
+        about = (machine.claim, machine.project, machine.image)
+        if await called.learn((*about, *(one.actor for one in causes))):
             self.query_one("#body", Static).update(body(machine, rack, now, called))
+            self.query_one("#past", Static).update(past(causes, now, called))
 
     def _gone(self) -> None:
         self.machine = None

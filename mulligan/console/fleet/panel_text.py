@@ -50,14 +50,14 @@ def body(machine: Machine, rack: str, now: datetime, called: Mapping[str, str]) 
     return lines
 
 
-def past(causes: Sequence[Cause], now: datetime) -> Text:
-    """Return what happened last, newest first."""
+def past(causes: Sequence[Cause], now: datetime, called: Mapping[str, str]) -> Text:
+    """Return what happened last, newest first; ``called`` are names by UUID."""
     lines = _section("last events")
     for cause in causes:
         ago = _ago(cause.at, now) if cause.at else ""
         lines.append(f"{ago:>8} ", style=FAINT)
         lines.append(harmless(cause.what), style=TEXT)
-        who = cause.actor.removeprefix("service:")
+        who = called.get(cause.actor, cause.actor).removeprefix("service:")
         lines.append(f"  {who}\n" if who else "\n", style=FAINT)
     if not causes:
         lines.append("none\n", style=FAINT)

@@ -69,9 +69,10 @@ class HistoryView(View):
     HistoryView #history-detail { width: 1fr; padding: 0 1; background: $background; }
     """
     BINDINGS = [
-        Binding("slash", "pick", "Pick a stream"),
-        Binding("y", "why", "Why"),
-        Binding("m", "moment", "Show that moment"),
+        Binding("slash", "pick", "Pick a stream", key_display="/"),
+        Binding("w", "why", "Why"),
+        Binding("y", "why", show=False),
+        Binding("m", "moment", "That moment"),
         Binding("g", "entry", "Log entry"),
         Binding("a", "actions", "Actions"),
         Binding("escape", "lines", show=False),

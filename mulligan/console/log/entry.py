@@ -1,5 +1,6 @@
 """One commit in full: who, what, why, and every event of it."""
 
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -18,7 +19,6 @@ from mulligan.console.log.lines import tone_of
 from mulligan.console.log.rows import LoggedCommit, LoggedEvent
 from mulligan.console.theme import BRIGHT, DIM, FAINT, LINK, TEXT
 from mulligan.console.trouble import harmless
-from mulligan.quantities import format_time
 
 
 class EntryScreen(ModalScreen[None]):
@@ -64,7 +64,7 @@ def commit_shown(commit: LoggedCommit, called: Called) -> list[Text]:
     """Return a commit for reading: what is known of it, then its events."""
     facts = (
         ("command", commit.command),
-        ("at", f"{format_time(commit.at)}  ({commit.at.isoformat()})"),
+        ("at", f"{commit.at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}Z"),
         ("by", _named(commit.account, called)),
         ("project", _named(commit.project, called)),
         ("credential", commit.credential),

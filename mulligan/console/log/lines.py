@@ -84,12 +84,12 @@ class LogLines(ScrollView, can_focus=True):
         overflow-x: hidden; overflow-y: scroll; }
     """
     BINDINGS = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "edge(-1)", "Oldest", show=False),
-        Binding("end", "edge(1)", "Newest", show=False),
+        Binding("up,k", "move(-1)", "Move", show=False),
+        Binding("down,j", "move(1)", "Move", show=False),
+        Binding("pageup", "page(-1)", "Move", show=False),
+        Binding("pagedown", "page(1)", "Move", show=False),
+        Binding("home", "edge(-1)", "To the oldest, and older", show=False),
+        Binding("end", "edge(1)", "To the newest", show=False),
         Binding("enter", "open", "Open"),
     ]
     cursor: reactive[int] = reactive(-1)

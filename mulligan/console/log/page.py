@@ -49,13 +49,14 @@ class LogView(View):
     LogView #log-heads { height: 1; background: $surface; }
     """
     BINDINGS = [
-        Binding("slash", "filter", "Filter"),
-        Binding("space", "hold", "Hold/follow"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("space", "hold", "Hold/follow", key_display="space"),
         Binding("g", "entry", "Go to #"),
         Binding("h", "history", "History"),
-        Binding("y", "why", "Why"),
-        Binding("m", "moment", "Show that moment"),
-        Binding("escape", "lines", "Lines", show=False),
+        Binding("w", "why", "Why"),
+        Binding("y", "why", show=False),
+        Binding("m", "moment", "That moment"),
+        Binding("escape", "lines", "Back to the lines", show=False),
     ]
 
     def __init__(self, source: Source, feed: LogFeed | None = None) -> None:

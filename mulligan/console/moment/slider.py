@@ -54,8 +54,8 @@ class TimeSlider(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "step(-1)", "Back", priority=True),
         Binding("right", "step(1)", "Ahead", priority=True),
-        Binding("shift+left", "step(-10)", show=False),
-        Binding("shift+right", "step(10)", show=False),
+        Binding("shift+left", "step(-10)", "Ten back", show=False),
+        Binding("shift+right", "step(10)", "Ten ahead", show=False),
         Binding("up", "unit(1)", "Larger steps"),
         Binding("down", "unit(-1)", "Smaller steps"),
         Binding("g", "type", "Jump to"),
@@ -82,6 +82,11 @@ class TimeSlider(Vertical):
     def console(self) -> "ConsoleApp":
         """The app."""
         return cast("ConsoleApp", self.app)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a moment is looked for."""
+        return bool(self._target)
 
     def _placed(self) -> None:
         line, moment = self.query_one(Rail), self.console.moment

@@ -41,7 +41,8 @@ class ProblemsView(View):
     """
     BINDINGS = [
         Binding("a", "act", "Do it"),
-        Binding("y", "why", "Why"),
+        Binding("w", "why", "Why"),
+        Binding("y", "why", show=False),
         Binding("h", "history", "History"),
     ]
 
@@ -140,5 +141,5 @@ def problem_shown(one: Problem, action: Action | None) -> Text:
         text.append("   a ", style=f"bold {LINK}")
         text.append(harmless(action.title), style=LINK)
     if one.stream.startswith("machine/"):
-        text.append("   y ", style=f"bold {LINK}").append("why", style=LINK)
+        text.append("   w ", style=f"bold {LINK}").append("why", style=LINK)
     return text

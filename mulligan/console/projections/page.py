@@ -35,7 +35,8 @@ class ProjectionsView(View):
     """Page ``projections``."""
 
     DEFAULT_CSS = """
-    ProjectionsView #stores { height: 5; padding: 0 1; background: $surface; }
+    ProjectionsView #stores { height: 5; padding: 0 1; background: $surface; text-wrap: nowrap;
+        text-overflow: ellipsis; }
     ProjectionsView .heading { height: 1; padding: 0 1; background: $panel; color: $primary; }
     ProjectionsView DataTable { background: $background; scrollbar-size: 1 1; }
     ProjectionsView DataTable > .datatable--cursor,
