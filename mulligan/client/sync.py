@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio.to_thread
 
@@ -24,6 +24,7 @@ from mulligan.proto import v1
 
 __all__ = ["Client", "Regions", "Stream"]
 
+Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
@@ -126,6 +127,15 @@ class Client(Stubs):
     def endpoints(self) -> list[v1.Endpoint]:
         """Return every endpoint that the Catalog lists now."""
         return self._portal.call(self._client.endpoints)
+
+    def try_out(self, call: Callable[[Request], Any], request: Request) -> v1.DryRunResponse:
+        """Return what a call would append to the log, as ``try_out(client.iam.bind_role, …)``.
+
+        Nothing is done. Raise as the async client does.
+        """
+        stub = getattr(getattr(call, "__self__", None), "_stub", None)
+        name = getattr(call, "__name__", "")
+        return self._portal.call(self._client.try_out, getattr(stub, name, call), request)
 
     def log_in(self) -> Tokens:
         """Log in with the secret or certificate now; raise Unauthenticated when it is refused."""

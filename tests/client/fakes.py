@@ -268,6 +268,12 @@ class FakeResource(v1.ResourceBase):
     def __init__(self, region: FakeRegion) -> None:
         self.region = region
 
+    async def dry_run(self, message: v1.DryRunResourceRequest) -> v1.DryRunResponse:
+        self.region.take("resource", message)
+        assert message.make_claim is not None, "the only command that it knows"
+        record = v1.LogRecord(command="claim.make", commit=message.make_claim.request_id)
+        return v1.DryRunResponse(position=self.region.position(), records=[record])
+
     async def list_candidates(self, message: v1.ListCandidatesRequest) -> v1.ListCandidatesResponse:
         if not self.region.free:
             return v1.ListCandidatesResponse(why_not=v1.WhyNot(text="all are taken"))

@@ -58,6 +58,13 @@ async def test_machines_are_reserved(region: RunningRegion, yard: Yard, offered:
     await yard.red.resource.release_claim(v1.ReleaseClaimRequest(claim=claim))
 
 
+async def test_a_claim_is_tried_out(region: RunningRegion, yard: Yard, offered: list[str]) -> None:
+    (line,) = await example(region, "try_a_claim", "2", **RED)
+    assert sorted(line.removeprefix("would get ").split()) == sorted(offered)
+    claims = [one async for one in yard.red.claims()]
+    assert not [c for c in claims if {a.provider for a in c.allocations} & set(offered)]
+
+
 @pytest.fixture(scope="module")
 async def two(
     region: RunningRegion, keyed: RunningRegion, yard: Yard, place: Path
