@@ -3,7 +3,7 @@
 import io
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mulligan.client.client import Client
     from mulligan.client.regions import Outcome
 
+Value = TypeVar("Value")
+
+ALL = "all"
+"""Stands for every region that can be found."""
 REGION = Column("REGION", lambda one: one.region)
 DEADLINE_S = 5.0
 """Seconds that a region has to answer, before it is said that it does not."""
@@ -66,7 +70,6 @@ async def everywhere(
             "--at", "an entry's number is one region's; give a time, which is the same in all"
         )
     session.haste = True
-    names = await regions_named(session, text)
 
     async def ask(client: "Client") -> Gathered:
         out = Gathered(session, client.region)
@@ -76,32 +79,63 @@ async def everywhere(
         return out
 
     deadline = PAST_DEADLINE_S if session.at else DEADLINE_S
-    outcomes = await session.client.regions.each(names, ask, deadline)
+    outcomes = await ask_regions(session, text, ask, deadline)
     print_all(session.out, [(one.region, one.value) for one in outcomes if one.value is not None])
     complain(session, outcomes)
 
 
-async def regions_named(session: Session, text: str, field: str = "--regions") -> list[str]:
-    """Return the regions of a list with commas; ``all`` is all that can be found from here."""
+def names_in(text: str, field: str = "--regions") -> list[str]:
+    """Return the names of a list with commas, each once; raise InvalidArgument if there is none."""
     names = list(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
     if not names:
         raise InvalidArgument(field, f"name regions, as in {field} east,west, or all")
-    if "all" not in names:
+    return names
+
+
+async def regions_named(session: Session, text: str, field: str) -> list[str]:
+    """Return the regions of a list with commas; ``all`` is all others that can be found."""
+    names = names_in(text, field)
+    if ALL not in names:
         return names
-    found = await _all_regions(session.client)
-    return list(dict.fromkeys([*found, *(name for name in names if name != "all")]))
+    found = [region.name for region in await session.client.regions.list() if not region.home]
+    return list(dict.fromkeys([*found, *(name for name in names if name != ALL)]))
 
 
-async def _all_regions(client: "Client") -> list[str]:
-    """Return every region that home can tell of; while home is away, those of the contexts."""
+async def ask_regions(
+    session: Session, text: str, ask: "Callable[[Client], Awaitable[Value]]", deadline_s: float
+) -> "Sequence[Outcome[Value]]":
+    """Ask each region of a list with commas, all at once; return what became of it in each.
+
+    ``all`` is all that can be found from here; while home is away, those of the contexts.
+    """
+    names, regions = names_in(text), session.client.regions
+    if ALL not in names:
+        return await regions.each(names, ask, deadline_s)
     try:
-        with anyio.fail_after(2 * DEADLINE_S):
-            return [region.name for region in await client.regions.list()]
-    except (Unavailable, TimeoutError):
-        here, known = client.context.region, regions_of_contexts()
-        if not here or known <= {here}:
-            raise
-        return [here, *sorted(known - {here})]
+        with anyio.fail_after(2 * DEADLINE_S + deadline_s):
+            found = await regions.everywhere(ask, deadline_s)
+    except (Unavailable, TimeoutError) as error:
+        found = await _ask_others(session.client, ask, deadline_s, error)
+    asked = {one.region for one in found} | {ALL}
+    more = [name for name in names if name not in asked]
+    return [*found, *await regions.each(more, ask, deadline_s)]
+
+
+async def _ask_others(
+    home: "Client",
+    ask: "Callable[[Client], Awaitable[Value]]",
+    deadline_s: float,
+    error: Unavailable | TimeoutError,
+) -> "list[Outcome[Value]]":
+    """Ask the regions of the contexts but home's, which is away; raise why if there is none."""
+    from mulligan.client.regions import Outcome
+
+    here, known = home.context.region, regions_of_contexts()
+    others = sorted(known - {here})
+    if not here or not others:
+        raise error
+    away = error if isinstance(error, MulliganError) else Unavailable("it took too long")
+    return [Outcome(here, None, away), *await home.regions.each(others, ask, deadline_s)]
 
 
 def regions_of_contexts() -> set[str]:

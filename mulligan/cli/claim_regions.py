@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mulligan.cli.across import DEADLINE_S
+from mulligan.cli.across import ALL, DEADLINE_S, names_in
 from mulligan.cli.claim_view import WHOLE
 from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
@@ -65,9 +65,9 @@ async def place_claim(session: Session, request: "MakeClaimRequest", anywhere: A
     from mulligan.client.placing import place, settle
     from mulligan.client.preferring import GIVEN, Preference
 
-    named = [part.strip() for part in anywhere.regions.split(",") if part.strip()]
+    named = names_in(anywhere.regions)
     preference = Preference(
-        regions=() if "all" in named else tuple(named),
+        regions=() if ALL in named else tuple(named),
         want=parse_attributes(anywhere.in_region or [], "--in-region"),
         avoid=parse_attributes(anywhere.not_in_region or [], "--not-in-region"),
         order=anywhere.prefer or GIVEN,

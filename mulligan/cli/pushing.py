@@ -87,8 +87,6 @@ async def _push(session: Session, objects: "Sequence[Shared]", to: str, *, repla
     from mulligan.client.sharing import push
 
     targets = await regions_named(session, to, "--to")
-    if "all" in to.split(","):
-        targets = [name for name in targets if name != session.client.region]
     regions = session.client.regions
     report = await push(regions, objects, targets, replace=replace, deadline_s=2 * DEADLINE_S)
     if session.out.for_people:

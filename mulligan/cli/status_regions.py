@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mulligan.cli.across import DEADLINE_S, regions_named
+from mulligan.cli.across import DEADLINE_S, ask_regions
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import Session
 from mulligan.diagnosis.problem import Problem, critical
@@ -40,14 +40,13 @@ async def status_of_regions(session: Session, text: str) -> list[Problem]:
     from mulligan.cli.status import looked_at
 
     session.haste = True
-    names = await regions_named(session, text)
 
     async def ask(client: "Client") -> "Status":
         one = Session(session.common, session.out)
         one.use(client)
         return await looked_at(one)
 
-    outcomes = await session.client.regions.each(names, ask, DEADLINE_S)
+    outcomes = await ask_regions(session, text, ask, DEADLINE_S)
     rows = []
     for one in outcomes:
         if one.value is not None:

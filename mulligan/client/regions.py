@@ -98,20 +98,60 @@ class Regions:
         outcomes: dict[str, Outcome[Value]] = {}
 
         async def ask(name: str) -> None:
-            try:
-                with anyio.fail_after(deadline_s):
-                    value = await call(await self.client(name))
-                outcomes[name] = Outcome(name, value, None)
-            except MulliganError as error:
-                outcomes[name] = Outcome(name, None, error)
-            except TimeoutError:
-                late = DeadlineExceeded(f"region {name} did not answer within {deadline_s:g} s")
-                outcomes[name] = Outcome(name, None, late)
+            outcomes[name] = await self._outcome(name, call, deadline_s)
 
         async with anyio.create_task_group() as tasks:
             for name in wanted:
                 tasks.start_soon(ask, name)
         return [outcomes[name] for name in wanted]
+
+    async def everywhere(
+        self, call: Callable[["Client"], Awaitable[Value]], deadline_s: float = DEADLINE_S
+    ) -> Sequence[Outcome[Value]]:
+        """Make a call in every region that ``list`` finds, as ``each`` does and in its order.
+
+        A region is called as soon as it is heard of, and not only when all that are away have been
+        waited for. Raise what asking home whom it knows raises.
+        """
+        outcomes: dict[str, Outcome[Value]] = {}
+        near = await known_to(self._home)
+        self._known = {region.name: Vouched(region, True) for region in near}
+
+        async with anyio.create_task_group() as tasks:
+
+            async def ask(name: str) -> None:
+                outcomes[name] = await self._outcome(name, call, deadline_s)
+
+            def begin(name: str) -> None:
+                if name not in begun:
+                    begun.add(name)
+                    tasks.start_soon(ask, name)
+
+            async def told_by(vouched: Vouched) -> Sequence[Region]:
+                self._known.setdefault(vouched.region.name, vouched)
+                begin(vouched.region.name)
+                return await self._told_by(vouched)
+
+            begun: set[str] = set()
+            begin(near[0].name)
+            known = await breadth_first(near, told_by, most=MOST, deadline_s=LISTING_S)
+            self._known = known
+            for name in known:
+                begin(name)
+        return [outcomes[name] for name in known]
+
+    async def _outcome(
+        self, name: str, call: Callable[["Client"], Awaitable[Value]], deadline_s: float
+    ) -> Outcome[Value]:
+        """Make a call in a region within a time, and return what became of it."""
+        try:
+            with anyio.fail_after(deadline_s):
+                return Outcome(name, await call(await self.client(name)), None)
+        except MulliganError as error:
+            return Outcome(name, None, error)
+        except TimeoutError:
+            late = DeadlineExceeded(f"region {name} did not answer within {deadline_s:g} s")
+            return Outcome(name, None, late)
 
     def close(self) -> None:
         """Close the clients of all other regions."""

@@ -10,6 +10,7 @@ import pytest
 
 from mulligan.client.client import Client
 from mulligan.client.context import Context, Settings, save_settings
+from mulligan.client.regions import LISTING_S
 from mulligan.client.tokens import TokenCache
 from mulligan.errors import DeadlineExceeded, NotFound, Unauthenticated, Unavailable
 from mulligan.proto import v1
@@ -129,6 +130,33 @@ async def test_a_call_of_all_regions_tells_what_became_of_it_in_each(
     assert isinstance(west.error, Unavailable | DeadlineExceeded)
     assert (east.value, east.error) == ("east", None)
     assert nowhere.error is not None
+
+
+async def test_every_region_is_called_as_soon_as_it_is_heard_of(world: World) -> None:
+    world.hidden.region.silent = True
+
+    async def ask(client: Client) -> str:
+        if client.context.region == "hidden":
+            world.hidden.region.silent = False  # only now it says anything
+        return await who(client)
+
+    began = time.monotonic()
+    async with Client(world.east.context(), secret=SECRET, patience=20) as client:
+        outcomes = await client.regions.everywhere(ask, 10)
+    assert time.monotonic() - began < LISTING_S, "nobody waited for the silent one"
+    assert [(one.region, one.value) for one in outcomes[:3]] == [
+        ("east", "east"),
+        ("west", "west"),
+        ("hidden", "hidden"),
+    ]
+    assert isinstance(outcomes[3].error, Unauthenticated), "far is known through others only"
+
+
+async def test_what_is_away_is_waited_for_once(client: Client, world: World) -> None:
+    await world.west.stop(world.west.instances[0])
+    outcomes = await client.regions.everywhere(who, 1.5)
+    assert [one.region for one in outcomes] == ["east", "west", "hidden"]
+    assert isinstance(outcomes[1].error, Unavailable | DeadlineExceeded)
 
 
 async def test_a_silent_region_is_listed_as_others_know_it(client: Client, world: World) -> None:
