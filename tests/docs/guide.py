@@ -136,8 +136,7 @@ class _Walker:
             self._up = self._open(Shown(command, shown.output or _first_words(command)))
             return
         expected = int(self._found(self._guide.ends, shown.command) or 0)
-        if shown.command in self._guide.endless:
-            self._used.add(shown.command)
+        if self._found(dict.fromkeys(self._guide.endless, True), shown.command):
             command = f"timeout --preserve-status --signal=INT {_LISTENS_FOR_S} {command}"
         answers = self._found(self._guide.asked, shown.command)
         code, printed = (1, _NOBODY) if answers else self._shell.run(command, 2 * WITHIN_S)

@@ -5,6 +5,9 @@ from tests.docs.bmcs import PASSWORD
 ZEROS = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58"
 """The sha256 of a MiB of zeros, which every image is that pages name."""
 
+LATE = "5647f05ec18958947d32874eeb788fa396a05d0bab7c1b71f112ceb7e9b31eee"
+"""The sha256 of two MiB of zeros, of an image that is there only later."""
+
 RACK = f"""
     mulligan provider create rack-7
     printf {PASSWORD} > bmc.password
@@ -41,5 +44,11 @@ def project(name: str) -> str:
         export MULLIGAN_PROJECT={name}
     """
 
+
+DAMAGED_IMAGE = f"""
+    head -c 1K /dev/zero > $STATE/images/late.iso
+    mulligan image create late --url file:late.iso --sha256 {LATE}
+"""
+RIGHT_IMAGE = "head -c 2M /dev/zero > $STATE/images/late.iso"
 
 NODES = available("node-1", "node-2", "node-3", "node-4")

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from tests.docs.given.common import (
     CLAIM_OF_NODE_1,
+    DAMAGED_IMAGE,
     IMAGE,
     NODES,
     RACK,
-    ZEROS,
+    RIGHT_IMAGE,
     available,
     enrolled,
     project,
@@ -38,10 +39,9 @@ GUIDES: Mapping[str, Guide] = {
             "mulligan machine retry node-1": f"""
                 mulligan machine release node-1 --yes --wait
                 {CLAIM_OF_NODE_1}
-                head -c 1K /dev/zero > $STATE/images/late.iso
-                mulligan image create late --url file:late.iso --sha256 {ZEROS}
+                {DAMAGED_IMAGE}
                 ! mulligan machine deploy build --image late --wait
-                head -c 1M /dev/zero > $STATE/images/late.iso
+                {RIGHT_IMAGE}
             """,
         },
         bmcs=1,

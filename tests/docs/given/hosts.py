@@ -10,7 +10,7 @@ GUIDES: Mapping[str, Guide] = {
         given=f"mkdir $HOME/backup\n{available('node-1')}{project('web')}{CLAIM}",
         instead={
             "/mnt/backup": "$HOME/backup",
-            "STATE/etcd": "$STATE/etcd",
+            "--data-dir STATE": "--data-dir $STATE",
             "/srv/staging": "$HOME/staging",
             "s3://bucket/production": "$STATE/archive",
         },

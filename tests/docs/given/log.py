@@ -6,11 +6,10 @@ from tests.docs.given.common import CLAIM, available, project
 from tests.docs.guide import Guide
 
 _BUSY = f"{available('node-1')}{project('web')}{CLAIM}\n"
-_POSTGRES = {"PGUSER": "postgres"}
 
 GUIDES: Mapping[str, Guide] = {
     "how-to/keep-the-log-small": Guide(
-        given=f"{_BUSY}mulligan archive seal",
+        given=_BUSY,
         before={"mulligan archive verify --location": "mulligan log keys > log-keys.json"},
         instead={"s3://backups/region-west": "$STATE/archive"},
         bmcs=1,
@@ -35,5 +34,9 @@ GUIDES: Mapping[str, Guide] = {
         },
         bmcs=1,
     ),
-    "observability": Guide(given=available("node-7"), bmcs=1),
+    "observability": Guide(
+        given=available("node-7"),
+        bmcs=1,
+        settings={"MULLIGAN_TRACE_ENDPOINT": "http://127.0.0.1:9"},
+    ),
 }

@@ -45,12 +45,13 @@ GUIDES: Mapping[str, Guide] = {
     ),
     "how-to/reserve-capacity": Guide(
         given=f"""
-            {NODES}
-            {project("physics")}
+            {available(*(f"node-{number}" for number in range(1, 7)))}
             mulligan group create rack-1
+            mulligan group add rack-1 node-1 node-2 node-3 node-4 node-5 node-6
+            {project("physics")}
             echo 'groups: [{{name: g, resources: {{machine: 1}}}}]' > request.yaml
         """,
-        bmcs=4,
+        bmcs=6,
     ),
     "how-to/tag-and-describe": Guide(
         given=f"{NODES}mulligan project create web\n{CLAIM} --project web", bmcs=4

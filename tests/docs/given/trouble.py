@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.docs.given.common import NODES, ZEROS, available, project
+from tests.docs.given.common import DAMAGED_IMAGE, NODES, RIGHT_IMAGE, available, project
 from tests.docs.guide import Guide
 from tests.docs.pages import ROOT
 
@@ -25,15 +25,17 @@ GUIDES: Mapping[str, Guide] = {
             {NODES}
             {project("web")}
             mulligan claim make --class machine=1 --count 4 --for 2h --name build
-            head -c 1K /dev/zero > $STATE/images/late.iso
-            mulligan image create late --url file:late.iso --sha256 {ZEROS}
-            ! mulligan machine deploy build --image late --wait --yes
+            {DAMAGED_IMAGE}
+            ! mulligan machine deploy build --machine node-1 --image late --wait
+            ! mulligan machine deploy build --machine node-2 --image late --wait
+            ! mulligan machine deploy build --machine node-3 --image late --wait
+            mulligan brake list | grep rack-7
         """,
         before={
-            "mulligan brake release rack-7": "head -c 1M /dev/zero > $STATE/images/late.iso",
+            "mulligan brake release rack-7": RIGHT_IMAGE,
         },
         bmcs=4,
-        after="test $(mulligan machine list --state active -o name | wc -l) = 4",
+        after="test $(mulligan machine list --state active -o name | wc -l) = 3",
     ),
     "how-to/try-a-faulty-bmc": Guide(
         files={"faults.yaml": "rules:"},
