@@ -69,9 +69,18 @@ def to_error(error: GRPCError, route: str) -> MulliganError:
             )
 
 
+_OUT_OF_TIME = frozenset({9, 10})
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+
 def transport_error(error: Exception, address: str, ca: str) -> Unavailable:
     """Return what a broken connection means to the person at the other end of it."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OUT_OF_TIME:
+            return Untrusted(
+                f"the certificate of {address} is not trusted ({error.verify_message}): see to the"
+                " clocks of both hosts, or run `mulligan certificate renew` there"
+            )
         return Untrusted(
             f"the certificate of {address} is not trusted ({error.verify_message}): "
             f"the context's CA is {ca or 'not set'}; get the control plane's ca.pem"

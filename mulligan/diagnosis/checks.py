@@ -20,6 +20,10 @@ SLOW_MS = 500.0
 BEHIND = 1000
 """Entries that an instance may be behind the newest that any of them knows."""
 SOON, VERY_SOON = timedelta(days=30), timedelta(days=3)
+_MAKE_ROOM = (
+    "make room, then etcdctl compact, defrag and alarm disarm:"
+    " docs/durability.md#when-etcd-has-no-room"
+)
 _SAVE = (
     "mulligan backup secrets FILE, daily, on the region's host; keep the master key apart from it:"
     " docs/how-to/back-up-and-restore.md"
@@ -144,7 +148,7 @@ def _stores(found: Status) -> Iterator[Problem]:
             yield warning(store, what, f"see the disk and the load of {store}'s host")
     alarms = {alarm for one in found.instances for alarm in one.instance.etcd_alarms}
     for alarm in sorted(alarms):
-        then = "docs/how-to/keep-the-log-small.md" if alarm == "NOSPACE" else "etcdctl alarm list"
+        then = _MAKE_ROOM if alarm == "NOSPACE" else "etcdctl alarm list"
         yield critical("etcd", f"the alarm {alarm} is on: it refuses to write", then)
     asked = [one for one in found.instances if not one.instance.etcd_problem]
     if asked and not any(one.instance.etcd_leader for one in asked):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from mulligan.client.status import Untrusted
 from mulligan.diagnosis.found import Seen, Status
 from mulligan.diagnosis.parts import Part, parts, troubles
 from mulligan.diagnosis.peers import look_at_peers
@@ -83,6 +84,8 @@ async def _listed(client: "Client") -> "list[Endpoint]":
     try:
         with anyio.fail_after(DOOR_S):
             return await client.endpoints()
+    except Untrusted:
+        raise
     except Unavailable as error:
         raise Unavailable(f"{error.message}; {_LOOK}") from error
     except TimeoutError:

@@ -82,21 +82,31 @@ def run_quietly(
         [*children(config), announcer, *extra],
         config.state_dir,
         preload=PRELOAD,
-        before=partial(require_startable, config),
+        before=partial(prepare, config),
     )
     return supervisor.run()
+
+
+def prepare(config: Config) -> None:
+    """Renew what ends before anybody reads it, and raise what keeps the region from starting."""
+    _renew(config)
+    require_startable(config)
 
 
 def _keep_certificates(config: Config) -> int:
     """Renew this host's certificates before they end, for as long as the region runs."""
     while True:
-        try:
-            for name in Certificates(config.state_dir).keep(config.region, create=False):
-                sys.stderr.write(f"renewed the certificate {name}\n")
-        except (MulliganError, OSError, ValueError) as error:
-            sys.stderr.write(f"certificates are not renewed: {error}\n")
-        sys.stderr.flush()
         time.sleep(RENEW_EVERY_S)
+        _renew(config)
+
+
+def _renew(config: Config) -> None:
+    try:
+        for name in Certificates(config.state_dir).keep(config.region, create=False):
+            sys.stderr.write(f"renewed the certificate {name}\n")
+    except (MulliganError, OSError, ValueError) as error:
+        sys.stderr.write(f"certificates are not renewed: {error}\n")
+    sys.stderr.flush()
 
 
 def _announce(config: Config, on_ready: Callable[[float], None], began: float) -> int:

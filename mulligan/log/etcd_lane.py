@@ -175,7 +175,8 @@ def in_our_words(error: grpc.aio.AioRpcError, *, write: bool) -> Exception:
     code, text = error.code(), error.details() or ""
     match code:
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return Exhausted(f"etcd has no room: {text}", retry_after=5.0)
+            then = "; `mulligan status` says how to make some" if "space" in text else ""
+            return Exhausted(f"etcd has no room: {text}{then}", retry_after=5.0)
         case grpc.StatusCode.OUT_OF_RANGE:
             return Compacted(text)
         case grpc.StatusCode.NOT_FOUND:

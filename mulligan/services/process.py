@@ -1,8 +1,10 @@
 """The process around a service: logging, the event loop, and how it ends."""
 
+import errno
 import gc
 import logging
 import os
+import ssl
 import sys
 
 import uvloop
@@ -37,11 +39,20 @@ def run(name: str, config: Config) -> int:
         uvloop.run(serve(name, config))
     except KeyboardInterrupt:
         return 130
+    except ssl.SSLError as error:
+        return _cannot(f"use {config.tls.cert} with {config.tls.key}", error.reason or str(error))
     except OSError as error:
         address = getattr(config.listen, name)
-        log.error("cannot listen", extra={"address": str(address), "reason": str(error)})
-        sys.stderr.write(f"error: {name} cannot listen on {address}: {error}\n")
-        return 1
+        taken = error.errno == errno.EADDRINUSE
+        reason = f"another program does; set listen.{name}, or stop it" if taken else str(error)
+        return _cannot(f"listen on {address}", reason)
     finally:
         tracing.stop()
     return 0
+
+
+def _cannot(what: str, reason: str) -> int:
+    """Tell why the service does not start, to the log and to who waits; return the exit code."""
+    log.error("cannot start", extra={"cannot": what, "reason": reason})
+    sys.stderr.write(f"error: it cannot {what}: {reason}\n")
+    return 1

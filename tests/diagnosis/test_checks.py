@@ -115,7 +115,7 @@ def test_etcd_without_a_leader_or_with_an_alarm_is_critical() -> None:
     (leaderless,) = found_in(instance("iam", etcd_leader=""))
     assert leaderless.severity == "critical"
     (alarm,) = found_in(instance("iam", etcd_alarms=["NOSPACE"]))
-    assert "keep-the-log-small" in alarm.next
+    assert "alarm disarm" in alarm.next
 
 
 def test_a_halted_log_is_critical() -> None:

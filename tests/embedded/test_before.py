@@ -13,6 +13,7 @@ import pytest
 from mulligan.config import Config, load
 from mulligan.embedded.before import PortTaken, require_startable
 from mulligan.embedded.region import init_region
+from mulligan.embedded.up import prepare
 from mulligan.errors import BadConfiguration
 
 
@@ -47,16 +48,43 @@ def test_a_master_key_that_is_gone_is_not_made_anew(config: Config) -> None:
     assert not key.exists()
 
 
-def test_up_ends_with_one_line_where_it_cannot_start(tmp_path: Path, taken: str) -> None:
-    command = [sys.executable, "-m", "mulligan.cli.start", "up", "--state", str(tmp_path)]
+def run(tmp_path: Path, *words: str) -> tuple[int, list[str]]:
+    """Run the command as a user does; return its exit code and what it said was wrong."""
+    command = [sys.executable, "-m", "mulligan.cli.start", *words, "--state", str(tmp_path)]
     environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path / "client")}
     done = subprocess.run(
-        [*command, "--region", "r1"],
-        capture_output=True, text=True, timeout=60, check=False, env=environment,
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    assert done.returncode == 6
-    lines = done.stderr.splitlines()
-    assert sum(line.startswith("error: ") for line in lines) == 1
-    assert taken in done.stderr
     assert "Traceback" not in done.stderr
+    return done.returncode, [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+
+
+def test_up_ends_with_one_line_where_it_cannot_start(tmp_path: Path, taken: str) -> None:
+    code, (said,) = run(tmp_path, "up", "--region", "r1")
+    assert code == 6
+    assert taken in said
+
+
+def test_a_service_tells_a_port_that_is_taken(tmp_path: Path, taken: str) -> None:
+    code, (said,) = run(tmp_path, "serve", "iam")
+    assert code == 1
+    assert said == (
+        f"error: it cannot listen on {taken}: another program does; set listen.iam, or stop it"
+    )
+
+
+def test_a_service_tells_a_key_that_is_not_its_certificates(tmp_path: Path, config: Config) -> None:
+    assert config.tls.key is not None
+    config.tls.key.write_bytes((tmp_path / "tls" / "etcd.key").read_bytes())
+    code, (said,) = run(tmp_path, "serve", "iam")
+    assert code == 1
+    assert f"cannot use {config.tls.cert} with {config.tls.key}" in said
+
+
+def test_certificates_are_renewed_before_anybody_reads_them(config: Config, taken: str) -> None:
+    assert config.tls.cert is not None
+    config.tls.cert.unlink()
+    with pytest.raises(PortTaken):
+        prepare(config)
+    assert config.tls.cert.exists()
