@@ -13,7 +13,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from mulligan.console.brief import MachineBrief, Place
 from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import STATES
-from mulligan.errors import NotFound, Unavailable
+from mulligan.errors import MulliganError, NotFound, Unavailable
 from mulligan.proto import v1
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -66,7 +66,11 @@ def _machine(number: int, state: str, rng: random.Random) -> MachineBrief:
 
 
 class FakeSource(Source):
-    """A source without a region; ``away`` has every question answered by Unavailable."""
+    """A source without a region; ``away`` has every question answered by Unavailable.
+
+    ``lists_away`` answers lists alone so, as without read models; ``hitches`` are raised one by
+    one where a machine is read; moments are found once ``made`` is set.
+    """
 
     def __init__(self, count: int = 0, seed: int = 1) -> None:
         super().__init__(cast(Any, None))
@@ -74,6 +78,10 @@ class FakeSource(Source):
         self.fleet = {one.uuid: one for one in listed}
         self.head_now = 1000
         self.away = ""
+        self.lists_away = ""
+        self.hitches: list[MulliganError] = []
+        self.made = anyio.Event()
+        self.made.set()
         self.making: list[str] = []
         self.reads: list[str] = []
         self.known: dict[str, str] = {}
@@ -93,13 +101,19 @@ class FakeSource(Source):
         for text in self.making:
             told(text)
             await anyio.lowlevel.checkpoint()
+        await self.made.wait()
         if wanted.isdecimal():
             return await self.entry(int(wanted))
         at = datetime.fromisoformat(wanted)
         return Moment(max(1, self.head_now + round((at - NOON).total_seconds() / 60)), at)
 
     async def pulse(self) -> Pulse:
-        return Pulse(region=self.region, head=0 if self.away else self.head_now, trouble=self.away)
+        return Pulse(
+            region=self.region,
+            head=0 if self.away else self.head_now,
+            trouble=self.away,
+            what="region away" if self.away else "",
+        )
 
     async def head(self) -> int:
         self._require()
@@ -107,6 +121,8 @@ class FakeSource(Source):
 
     async def machines(self) -> AsyncIterator[list[MachineBrief]]:
         self._require()
+        if self.lists_away:
+            raise Unavailable(self.lists_away)
         self.reads.append("all")
         listed = list(self.fleet.values())
         for start in range(0, max(1, len(listed)), 500):
@@ -116,6 +132,8 @@ class FakeSource(Source):
     async def machine(self, uuid: str) -> v1.Machine:
         self._require()
         self.reads.append(uuid)
+        if self.hitches:
+            raise self.hitches.pop()
         if uuid not in self.fleet:
             raise NotFound("machine", uuid)
         return message(self.fleet[uuid])

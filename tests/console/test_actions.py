@@ -12,13 +12,14 @@ from mulligan.console.actions.offered import (
     Action,
     actions_for,
     actions_for_claim,
+    follow,
     perform,
     release_brake,
 )
 from mulligan.console.brief import MachineBrief
 from mulligan.console.links import Act, ChooseAction
 from mulligan.console.source import Moment
-from mulligan.errors import FailedPrecondition
+from mulligan.errors import DeadlineExceeded, FailedPrecondition, MulliganError, Unavailable
 from mulligan.handlers.lifecycle import ALLOWED
 from mulligan.proto import v1
 from tests.console.fakes import FakeSource
@@ -84,6 +85,7 @@ class FakeControl:
         self.asked: list[Any] = []
         self.looks = 0
         self.refusal = ""
+        self.hitches: list[MulliganError] = []
 
     async def power_machine(self, request: Any, timeout: float) -> v1.MachineResponse:
         self.asked.append(request)
@@ -102,6 +104,8 @@ class FakeControl:
     retire_machine = cordon_machine
 
     async def get_machine(self, request: Any, timeout: float) -> v1.MachineResponse:
+        if self.hitches:
+            raise self.hitches.pop()
         self.looks += 1
         under_way = v1.Operation(verb="power", step="power_off", step_number=1, steps=1)
         return v1.MachineResponse(
@@ -231,3 +235,12 @@ async def test_nothing_is_done_in_the_past(stage: Stage, client: FakeClient) -> 
 def test_an_action_is_a_value_that_can_be_kept() -> None:
     action = power_off()
     assert msgspec.structs.replace(action) == action
+
+
+async def test_a_service_that_starts_again_does_not_end_following(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mulligan.console.actions.offered.LAST_LOOK_S", 0.01)
+    client.control.hitches = [Unavailable("gone"), DeadlineExceeded("slow")]
+    outcome = await follow(power_off(), cast(Any, client), lambda text: None)
+    assert outcome.well and not client.control.hitches

@@ -2,16 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
 
 from mulligan.console.app import ConsoleApp
 from mulligan.console.banner import banner
 from mulligan.console.fleet.map import FleetMap
+from mulligan.console.moment.slider import Rail
 from mulligan.console.moment.steps import UNITS, share, stepped, wanted
 from mulligan.console.source import Moment, Pulse
 from mulligan.console.trouble import harmless, next_step, shown
 from mulligan.errors import InvalidArgument, PermissionDenied, Unavailable
 from tests.console.fakes import NOON, FakeSource
+from tests.console.feeds import screen_text
 from tests.console.test_fleet import settled
 
 
@@ -49,6 +52,77 @@ async def test_a_console_that_begins_without_a_region_shows_it_once_it_is_there(
         await settled(pilot, lambda: "no route to host" in plain(app))
         source.away = ""
         await settled(pilot, lambda: len(app.query_one(FleetMap).machines) == 10)
+
+
+async def test_a_page_that_cannot_be_read_is_read_once_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mulligan.console.app.AGAIN_S", 0.05)
+    source = FakeSource(10)
+    source.lists_away = "the read models are away"
+    app = ConsoleApp(source)
+    async with app.run_test() as pilot:
+        await settled(pilot, lambda: len(app._notifications) == 1)
+        assert "live" in plain(app)  # for the log is there
+        source.lists_away = ""
+        await settled(pilot, lambda: len(app.query_one(FleetMap).machines) == 10)
+        assert len(app._notifications) == 1
+    assert app.failure is None
+
+
+async def test_the_region_is_looked_after_also_below_a_dialog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mulligan.console.app.PULSE_S", 0.05)
+    source = FakeSource(10)
+    app = ConsoleApp(source)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot, lambda: len(app.query_one(FleetMap).machines) == 10)
+        await pilot.press("question_mark")
+        source.away = "gone [/bold] wrong"
+        await settled(pilot, lambda: "gone [/bold] wrong" in plain(app))
+        source.fleet.pop("m-0")
+        source.away = ""
+        await settled(pilot, lambda: "live" in plain(app))
+        fleet = app.base.query_one(FleetMap)
+        await settled(pilot, lambda: len(fleet.machines) == 9)
+        source.away = "again"
+        await settled(pilot, lambda: "again" in plain(app))
+    assert app.failure is None
+
+
+async def test_the_keys_of_the_page_and_of_the_console_are_shown() -> None:
+    app = ConsoleApp(FakeSource(10))
+    async with app.run_test(size=(120, 50)) as pilot:
+        await settled(pilot, lambda: len(app.query_one(FleetMap).machines) == 10)
+        await pilot.press("question_mark")
+        text = screen_text(pilot)
+        for line in ("FLEET", "Next match", "EVERYWHERE", "1 2 3 4 5 6", "Read anew"):
+            assert line in text
+        assert "Copy selected text" not in text  # Textual's own
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+
+async def test_going_on_while_a_moment_is_made_leads_to_where_one_went(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mulligan.console.moment.slider.SETTLE_S", 0.01)
+    source = FakeSource(10)
+    source.made = anyio.Event()
+    source.making = ["it is still being made"]
+    app = ConsoleApp(source)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot, lambda: app.pulse.head == 1000)
+        rail = app.query_one(Rail)
+        await pilot.press("t", "left")
+        await settled(pilot, lambda: "still being made" in rail.told)
+        await pilot.press("left")
+        await settled(pilot, lambda: "still being made" in rail.told)
+        source.made.set()
+        await settled(pilot, lambda: app.moment is not None)
+        assert app.moment is not None and app.moment.seq == 998
+    assert not app._notifications
 
 
 async def test_the_slider_shows_the_whole_console_at_a_moment_and_goes_back() -> None:
@@ -137,3 +211,11 @@ def test_errors_name_the_next_step_and_are_harmless() -> None:
 def test_the_banner_fits_a_narrow_screen() -> None:
     pulse = Pulse(region="east-with-a-long-name", head=1234567, lag=5000, trouble="x" * 300)
     assert banner(pulse, None, 60).cell_len <= 60
+
+
+def test_the_banner_says_what_is_wrong_and_of_which_region() -> None:
+    pulse = Pulse(region="east", head=12, trouble="'ann' has no session", what="not logged in")
+    assert "east" in banner(pulse, None, 80).plain
+    assert "not logged in: 'ann' has no session" in banner(pulse, None, 80).plain
+    past = banner(Pulse(region="east", head=12), Moment(7, NOON), 80).plain
+    assert "AS OF #7" in past and "back to now" in past

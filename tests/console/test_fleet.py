@@ -17,8 +17,9 @@ from mulligan.console.fleet.layout import cells_across, lay_out, path, sections
 from mulligan.console.fleet.legend import legend
 from mulligan.console.fleet.map import FleetMap
 from mulligan.console.fleet.moves import step
+from mulligan.console.fleet.page import FleetView
 from mulligan.console.fleet.panel import MachinePanel
-from mulligan.errors import InvalidArgument
+from mulligan.errors import DeadlineExceeded, Exhausted, InvalidArgument, Unavailable
 from mulligan.wording import natural
 from tests.console.fakes import FakeSource, fleet
 
@@ -244,3 +245,42 @@ async def test_the_filter_dims_the_rest_and_n_goes_from_match_to_match() -> None
         assert fleet.selected == failed[1]
         await pilot.press("escape")
         assert fleet.matching == 200
+
+
+async def test_a_hitch_does_not_end_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mulligan.console.fleet.follow.AGAIN_S", 0.01)
+    source = FakeSource(10)
+    async with shown(source) as (pilot, fleet):
+        source.hitches = [DeadlineExceeded("slow"), Unavailable("gone"), Exhausted("too many")]
+        source.change("m-3", state="failed")
+        await settled(pilot, lambda: fleet.machines["m-3"].state == "failed")
+        assert not source.hitches
+        source.change("m-3", state="retired")
+        await settled(pilot, lambda: fleet.machines["m-3"].state == "retired")
+
+
+async def test_a_machine_that_comes_while_all_are_read_stays() -> None:
+    source = FakeSource(10)
+    async with shown(source) as (_, fleet):
+        late = machine("late")
+        listed = source.machines
+
+        async def machines() -> AsyncIterator[list[MachineBrief]]:
+            async for page in listed():
+                yield page
+            fleet.put([late])
+
+        source.machines = machines  # type: ignore[method-assign]
+        await fleet.app.query_one(FleetView).renew()
+        assert late.uuid in fleet.machines
+
+
+def test_the_legend_breaks_lines_between_states_only() -> None:
+    text = legend({"active": 7, "failed": 2, "available": 1234, "retired": 9}, None, 30).plain
+    assert all(len(line) <= 30 for line in text.splitlines())
+    assert "■ available 1,234" in text and "□ cordoned" in text
+
+
+def test_the_legend_does_not_say_none_before_it_knows() -> None:
+    assert "reading" in legend({}, None, 80, read=False).plain
+    assert "machine enrol" in legend({}, None, 80, read=True).plain

@@ -13,6 +13,7 @@ from mulligan.console.called import Called
 from mulligan.console.claims.draw import GanttClaim, Scale, header, marks, row_cells, scale_about
 from mulligan.console.claims.feed import GanttRow, held_at, rows_of
 from mulligan.console.claims.page import GanttView
+from mulligan.console.source import Moment
 from mulligan.proto import v1
 from tests.console.fakes import FakeSource
 from tests.console.feeds import ANN, NODE, Stage, screen_text, settled
@@ -220,3 +221,36 @@ async def test_changed_claims_are_asked_for_again_in_sight_only(
     news.set()
     await settled(pilot, lambda: NODE.format(0) in claims.asked, "they are asked for again")
     assert len(set(claims.asked)) <= 30
+
+
+async def test_another_width_keeps_the_time_that_is_shown(
+    pilot: Pilot[None], view: GanttView
+) -> None:
+    await pilot.press("right", "right")
+    assert view.grid.scale is not None
+    left, cells = view.grid.scale.left, view.grid.scale.cells
+    await pilot.resize_terminal(100, 30)
+    await settled(pilot, lambda: view.grid.scale and view.grid.scale.cells < cells, "less time")
+    assert view.grid.scale.left == left
+
+
+async def test_another_moment_is_brought_into_sight(pilot: Pilot[None], view: GanttView) -> None:
+    then = datetime.now(UTC) - timedelta(days=90)
+    view.source.moment = Moment(5, then)
+    await view.renew()
+    assert view.grid.scale is not None
+    assert view.grid.scale.left < then < view.grid.scale.right
+
+
+async def test_a_page_that_is_not_shown_asks_once_it_is(
+    pilot: Pilot[None], view: GanttView, claims: FakeClaims
+) -> None:
+    view.display = False
+    await pilot.pause()
+    claims.asked.clear()
+    news, claims.news = claims.news, anyio.Event()
+    news.set()
+    await settled(pilot, lambda: view.held.missing([NODE.format(0)]), "what is known is old")
+    assert not claims.asked
+    view.display = True
+    await settled(pilot, lambda: NODE.format(0) in claims.asked, "it is asked for")

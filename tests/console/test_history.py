@@ -8,6 +8,8 @@ from textual.widgets import Input
 
 from mulligan.console.history.feed import back_from
 from mulligan.console.history.page import HistoryView
+from mulligan.console.log.filter import EVERYTHING, Filter
+from mulligan.console.log.rows import ROOM, LoggedCommit
 from tests.console.fakes import FakeSource
 from tests.console.feeds import NODE, FakeHistory, FakeLog, Stage, event, screen_text, settled
 from tests.console.feeds import commit as committed
@@ -93,3 +95,39 @@ async def test_looking_back_stops_at_the_streams_first_event_and_once_there_is_e
     assert reached == 2990
     assert all(one.seq >= 2990 for one in found)
     assert log.reads == [(2990, 3000)]
+
+
+async def test_older_events_come_above_the_one_under_the_cursor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mulligan.console.history.feed.ENOUGH", 5)
+    monkeypatch.setattr("mulligan.console.history.feed.FIRST_STRETCH", 500)
+    log = FakeLog(5000)
+    for seq in range(50, 5000, 100):  # each commit is also of other streams
+        others = (event(seq, "claim.made", node) for node in range(5))
+        log.commits[seq - 1] = committed(seq, event(seq, "machine.power_observed", 3), *others)
+    view = HistoryView(FakeSource(), FakeHistory(log))
+    async with Stage(view, view.source).run_test(size=(150, 30)) as pilot:
+        view.show_stream(STREAM)
+        await settled(pilot, lambda: view.lines.rows, "the newest are shown")
+        first = view.lines.rows[0].commit.seq
+        await pilot.press("home")
+        await settled(pilot, lambda: view.lines.rows[0].commit.seq < first, "older ones come")
+        await settled(pilot, lambda: view.lines.chosen is not None, "one is chosen")
+        assert view.lines.chosen is not None and view.lines.chosen.commit.seq == first
+
+
+async def test_what_a_full_answer_cut_off_is_not_taken_for_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = FakeLog()
+    log.commits = [committed(n, event(n, "machine.power_observed", 3)) for n in range(1, 6001)]
+    read = log.read
+
+    async def newest(first: int, last: int, wanted: Filter = EVERYTHING) -> list[LoggedCommit]:
+        return (await read(first, last, wanted))[-ROOM:]
+
+    log.read = newest  # type: ignore[method-assign]
+    monkeypatch.setattr("mulligan.console.history.feed.FIRST_STRETCH", 10_000)
+    found, reached = await back_from(log, STREAM, 6001)
+    assert [one.seq for one in found] == list(range(reached, 6001))

@@ -2,15 +2,27 @@
 
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from mulligan.console.log.entry import EntryScreen
+from mulligan.console.log.lines import columns
 from mulligan.console.log.page import LogView
-from mulligan.console.log.rows import ROOM
+from mulligan.console.log.rows import ROOM, LogWindow
 from tests.console.fakes import FakeSource
-from tests.console.feeds import ANN, NODE, FakeLog, Stage, commit, event, screen_text, settled
+from tests.console.feeds import (
+    ANN,
+    BEGAN,
+    NODE,
+    FakeLog,
+    Stage,
+    commit,
+    event,
+    screen_text,
+    settled,
+)
 
 
 @pytest.fixture
@@ -188,3 +200,55 @@ async def test_in_the_past_nothing_after_the_moment_is_shown(log: FakeLog) -> No
 def test_the_names_of_accounts_and_objects_are_known_by_uuid_only() -> None:
     log = FakeLog()
     assert log.called.missing([ANN, "service:control", ANN]) == [ANN]
+
+
+async def test_a_wider_filter_shows_what_a_narrower_one_left_out(
+    pilot: Pilot[None], view: LogView, log: FakeLog
+) -> None:
+    log.append(*(commit(n, event(n, "claim.made")) for n in range(1001, 1101)))
+    await type_filter(pilot, view, "kind:provider")
+    await settled(pilot, lambda: seqs(view) and seqs(view)[-1] == 999, "few lines pass")
+    log.append(*(commit(n, event(n, "provider.cordoned")) for n in range(1101, 1151)))
+    await settled(pilot, lambda: seqs(view)[-1] == 1150, "what comes is shown")
+    await type_filter(pilot, view, "")
+    await settled(pilot, lambda: len(seqs(view)) > 300, "all is read again")
+    shown = seqs(view)
+    assert shown == list(range(shown[0], 1151)), "nothing is left out"
+
+
+async def test_reading_back_in_a_full_window_keeps_the_place(
+    pilot: Pilot[None], view: LogView, log: FakeLog
+) -> None:
+    log.grow(ROOM + 500)
+    await settled(pilot, lambda: seqs(view)[-1] == 1500 + ROOM, "all has come")
+    first = seqs(view)[0]
+    await pilot.press("home", "up")
+    await settled(pilot, lambda: seqs(view)[0] < first, "older lines come")
+    assert view.lines.chosen is not None
+    assert first - 2 <= view.lines.chosen.commit.seq <= first
+
+
+def test_a_window_gives_up_whole_entries_so_that_none_is_lost_between() -> None:
+    window = LogWindow(room=10)
+    entries = [commit(n, *(event(n, node=one) for one in range(4))) for n in range(1, 6)]
+    window.replace(entries, held=False)
+    assert [row.commit.seq for row in window.rows] == [4] * 4 + [5] * 4
+    window.arrive([commit(6, *(event(6, node=one) for one in range(4)))])
+    assert window.first == 5
+
+
+async def test_following_is_the_pages_own(log: FakeLog) -> None:
+    view = LogView(FakeSource(), log)
+    async with Stage(view, view.source).run_test(size=(120, 24)) as pilot:
+        pilot.app.run_worker(anyio.sleep(60), group="follow")
+        view.show_entry(500)
+        await settled(pilot, lambda: 500 in seqs(view), "the entry is shown")
+        log.grow(5)
+        await settled(pilot, lambda: "5 new" in state(view), "what comes is counted")
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 200])
+def test_columns_leave_room_for_what_happened(width: int) -> None:
+    found = columns(width)
+    assert width < 80 or found.heads().index("WHAT") <= width - 12
+    assert len(found.at(BEGAN)) < found.time

@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 
+import anyio
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 from mulligan.console.problems.page import ProblemsView
 from mulligan.console.problems.remedies import action_for
-from mulligan.console.projections.page import ProjectionsView
+from mulligan.console.projections.page import ProjectionsView, stores_shown
 from mulligan.console.projections.shares import shares_of
 from mulligan.console.source import Moment
+from mulligan.console.theme import BAD, GOOD, WARN
 from mulligan.diagnosis.checks import SERVICES, problems_of
 from mulligan.diagnosis.found import Seen, Status
 from mulligan.proto import v1
@@ -160,3 +162,56 @@ async def test_read_models_and_services_are_told_and_a_halted_one_can_be_retried
 async def pressed(pilot: Pilot[None], view: ProjectionsView) -> None:
     view.query_one("#projections", DataTable).focus()
     await pilot.press("a")
+
+
+async def test_a_look_that_takes_long_is_not_cut_short_by_the_next() -> None:
+    looks: list[anyio.Event] = []
+
+    async def look() -> Status:
+        looks.append(anyio.Event())
+        await looks[-1].wait()
+        return well()
+
+    view = ProblemsView(FakeSource(), look)
+    async with Stage(view, view.source).run_test(size=(120, 24)) as pilot:
+        await settled(pilot, lambda: len(looks) == 1, "it looks")
+        view._look_again()
+        await pilot.pause()
+        assert len(looks) == 1
+        looks[0].set()
+        await settled(pilot, lambda: "all is well" in screen_text(pilot), "the answer is shown")
+        view._look_again()
+        await settled(pilot, lambda: len(looks) == 2, "it looks again")
+        looks[1].set()
+
+
+async def test_rows_that_changed_places_keep_the_cursor_on_theirs() -> None:
+    names = ["audit", "claims", "iam"]
+
+    async def look() -> Status:
+        listed = [v1.Projection(name=one, status="halted", problem="x") for one in names]
+        return well(projections=listed)
+
+    async def machines() -> list[str]:
+        return []
+
+    view = ProjectionsView(FakeSource(), look, machines)
+    async with Stage(view, view.source).run_test(size=(120, 40)) as pilot:
+        table = view.query_one("#projections", DataTable)
+        await settled(pilot, lambda: table.row_count == 3, "they are told")
+        table.move_cursor(row=2)
+        names.reverse()
+        await view._read()
+        await pressed(pilot, view)
+        await settled(pilot, lambda: "Retry projection iam" in screen_text(pilot), "it asks")
+
+
+def test_etcd_fills_up_where_a_problem_begins() -> None:
+    def tone(share: float) -> str:
+        log = v1.LogStatus(store_used_bytes=round(share * 1000), store_quota_bytes=1000)
+        shown = stores_shown(well(log=log), live=True)
+        return next(
+            str(one.style) for one in shown.spans if "█" in shown.plain[one.start : one.end]
+        )
+
+    assert [tone(one) for one in (0.59, 0.7, 0.84, 0.86)] == [GOOD, WARN, WARN, BAD]
