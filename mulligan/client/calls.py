@@ -154,7 +154,8 @@ class Calls:
         self, pursuit: "Pursuit", route: str, request: Any, reply: type[Reply]
     ) -> AsyncGenerator[Reply, None]:
         self._channels.require_usable()
-        metadata = await pursuit.prepare()
+        with anyio.fail_after(max(0.01, pursuit.backoff.left)):
+            metadata = await pursuit.prepare()
         metadata = {**metadata, **self._header()}
         channel = self._channels.to(pursuit.address)
         with anyio.fail_after(CONNECT):

@@ -148,6 +148,9 @@ class Ours:
             case "log_out":
                 await client.log_out()
                 return {}
+            case "close":
+                client.close()
+                return {}
         raise AssertionError(f"no client can {step['op']}")
 
     def _bound(self, client: Client, step: Step) -> tuple[Any, Any]:

@@ -61,6 +61,8 @@ async def test_every_client(
     addresses = [instance.address for instance in world.instances]
     if "host" in scenario:
         addresses = [await world.reached_at(scenario["host"], one) for one in world.instances]
+    if scenario.get("silent"):
+        addresses = [await world.silent()]
     opened = {
         "op": "open",
         "address": addresses,

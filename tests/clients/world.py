@@ -116,6 +116,18 @@ class World(Cluster):
         self._doors.append(door)
         return f"{host}:{door.sockets[0].getsockname()[1]}"
 
+    async def silent(self) -> str:
+        """Return an address where somebody takes connections and never says a word."""
+
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.read(65_536):
+                pass
+            writer.close()
+
+        door = await asyncio.start_server(hear, "127.0.0.1", 0)
+        self._doors.append(door)
+        return f"127.0.0.1:{door.sockets[0].getsockname()[1]}"
+
     async def play(self, change: Mapping[str, Any]) -> None:
         """Change the world as one entry of a scenario says."""
         region = self.region

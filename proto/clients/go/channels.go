@@ -18,15 +18,19 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-const largestAnswer = 64 << 20
+const (
+	largestAnswer = 64 << 20
+	closedClient  = "the client is closed; make another one"
+)
 
 // channels are the open connections of one client: one an address, opened on first use and kept.
 type channels struct {
 	ca      string
 	options []grpc.DialOption
 
-	guard sync.Mutex
-	open  map[string]*grpc.ClientConn
+	guard  sync.Mutex
+	open   map[string]*grpc.ClientConn
+	closed bool
 }
 
 func newChannels(options Options, plaintext bool) (*channels, error) {
@@ -59,6 +63,16 @@ func newChannels(options Options, plaintext bool) (*channels, error) {
 	return made, nil
 }
 
+// usable returns an error once they are closed.
+func (all *channels) usable() error {
+	all.guard.Lock()
+	defer all.guard.Unlock()
+	if all.closed {
+		return &Error{Kind: FailedPrecondition, Message: closedClient}
+	}
+	return nil
+}
+
 // to returns the connection to host:port; it is made when it is first used.
 func (all *channels) to(address string) (*grpc.ClientConn, error) {
 	_, port, err := net.SplitHostPort(address)
@@ -67,6 +81,9 @@ func (all *channels) to(address string) (*grpc.ClientConn, error) {
 	}
 	all.guard.Lock()
 	defer all.guard.Unlock()
+	if all.closed {
+		return nil, &Error{Kind: FailedPrecondition, Message: closedClient}
+	}
 	if connection := all.open[address]; connection != nil {
 		return connection, nil
 	}
@@ -78,10 +95,11 @@ func (all *channels) to(address string) (*grpc.ClientConn, error) {
 	return connection, nil
 }
 
-// close closes every connection; calls under way on them fail.
+// close closes every connection, for good; calls under way on them fail.
 func (all *channels) close() {
 	all.guard.Lock()
 	defer all.guard.Unlock()
+	all.closed = true
 	for address, connection := range all.open {
 		connection.Close()
 		delete(all.open, address)

@@ -65,6 +65,9 @@ async function done(step) {
     case "log_out":
       await on.logOut();
       return {};
+    case "close":
+      on.close();
+      return {};
   }
   throw new Error(`no client can ${step.op}`);
 }

@@ -131,6 +131,9 @@ func newPursuit(ctx context.Context, all *calls, route string, known facts) *pur
 func (way *pursuit) prepare(
 	ctx context.Context, request proto.Message,
 ) (context.Context, *grpc.ClientConn, error) {
+	if err := way.all.channels.usable(); err != nil {
+		return nil, nil, err
+	}
 	way.address = ""
 	address, err := way.all.directory.pick(ctx, way.facts.service)
 	if err != nil {

@@ -2,11 +2,11 @@
 
 import { readFileSync } from "node:fs";
 
-import { Calls, type Parts, type Shown } from "./calls.js";
+import { type CallOptions, Calls, type Parts, type Shown } from "./calls.js";
 import { Channels } from "./channels.js";
 import { Directory } from "./directory.js";
 import { InvalidArgument, Unauthenticated } from "./errors.js";
-import { ASK_TIMEOUT_MS, MOVING_MS, PATIENCE_MS } from "./figures.js";
+import { ASK_TIMEOUT_MS, PATIENCE_MS } from "./figures.js";
 import type { Endpoint, ListEndpointsResponse, Region } from "./gen/mulligan/v1/catalog_pb.js";
 import type { Machine, MachineState } from "./gen/mulligan/v1/control_pb.js";
 import { Identity, type Tokens } from "./identity.js";
@@ -161,11 +161,15 @@ export class Client extends Services {
   /**
    * Return a machine once it rests in one of these states.
    *
-   * Throw FailedPrecondition when it has failed, and DeadlineExceeded when the time is over: what
-   * was begun goes on then.
+   * Throw FailedPrecondition when it has failed, and DeadlineExceeded when `timeoutMs` are over,
+   * half an hour unless told otherwise: what was begun goes on then.
    */
-  waitFor(machine: string, states: readonly MachineState[], timeoutMs = MOVING_MS): Promise<Machine> {
-    return waitFor(this.control, machine, states, timeoutMs);
+  waitFor(
+    machine: string,
+    states: readonly MachineState[],
+    options: CallOptions = {},
+  ): Promise<Machine> {
+    return waitFor(this.control, machine, states, options);
   }
 
   /** Close the connections; a view does nothing. */

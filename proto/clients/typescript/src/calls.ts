@@ -37,6 +37,7 @@ import type { Positions } from "./positions.js";
 import { Resumption } from "./resume.js";
 import { METHODS, type MethodFacts } from "./tables.js";
 import { TRACE_HEADER, traceparentOf } from "./traces.js";
+import { within } from "./within.js";
 
 /** What a caller may say of one call. */
 export interface CallOptions {
@@ -261,8 +262,15 @@ class Pursuit {
     this.traceparent = traceparentOf(options.traceparent, parts.traceparent?.());
   }
 
-  /** Choose the instance and return the metadata to call it with. */
+  /** Choose the instance and return the metadata to call it with, in the time that is left. */
   async prepare(): Promise<{ address: string; metadata: Metadata }> {
+    this.parts.channels.requireOpen();
+    const late = `the control plane did not answer in time (gave up after ${this.patienceMs / 1000} s)`;
+    const limit = Math.max(10, this.backoff.left);
+    return within(this.prepared(), limit, late, this.options.signal);
+  }
+
+  private async prepared(): Promise<{ address: string; metadata: Metadata }> {
     const { directory, identity, positions, at } = this.parts;
     this.address = "";
     this.address = await directory.pick(this.facts.service);

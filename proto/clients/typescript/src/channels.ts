@@ -14,7 +14,7 @@ import {
   credentials,
 } from "@grpc/grpc-js";
 
-import { InvalidArgument } from "./errors.js";
+import { FailedPrecondition, InvalidArgument } from "./errors.js";
 import { KEEPALIVE_MS } from "./figures.js";
 
 const UNNAMED = "mulligan";
@@ -49,6 +49,7 @@ export class Channels {
   /** What vouches for the services, in words. */
   readonly ca: string;
   private readonly open = new Map<string, Client>();
+  private closed = false;
 
   private readonly credentials: ChannelCredentials;
   private readonly files: Files;
@@ -59,8 +60,14 @@ export class Channels {
     this.credentials = trust.plaintext ? credentials.createInsecure() : tls(this.files);
   }
 
+  /** Throw FailedPrecondition once they are closed. */
+  requireOpen(): void {
+    if (this.closed) throw new FailedPrecondition("the client is closed; make another one");
+  }
+
   /** Return the channel to `host:port`; it connects when it is first used. */
   to(address: string): Client {
+    this.requireOpen();
     let channel = this.open.get(address);
     if (channel === undefined) {
       channel = this.opened(address);
@@ -97,8 +104,9 @@ export class Channels {
     }
   }
 
-  /** Close every channel; no call can be made on them any more. */
+  /** Close every channel, for good; calls under way on them fail. */
   close(): void {
+    this.closed = true;
     for (const channel of this.open.values()) channel.close();
     this.open.clear();
   }

@@ -4,8 +4,9 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { CallOptions } from "./calls.js";
 import { DeadlineExceeded, FailedPrecondition, NotFound } from "./errors.js";
-import { FIRST_LOOK_MS, LAST_LOOK_MS } from "./figures.js";
+import { FIRST_LOOK_MS, LAST_LOOK_MS, MOVING_MS } from "./figures.js";
 import { type Machine, MachineState } from "./gen/mulligan/v1/control_pb.js";
 import type { Control } from "./services.js";
 
@@ -14,12 +15,12 @@ export async function waitFor(
   control: Control,
   machine: string,
   states: readonly MachineState[],
-  timeoutMs: number,
+  { timeoutMs = MOVING_MS, signal, traceparent }: CallOptions,
 ): Promise<Machine> {
   const until = performance.now() + timeoutMs;
   let pause = FIRST_LOOK_MS;
   for (;;) {
-    const { machine: found } = await control.getMachine({ machine });
+    const { machine: found } = await control.getMachine({ machine }, { signal, traceparent });
     if (found === undefined) throw new NotFound(`machine '${machine}' was not found`);
     if (found.operation === undefined) {
       if (states.includes(found.state)) return found;
@@ -33,7 +34,10 @@ export async function waitFor(
           `${MachineState[found.state].toLowerCase()}; it goes on by itself`,
       );
     }
-    await sleep(Math.min(pause, left));
+    await sleep(Math.min(pause, left), undefined, { signal }).catch((reason: unknown) => {
+      signal?.throwIfAborted();
+      throw reason;
+    });
     pause = Math.min(pause * 1.3, LAST_LOOK_MS);
   }
 }

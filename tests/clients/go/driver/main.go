@@ -129,6 +129,9 @@ func done(one step) (interface{}, error) {
 		return texts, nil
 	case "log_out":
 		return map[string]string{}, on.LogOut(ctx, false)
+	case "close":
+		on.Close()
+		return map[string]string{}, nil
 	}
 	return nil, fmt.Errorf("no client can %s", one.Op)
 }
