@@ -224,7 +224,7 @@ class Commands:
         """Decide commands, each on what those before it would make, and raise TriedOut.
 
         ``versions`` are for the last of them. Nothing is appended, nor kept in mind. Raise what
-        ``execute`` would raise, but for what only an append meets.
+        ``execute`` would raise, but for what only a race or a broken append meets.
         """
         await self.earlier(request)
         commits: list[Commit] = []
@@ -233,6 +233,7 @@ class Commands:
             held = (versions or {}) if number == len(commands) else {}
             decision = await self._try_one(command, request, held, made)
             if isinstance(decision, _Decision):
+                self.log.check(decision.commit)
                 commits.append(decision.commit)
                 made.update(decision.made)
             elif decision.repeat:

@@ -143,8 +143,7 @@ class Appender:
         if known is not None:
             _require_same(commit, known.commit)
             return known
-        if self._view.failure:
-            raise self._view.failure
+        self._require_sound()
         future: asyncio.Future[Acked] = self._loop.create_future()
         pending = self._pending.get(commit.id)
         if pending is not None:
@@ -157,7 +156,27 @@ class Appender:
         return future
 
     def _enqueue(self, commit: Commit, read: ReadSet, fence: Fence | None) -> Pending:
-        limits, queue = self._limits, self._queue
+        queue = self._queue
+        body = self._admitted(commit)
+        pending = self._pending[commit.id] = Pending(commit, body, read, fence)
+        self._queued_bytes += len(body)
+        if not queue:
+            self._work.set()
+        queue.append(pending)
+        return pending
+
+    def check(self, commit: Commit) -> None:
+        """Raise what would keep a commit out of the queue."""
+        self._require_sound()
+        self._admitted(commit)
+
+    def _require_sound(self) -> None:
+        if self._view.failure:
+            raise self._view.failure
+
+    def _admitted(self, commit: Commit) -> bytes:
+        """Return the body of a commit that may wait."""
+        limits = self._limits
         if self._view.away:
             raise self._view.away
         if len(self._pending) >= limits.waiting or self._queued_bytes >= limits.waiting_bytes:
@@ -165,12 +184,7 @@ class Appender:
         body = encode_commit(commit)
         if len(body) + _ENVELOPE_BYTES >= limits.entry_bytes:
             raise InvalidArgument("events", f"{len(body)} bytes are too many for a log entry")
-        pending = self._pending[commit.id] = Pending(commit, body, read, fence)
-        self._queued_bytes += len(body)
-        if not queue:
-            self._work.set()
-        queue.append(pending)
-        return pending
+        return body
 
     async def run(self) -> None:
         """Append what is queued, for as long as the log has not halted."""

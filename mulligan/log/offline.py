@@ -89,6 +89,10 @@ class OfflineLog:
         """Refuse."""
         raise _unchangeable()
 
+    def check(self, commit: Commit) -> None:
+        """Refuse."""
+        raise _unchangeable()
+
     def find(self, commit: CommitId) -> Acked | None:
         """Know no commit by its id."""
         return None

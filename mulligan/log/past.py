@@ -27,6 +27,10 @@ class PastLog:
         """Refuse: the past is settled."""
         raise unchangeable()
 
+    def check(self, commit: Commit) -> None:
+        """Refuse: the past is settled."""
+        raise unchangeable()
+
     def find(self, commit: CommitId) -> Acked | None:
         """Return a commit of the recent past by its id, if it was there then."""
         found = self._log.find(commit)

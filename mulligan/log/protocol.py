@@ -101,6 +101,10 @@ class EventLog(Protocol):
         """
         ...
 
+    def check(self, commit: Commit) -> None:
+        """Raise what would keep ``append`` from so much as trying: see there; do nothing else."""
+        ...
+
     def find(self, commit: CommitId) -> Acked | None:
         """Return a commit of the recent past by its id."""
         ...

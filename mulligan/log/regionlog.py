@@ -122,6 +122,10 @@ class RegionLog:
             return admitted
         return await admitted
 
+    def check(self, commit: Commit) -> None:
+        """Raise what would keep ``append`` from so much as trying."""
+        self._appender.check(commit)
+
     def find(self, commit: CommitId) -> Acked | None:
         """Return a commit of the recent past by its id."""
         return self._view.window.find(commit)

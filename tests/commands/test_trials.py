@@ -4,15 +4,17 @@ import asyncio
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from mulligan.commands.runner import Commands, StaleEtag
 from mulligan.commands.trials import Tried, TriedOut
-from mulligan.errors import Conflict, FailedPrecondition
+from mulligan.errors import Conflict, Corrupt, FailedPrecondition, InvalidArgument
 from mulligan.handlers.decision import Command
 from mulligan.handlers.provider import DoesNotFit
 from mulligan.handlers.provider_commands import CordonProvider, UncordonProvider
 from mulligan.handlers.region import ConnectRegion, CreateRegion
+from mulligan.log.appender import AppendLimits
 from mulligan.log.memory import MemoryDisk
 from mulligan.log.protocol import ReadSet
 from mulligan.master_key import load_master_keys, make_master_key
@@ -20,7 +22,7 @@ from mulligan.model import ProviderId, RegionName, new_id, utc_now
 from mulligan.secrets import MemorySecretKv, SecretStore
 from mulligan.trial import is_trial, trying_out
 
-from .region import GPU, Process, process, provide, provider_stream, request, take, used
+from .region import GPU, QUICK, Process, process, provide, provider_stream, request, take, used
 
 
 async def tried(commands: Commands, command: Command, **more: object) -> Tried:
@@ -144,6 +146,19 @@ async def test_the_log_s_door_is_shut_in_a_trial(one: Process, disk: MemoryDisk)
             told.commits[0], read=ReadSet(at=one.log.head.seq, streams=frozenset())
         )
     assert not disk.entries
+
+
+async def test_what_the_log_would_not_take_is_refused_in_a_trial(disk: MemoryDisk) -> None:
+    small = msgspec.structs.replace(QUICK, append=AppendLimits(entry_bytes=400))
+    async with process(disk, settings=small) as p:
+        with pytest.raises(InvalidArgument, match="too many for a log entry") as real:
+            await p.commands.execute(provide("p", 1), request())
+        with trying_out(), pytest.raises(InvalidArgument) as dry:
+            await p.commands.execute(provide("p", 1), request())
+        assert dry.value.message == real.value.message
+        p.log.halt(Corrupt("a broken chain"))
+        with trying_out(), pytest.raises(Corrupt, match="a broken chain"):
+            await p.commands.execute(provide("q", 1), request())
 
 
 class Rising:
