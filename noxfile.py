@@ -147,9 +147,15 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def guides(session: nox.Session) -> None:
-    """Type every command of the docs on real regions, two pages at a time."""
+    """Type every command of the docs on real regions, two pages at a time.
+
+    Debian's etcd and etcdctl are unpacked below build/ first.
+    """
+    run(session, "python", "-m", "tests.crash.parts")
+    etcd = ROOT / "build" / "etcd" / "usr" / "bin"
+    path = os.pathsep.join((str(BIN), str(etcd), os.environ["PATH"]))
     arguments = ("-q", "--numprocesses=2", "--dist=load", "-m", "guides", "tests/docs")
-    run(session, "python", "-m", "pytest", *arguments, *session.posargs)
+    run(session, "python", "-m", "pytest", *arguments, *session.posargs, PATH=path)
 
 
 @nox.session

@@ -51,7 +51,7 @@ def commands(text: str) -> list[Shown]:
 
 PROGRAMS = frozenset(
     {
-        *("apt", "createdb", "curl", "docker", "etcdctl", "export", "for", "helm", "kubectl"),
+        *("apt", "cd", "createdb", "curl", "docker", "etcdctl", "export", "for", "helm", "kubectl"),
         *("make", "mulligan", "nox", "openssl", "printf", "psql", "python", "python3", "sudo"),
         *("systemctl", ".venv/bin/python", "/opt/mulligan/bin/pip", "/opt/mulligan/bin/mulligan"),
     }

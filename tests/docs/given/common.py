@@ -45,6 +45,9 @@ def project(name: str) -> str:
     """
 
 
+ETCD_OF = """sed -n '/^endpoints/s/.*"\\(.*\\)".*/\\1/p'"""
+"""Prints where etcd is, of the configuration whose path comes after it."""
+
 DAMAGED_IMAGE = f"""
     head -c 1K /dev/zero > $STATE/images/late.iso
     mulligan image create late --url file:late.iso --sha256 {LATE}

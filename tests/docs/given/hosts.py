@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping
 
-from tests.docs.given.common import CLAIM, available, project
+from tests.docs.given.common import CLAIM, ETCD_OF, IMAGE, available, project
 from tests.docs.guide import Guide
+
+_ADDRESS = """
+    iam() { sed -n '/^iam/s/.*"\\(.*\\)".*/\\1/p' $1/config.toml; }
+"""
+_DEBIAN = "tests/packages/test_debian.py"
+_CHART = "tests/packages/test_images.py"
 
 GUIDES: Mapping[str, Guide] = {
     "how-to/back-up-and-restore": Guide(
@@ -15,6 +21,13 @@ GUIDES: Mapping[str, Guide] = {
             "s3://bucket/production": "$STATE/archive",
         },
         before={
+            "mulligan archive restore --accept-loss": """
+                stop the region
+                rm -r $STATE/etcd $STATE/archive
+                ETCDCTL_API=3 etcdctl snapshot restore $HOME/backup/etcd.db \\
+                    --name embedded --data-dir $STATE/etcd
+            """,
+            "mulligan backup etcd": "mulligan project create after-the-backup",
             "mulligan archive restore --dry-run": """
                 mulligan archive seal
                 stop the region
@@ -34,5 +47,96 @@ GUIDES: Mapping[str, Guide] = {
                 (head -c 32 /dev/urandom | base64; cat old.key) > $STATE/secrets.key
             """,
         },
+    ),
+    "how-to/run-several-regions": Guide(
+        region=False,
+        bmcs=4,
+        instead={
+            "west.example:7001": "$(iam $STATE/west)",
+            "west.example:7003": "$(iam $STATE/west)",
+            "west-ca.pem": "$STATE/west/tls/ca.pem",
+            "east.example:7001": "$(iam $STATE/east)",
+        },
+        before={
+            "mulligan region connect west --from-context": _ADDRESS,
+            "mulligan region update --parent": """
+                mulligan region connect europe --address 127.0.0.1:1 \\
+                    --ca-file $STATE/east/tls/ca.pem
+            """,
+            "mulligan machine list --regions": f"""
+                {available("node-1", "node-2", "node-3")}
+                mulligan --context west provider create rack-7
+                mulligan --context west credential create bmc \\
+                    --username root --password-file bmc.password
+                mulligan --context west machine enrol node-1 \\
+                    --bmc https://192.0.2.4 --credential bmc --pin
+                mulligan --context west project create web
+                {project("web")}
+            """,
+            "mulligan image push debian": IMAGE,
+            "mulligan metadef push": "mulligan metadef create cost-centre",
+        },
+    ),
+    "how-to/run-services-apart": Guide(
+        instead={"/etc/mulligan/config.toml": "$HOME/apart/config.toml"},
+        given=f"""
+            export DSN=postgresql://postgres@/apart?host=$STATE/postgres
+            createdb --host $STATE/postgres --user postgres apart
+            mulligan init --state $HOME/apart --region east
+            mulligan certificate issue m1 --state $HOME/apart --server --host 127.0.0.1 --out .
+            cp $HOME/apart/tls/ca.pem ca.pem; cp ca.pem peers.pem
+            cp m1.pem m1p.pem; cp m1.key m1p.key
+            sed -i 's/^embedded = true/embedded = false/' $HOME/apart/config.toml
+            sed -i "s#^dsn = .*#dsn = \\"$DSN\\"#" $HOME/apart/config.toml
+            {_ADDRESS}
+            export ETCD=https://$({ETCD_OF} $HOME/apart/config.toml)
+            tr '\\n' ' ' < flags > flags-in-a-line
+            in another terminal: etcd --data-dir m1 --listen-client-urls $ETCD \\
+                --advertise-client-urls $ETCD --listen-peer-urls https://127.0.0.1:0 \\
+                $(cat flags-in-a-line)
+        """,
+        files={"flags": "--client-cert-auth"},
+        after="""
+            mulligan login admin --save-as apart --address $(iam $HOME/apart) --ca ca.pem \\
+                --secret-file $HOME/apart/admin.secret
+            mulligan --context apart whoami
+        """,
+    ),
+    "install": Guide(
+        given=f"""
+            {_ADDRESS}
+            printf correct-horse-battery | mulligan account create ada --password-stdin
+            mulligan project create physics
+            mulligan account bind ada member --on physics
+            cp $STATE/tls/ca.pem ca.pem
+            export ADDRESS=$(iam $STATE)
+        """,
+        instead={
+            "/var/lib/mulligan": "$HOME/n1",
+            "mulligan.example:7001": "$ADDRESS",
+            "n1.example:7001": "$ADDRESS",
+        },
+        asked={
+            "mulligan login ada": "correct-horse-battery",
+            "mulligan login admin": "$(cat $STATE/admin.secret)",
+        },
+        files={"config.toml": 'region = "east"'},
+        elsewhere={
+            "python3 -m venv": "tests/test_packaging.py",
+            "/opt/mulligan": "tests/test_packaging.py",
+            "apt install": _DEBIAN,
+            "systemctl": _DEBIAN,
+            "sudo": _DEBIAN,
+            "kubectl": _CHART,
+            "helm": _CHART,
+            "mulligan --context east": "tests/e2e/test_regions.py",
+            "mulligan --context west": "tests/e2e/test_regions.py",
+        },
+        after="""
+            openssl verify -CAfile $HOME/n1/tls/ca.pem n2/n2.pem n3/n3.pem
+            cp -r $HOME/n1/tls tls; cp tls/service.pem tls/n1.pem; cp tls/service.key tls/n1.key
+            python -c 'import mulligan.config, pathlib; \\
+                mulligan.config.load(pathlib.Path("config.toml"), {})'
+        """,
     ),
 }

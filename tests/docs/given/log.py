@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.docs.given.common import CLAIM, available, project
+from tests.docs.given.common import CLAIM, ETCD_OF, available, project
 from tests.docs.guide import Guide
 
 _BUSY = f"{available('node-1')}{project('web')}{CLAIM}\n"
@@ -19,8 +19,14 @@ GUIDES: Mapping[str, Guide] = {
         before={
             "mulligan log export --from 1": "export NOTE=$(mulligan log checkpoints -o json |"
             " python -c 'import json, sys; print(json.load(sys.stdin)[0][\"note\"])')",
+            "cd ": f"export ETCD=$({ETCD_OF} $STATE/config.toml)",
         },
-        instead={"--to 5000": "--to 20", "--from 5001": "--from 21", "SEQ:HASH": "$NOTE"},
+        instead={
+            "--to 5000": "--to 20",
+            "--from 5001": "--from 21",
+            "SEQ:HASH": "$NOTE",
+            "127.0.0.1:2379": "$ETCD",
+        },
         endless=frozenset({"mulligan log tail -f"}),
         bmcs=1,
     ),

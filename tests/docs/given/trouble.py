@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.docs.given.common import DAMAGED_IMAGE, NODES, RIGHT_IMAGE, available, project
+from tests.docs.given.common import DAMAGED_IMAGE, NODES, RIGHT_IMAGE, available, enrolled, project
 from tests.docs.guide import Guide
 from tests.docs.pages import ROOT
 
@@ -44,6 +44,45 @@ GUIDES: Mapping[str, Guide] = {
             "faults.yaml": "$PWD/faults.yaml",
         },
         endless=frozenset({".venv/bin/python"}),
+        region=False,
+    ),
+    "cli": Guide(
+        given=f"""
+            {enrolled("node-1", "node-2", "node-3")}
+            mulligan machine inspect --state enrolled --yes --wait
+            {project("web")}
+        """,
+        before={
+            "mulligan machine retry": f"""
+                mulligan claim make --class machine=1 --count 3 --for 2h --name build
+                {DAMAGED_IMAGE}
+                ! mulligan machine deploy build --machine node-1 --image late --wait
+            """,
+        },
+        bmcs=3,
+    ),
+    "console": Guide(
+        elsewhere={
+            "mulligan console --web": "tests/browser/test_console.py",
+            "mulligan console": "tests/console/test_app.py",
+        },
+        region=False,
+    ),
+    "simulation": Guide(elsewhere={"nox -s simulate": "noxfile.py"}, region=False),
+    "how-to/try-before-you-do": Guide(
+        given=f"""
+            {available("node-1", "node-2")}
+            mulligan provider create rack-7-shelf-1 --parent rack-7
+            mulligan provider create rack-7-shelf-2 --parent rack-7
+            {project("web")}
+        """,
+        bmcs=2,
+    ),
+    "other-languages": Guide(
+        elsewhere={
+            "cd proto/clients/typescript": "tests/clients/parts.py",
+            "npm": "tests/clients/parts.py",
+        },
         region=False,
     ),
 }
