@@ -22,6 +22,7 @@ from mulligan.cli.claim_options import (
 from mulligan.cli.claim_regions import Anywhere, place_claim
 from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE
 from mulligan.cli.gantt import Rows, Shape, Signs, by_claim, by_provider, draw, signs_for
+from mulligan.cli.grammar import none_of
 from mulligan.cli.many import each, names_of
 from mulligan.cli.naming import name_fields
 from mulligan.cli.span import When, make_window
@@ -133,7 +134,7 @@ async def list_claims(
     known = {word(one): one for one in ClaimState if int(one)}
     unknown = [one for one in state or [] if one not in known]
     if unknown:
-        raise InvalidArgument("--state", f"{unknown[0]!r} is none of {', '.join(known)}")
+        raise InvalidArgument("--state", none_of(unknown[0], list(known)))
     now, cancelled = datetime.now(UTC), ClaimState.CANCELLED
     states = [known[one] for one in state or []]
     request = ListClaimsRequest(states=states, provider=provider, stranded=stranded)

@@ -23,6 +23,9 @@ COMMON = (
 TOPICS = "`mulligan help` has topics: output, selection, times, contexts, environment, exit-codes"
 
 
+_WHOLE = 1000
+
+
 class Noun(TyperGroup):
     """A first word with verbs."""
 
@@ -31,7 +34,15 @@ class Noun(TyperGroup):
         return read_directly(super().get_params(ctx))
 
 
-class Verb(TyperCommand):
+class Word(TyperCommand):
+    """A command that is listed with the whole first sentence of its help."""
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first sentence, which the list wraps where it is too long for a line."""
+        return super().get_short_help_str(_WHOLE)
+
+
+class Verb(Word):
     """A command whose help has examples, and whose values are read quickly."""
 
     def __init__(self, name: str | None, **attributes: Any) -> None:
@@ -224,6 +235,12 @@ def metavar_of(param: Any) -> str | None:
         return None
     called = str(param.opts[-1]).lstrip("-").replace("_", "-").upper()
     return called if descriptor.annotation is not bool else None
+
+
+def none_of(word: Any, known: Sequence[str]) -> str:
+    """Return the complaint that a value is none of those that are known, with what is alike."""
+    meant = like(word, known)
+    return f"{str(word)!r} is none of {', '.join(known)}{f'.{meant}' if meant else ''}"
 
 
 def like(word: Any, known: Sequence[str]) -> str:

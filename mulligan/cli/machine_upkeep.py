@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.bulk import AT_MOST, Deed, carry_out
+from mulligan.cli.grammar import none_of
 from mulligan.cli.machine_moves import TimeoutOption, WaitOption, move
 from mulligan.cli.selection import Selection
 from mulligan.cli.verbs import Session, verb
@@ -38,7 +39,7 @@ async def power(
 
     known = {word(one): one for one in PowerTarget if int(one)}
     if target not in known:
-        raise InvalidArgument("target", f"{target!r} is none of {', '.join(known)}")
+        raise InvalidArgument("target", none_of(target, list(known)))
 
     async def send(ref: str) -> "Machine | None":
         request = PowerMachineRequest(machine=ref, target=known[target])

@@ -9,14 +9,23 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 from typer.main import get_command
 
 from mulligan import __version__
-from mulligan.cli.grammar import Noun, Verbs
-from mulligan.cli.output import Format
+from mulligan.cli.grammar import Noun, Verbs, Word
 from mulligan.cli.report import report
-from mulligan.cli.verbs import Common
+from mulligan.cli.verbs import (
+    AddressOption,
+    AtOption,
+    Common,
+    ContextOption,
+    FormatOption,
+    ProjectOption,
+    RegionOption,
+    StaleOption,
+    TraceOption,
+    VerboseOption,
+)
 from mulligan.wording import harmless
 
 NOUNS: dict[str, tuple[str, str]] = {
@@ -84,7 +93,7 @@ class Nouns(Noun):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, (_, text) in NOUNS.items():
-            self.commands[name] = TyperCommand(name, help=text, rich_markup_mode=None)
+            self.commands[name] = Word(name, help=text, rich_markup_mode=None)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the first words, in the order of the table."""
@@ -128,33 +137,15 @@ def print_version(wanted: bool) -> None:
 @app.callback()
 def common(
     context: typer.Context,
-    name: Annotated[
-        str, typer.Option("--context", help="Context to use [env MULLIGAN_CONTEXT].")
-    ] = "",
-    address: Annotated[
-        str, typer.Option("--address", help="HOST:PORT of any service [env MULLIGAN_ADDRESS].")
-    ] = "",
-    project: Annotated[
-        str, typer.Option("--project", help="Project to act in [env MULLIGAN_PROJECT].")
-    ] = "",
-    output: Annotated[
-        Format | None, typer.Option("-o", "--output", help="How to print what is found.")
-    ] = None,
-    stale: Annotated[
-        bool, typer.Option("--stale", help="Accept answers older than what was just written.")
-    ] = False,
-    at: Annotated[
-        str, typer.Option("--at", help="As of an entry or a time, for what only reads.")
-    ] = "",
-    region: Annotated[
-        str, typer.Option("--region", help="Act in that region, found through this one.")
-    ] = "",
-    trace: Annotated[
-        bool, typer.Option("--trace", help="Trace the command, and print the trace's id.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Tell each call, retry and reason.")
-    ] = False,
+    name: ContextOption = "",
+    address: AddressOption = "",
+    project: ProjectOption = "",
+    output: FormatOption = None,
+    stale: StaleOption = False,
+    at: AtOption = "",
+    region: RegionOption = "",
+    trace: TraceOption = False,
+    verbose: VerboseOption = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),

@@ -40,7 +40,6 @@ EXIT_CODES: tuple[tuple[type[MulliganError], int], ...] = (
 """The exit code by class of error; any other error is 1."""
 
 _NEXT_STEP: tuple[tuple[type[MulliganError], str], ...] = (
-    (NotFound, "see what there is with the `list` command of that noun"),
     (PermissionDenied, "see your roles with `mulligan whoami`; `mulligan account bind` gives more"),
     (Unauthenticated, "log in with `mulligan login`"),
     (Conflict, "somebody else changed it meanwhile; look again and repeat the command"),
@@ -48,6 +47,20 @@ _NEXT_STEP: tuple[tuple[type[MulliganError], str], ...] = (
     (Unavailable, "see the services with `mulligan status`, or try again in a moment"),
     (DeadlineExceeded, "the outcome may be unknown; look before repeating the command"),
 )
+
+LISTED: dict[str, str] = {
+    **{
+        noun: noun
+        for noun in (
+            *("account", "claim", "context", "credential", "group", "image", "machine", "metadef"),
+            *("profile", "project", "projection", "provider", "region", "role"),
+        )
+    },
+    "application credential": "application-credential",
+    "hardware profile": "profile",
+    "userdata": "user-data",
+}
+"""The noun that lists what there is of a kind."""
 
 
 class Several(MulliganError):
@@ -88,7 +101,16 @@ def describe(error: MulliganError) -> list[str]:
         lines = [f"error: {error.message}"]
     if not any("`mulligan" in line for line in lines):
         lines += [f"  next: {step}" for kind, step in _NEXT_STEP if isinstance(error, kind)]
+        lines += [f"  next: {see_what_there_is(error)}"] if isinstance(error, NotFound) else []
     return lines
+
+
+def see_what_there_is(error: NotFound) -> str:
+    """Return what shows the objects among which one was looked for."""
+    noun = LISTED.get(error.kind)
+    if noun is None:
+        return "see what there is with the `list` command of that noun"
+    return f"see what there is with `mulligan {noun} list`"
 
 
 def report(error: BaseException) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mulligan.cli.grammar import none_of
 from mulligan.cli.machine_view import state_shown
 from mulligan.cli.many import names_of
 from mulligan.cli.verbs import Bundle, Session, YesOption
@@ -60,7 +61,7 @@ class Filters(Bundle):
         from mulligan.proto.v1 import ListMachinesRequest
 
         if self.health and self.health not in HEALTHS:
-            raise InvalidArgument("--health", f"{self.health!r} is none of {', '.join(HEALTHS)}")
+            raise InvalidArgument("--health", none_of(self.health, HEALTHS))
         return ListMachinesRequest(
             states=states_of(self.state or [], "--state"),
             claim=self.claim,
@@ -158,5 +159,5 @@ def states_of(given: Sequence[str], field: str) -> "list[MachineState]":
     known = {word(one): one for one in MachineState if int(one)}
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise InvalidArgument(field, f"{unknown[0]!r} is none of {', '.join(known)}")
+        raise InvalidArgument(field, none_of(unknown[0], list(known)))
     return [known[name] for name in given]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mulligan.cli.grammar import none_of
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument
@@ -54,7 +55,7 @@ async def summarize_usage(
     from mulligan.proto.v1 import SummarizeUsageRequest
 
     if by not in BY:
-        raise InvalidArgument("--by", f"{by!r} is none of {', '.join(BY)}")
+        raise InvalidArgument("--by", none_of(by, BY))
     request = SummarizeUsageRequest(
         window=window_between(begin, end, datetime.now(UTC)),
         by=by,

@@ -26,10 +26,14 @@ ContextOption = Annotated[
     str, typer.Option("--context", help="Context to use [env MULLIGAN_CONTEXT].", metavar="NAME")
 ]
 AddressOption = Annotated[
-    str, typer.Option("--address", help="HOST:PORT of any service [env MULLIGAN_ADDRESS].")
+    str,
+    typer.Option(
+        "--address", help="Address of any service [env MULLIGAN_ADDRESS].", metavar="HOST:PORT"
+    ),
 ]
 ProjectOption = Annotated[
-    str, typer.Option("--project", help="Project to act in [env MULLIGAN_PROJECT].")
+    str,
+    typer.Option("--project", help="Project to act in [env MULLIGAN_PROJECT].", metavar="NAME"),
 ]
 FormatOption = Annotated[
     Format | None,

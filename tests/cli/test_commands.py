@@ -177,7 +177,7 @@ async def test_status_names_what_is_missing(cli: Cli) -> None:
     ended = await cli("status")
     assert ended.returncode == 0
     assert b"no archiver service is registered" in ended.stdout
-    assert b"next: mulligan serve archiver" in ended.stdout
+    assert b"mulligan serve archiver" in ended.stdout
 
 
 async def test_a_reader_that_goes_away_is_no_error(

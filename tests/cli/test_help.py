@@ -11,9 +11,10 @@ from typer.main import get_command
 from mulligan.cli.examples import EXAMPLES, examples_of
 from mulligan.cli.help import every_command, man_page
 from mulligan.cli.main import NOUNS, app, load, main
-from mulligan.cli.report import EXIT_CODES
+from mulligan.cli.report import EXIT_CODES, LISTED, describe
 from mulligan.cli.topics import TOPICS
 from mulligan.cli.verbs import _COMMON
+from mulligan.errors import NotFound
 
 LINES = [line for line in EXAMPLES.split("\n") if line]
 
@@ -89,3 +90,16 @@ def test_the_man_page_names_every_command_and_topic() -> None:
     for option in ("address", "stale", "trace", "verbose"):
         assert f"\\-\\-{option}" in shared
     assert all(name.upper().replace("-", "\\-") in page for name in TOPICS)
+
+
+def test_what_is_not_found_is_looked_for_with_a_command_that_there_is() -> None:
+    for noun in LISTED.values():
+        assert "list" in load(noun).commands, noun
+    told = describe(NotFound("userdata", "x"))
+    assert told[-1] == "  next: see what there is with `mulligan user-data list`"
+
+
+def test_lists_of_commands_cut_no_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["machine", "--help"], ["claim", "--help"]):
+        assert main(words) == 0
+        assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
