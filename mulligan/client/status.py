@@ -90,7 +90,7 @@ def transport_error(error: Exception, address: str, ca: str) -> Unavailable:
     if isinstance(error, TimeoutError):
         return Unavailable(f"{address or 'the control plane'} did not answer in time")
     if isinstance(error, ConnectionRefusedError):
-        return Unavailable(f"nothing listens at {address}; is Mulligan running there?")
+        return Unavailable(f"nothing listens at {address}: Mulligan does not run there")
     return Unavailable(f"the connection to {address} failed: {str(error) or type(error).__name__}")
 
 

@@ -1,14 +1,18 @@
 """What is wrong with a region, by what was found of it; pure, the worst first."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from mulligan.diagnosis.fleet_checks import MOST_MACHINES, fleet_problems
 from mulligan.diagnosis.found import Status
 from mulligan.diagnosis.problem import Problem, critical, warning
 from mulligan.quantities import format_bytes, format_span
 from mulligan.wording import BACKUP
+
+if TYPE_CHECKING:
+    from mulligan.proto.v1 import Projection
 
 LAGGING = 5.0
 """Seconds of lag that are worth a look."""
@@ -17,6 +21,8 @@ FILLING, FULL = 0.6, 0.85
 SKEWED = 2.0
 """Seconds by which clocks may differ."""
 SLOW_MS = 500.0
+MANY = 4
+"""Read models that lag for one reason are told as one problem from that many on."""
 BEHIND = 1000
 """Entries that an instance may be behind the newest that any of them knows."""
 SOON, VERY_SOON = timedelta(days=30), timedelta(days=3)
@@ -215,9 +221,27 @@ def _projection_problems(found: Status) -> Iterator[Problem]:
             what = f"it is {one.status} at {one.seq}: {one.problem}; its reads are stale"
             make = critical if one.status == "halted" else warning
             yield make(one.name, what, then, stream)
-        elif one.lag_seconds > LAGGING:
-            what = f"it lags by {format_span(one.lag_seconds)}"
-            yield warning(one.name, what, then, stream)
+    yield from _lagging([one for one in found.projections if _lags(one)])
+
+
+def _lags(one: "Projection") -> bool:
+    return one.status == "live" and one.lag_seconds > LAGGING
+
+
+def _lagging(late: "Sequence[Projection]") -> Iterator[Problem]:
+    """Yield which read models are late, as one problem where many are for the same reason."""
+    if len(late) >= MANY and len({one.problem for one in late}) == 1:
+        longest = max(late, key=lambda one: one.lag_seconds)
+        what = f"{len(late)} of them lag, {_lag_of(longest)}"
+        yield warning("read models", what, "mulligan projection list; see the projector's log")
+        return
+    for one in late:
+        then = f"mulligan projection show {one.name}"
+        yield warning(one.name, f"it lags {_lag_of(one)}", then, f"projection/{one.name}")
+
+
+def _lag_of(one: "Projection") -> str:
+    return f"by {format_span(one.lag_seconds)}" + (f": {one.problem}" if one.problem else "")
 
 
 def _cut_off(found: Status) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -131,9 +131,7 @@ class Supervisor:
             taken = _next_signal(max(0.0, wait))
             if taken in _STOP_SIGNALS:
                 if taken == signal.SIGINT:
-                    sys.stderr.write(
-                        "\nstopping; Ctrl-C again does not wait for what is under way\n"
-                    )
+                    _say("\nstopping; Ctrl-C again does not wait for what is under way\n")
                 return
             for child, code, lived in self._reap():
                 self._plan_restart(child, code, lived)
@@ -165,13 +163,20 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         parent = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
+        _say("")
+        try:
+            pid = os.fork()
+        except OSError as error:  # the host has too many processes, or no memory, for now
+            _log.warning("%s cannot be started: %s", child.name, error.strerror)
+            self._due[child.name] = time.monotonic() + LONGEST_DELAY
+            return
         if pid == 0:
             self._be(child, parent)
         self._running[pid] = child, time.monotonic()
-        (self._pids / f"{child.name}.pid").write_text(f"{pid}\n")
+        try:
+            (self._pids / f"{child.name}.pid").write_text(f"{pid}\n")
+        except OSError as error:  # a full disk ends no region
+            _log.warning("the process id of %s is not written: %s", child.name, error.strerror)
 
     def _be(self, child: Child, parent: int) -> NoReturn:
         """Live as the child, in the fork; nothing of the parent's stack may run on."""
@@ -228,7 +233,8 @@ class Supervisor:
                 return
             if pid in self._running:
                 child, started = self._running.pop(pid)
-                (self._pids / f"{child.name}.pid").unlink(missing_ok=True)
+                with suppress(OSError):
+                    (self._pids / f"{child.name}.pid").unlink()
                 code = os.waitstatus_to_exitcode(status)
                 yield child, code, time.monotonic() - started
 
@@ -299,6 +305,14 @@ def _blocked_signals() -> Iterator[set[signal.Signals]]:
         yield {signal.Signals(number) for number in mask}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _say(text: str) -> None:
+    """Write to whoever started us, with what is written already; nobody's absence ends a region."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _next_signal(timeout: float) -> int | None:

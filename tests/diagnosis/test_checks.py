@@ -178,6 +178,18 @@ def test_each_object_that_is_wrong_is_named_by_its_stream_with_what_to_do() -> N
     assert told["brake/r1"].next.endswith("mulligan brake release rack-1 --reason WHY")
 
 
+def test_many_read_models_that_lag_for_one_reason_are_one_problem() -> None:
+    def late(*names: str) -> list[Projection]:
+        why = "Postgres: No space left on device"
+        return [Projection(name=n, status="live", lag_seconds=9, problem=why) for n in names]
+
+    (few,) = problems_of(well(projections=late("iam")), NOW)
+    assert (few.subject, few.what) == ("iam", "it lags by 9s: Postgres: No space left on device")
+    (many,) = problems_of(well(projections=late("iam", "names", "audit", "trail")), NOW)
+    assert many.subject == "read models"
+    assert many.what == "4 of them lag, by 9s: Postgres: No space left on device"
+
+
 def test_an_operation_is_late_past_its_deadline_whatever_its_age() -> None:
     assert is_late(late(5), NOW)
     assert not is_late(late(0.1), NOW)

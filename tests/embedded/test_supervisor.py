@@ -83,6 +83,24 @@ def test_why_a_child_ends_is_said_in_a_line_and_not_each_time(
     assert ": there is no key; bring it back; it starts again in 0.1 s; see " in told[0]
 
 
+def test_a_disk_that_takes_no_file_ends_nothing(start_tree: StartTree, tmp_path: Path) -> None:
+    tree = start_tree()
+    eventually(lambda: serves("steady", tmp_path))
+    first = pid_of("steady", tmp_path)
+    assert first
+    file = tmp_path / "run" / "steady.pid"
+    file.unlink()
+    file.mkdir()  # as root nothing else keeps a file from being written
+    os.kill(first, signal.SIGKILL)
+    log = tmp_path / "logs" / "steady.log"
+    eventually(lambda: log.read_text().count("serving") == 2)
+    file.rmdir()
+    tree.terminate()
+    _, said = tree.communicate(timeout=15)
+    assert tree.returncode == 0
+    assert "the process id of steady is not written: Is a directory" in said
+
+
 def test_children_bear_their_names_and_share_nothing_but_the_parent(
     start_tree: StartTree, tmp_path: Path
 ) -> None:
