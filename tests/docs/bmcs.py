@@ -119,6 +119,8 @@ async def _report(
         async with http.post(url, ssl=context, **told) as answer:
             if answer.status == 204:
                 return
+            sys.stdout.write(f"{url}: {answer.status} {await answer.text()}\n")
+            sys.stdout.flush()
         await anyio.sleep(1)
 
 

@@ -25,6 +25,7 @@ BESIDE = "in another terminal: "
 
 _KEYBOARD = Path(__file__).with_name("keyboard.py")
 _LISTENS_FOR_S = 4
+_INTERRUPTED = 130
 _NOBODY = "obody is there to ask"
 
 
@@ -65,11 +66,15 @@ def walk_guide(page: Path, guide: Guide) -> None:
             init_region(folder / ".local" / "state" / "mulligan", "local", usual_ports=False)
             walker.do(START)
         text = page.read_text()
-        walker.copy_files(text)
-        walker.prepare(guide.given)
-        for shown in typed(text):
-            walker.type(shown)
-        walker.prepare(guide.after)
+        try:
+            walker.copy_files(text)
+            walker.prepare(guide.given)
+            for shown in typed(text):
+                walker.type(shown)
+            walker.prepare(guide.after)
+        except AssertionError as error:
+            error.add_note(walker.last_words())
+            raise
 
 
 def unknown_to(commands: Sequence[str], guide: Guide) -> set[str]:
@@ -146,7 +151,9 @@ class _Walker:
             self._up = self._open(Shown(command, shown.output or _first_words(command)))
             return
         expected = int(self._found(self._guide.ends, shown.command) or 0)
+        endless = 0
         if self._found(dict.fromkeys(self._guide.endless, True), shown.command):
+            endless = _INTERRUPTED
             command = f"timeout --preserve-status --signal=INT {_LISTENS_FOR_S} {command}"
         answers = self._found(self._guide.asked, shown.command)
         code, printed = (1, _NOBODY) if answers else self._shell.run(command, 2 * WITHIN_S)
@@ -154,10 +161,15 @@ class _Walker:
             typing = f'{sys.executable} {_KEYBOARD} "{answers or "y"}" bash -c'
             code, printed = self._shell.run(f"{typing} {shlex.quote(command)}", 2 * WITHIN_S)
         self._last.write_text(printed)
-        if expected:
-            assert code == expected, f"exit code {code} of\n$ {command}\n{printed}"
+        if expected or endless:
+            assert code in {expected, endless}, f"exit code {code} of\n$ {command}\n{printed}"
         else:
             check(Shown(command, shown.output), code, printed)
+
+    def last_words(self) -> str:
+        """Return the end of what was printed in each terminal."""
+        tails = {file.name: file.read_text()[-800:] for file in self._place.glob("*.out")}
+        return "\n".join(f"-- {name}\n{tail}" for name, tail in tails.items())
 
     def _found(self, told: Mapping[str, Any], command: str) -> Any:
         """Return what is told of a command, which is named by how it begins."""

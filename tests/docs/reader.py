@@ -25,6 +25,7 @@ _VARYING = re.compile(
     r"|\b[0-9a-f]{16,}\b"  # a hash
     r"|\b[a-z]+-\d+-[0-9a-f]{8}\b"  # an instance
     r"|\S*/\S*"  # a path or URL
+    r"|\b[KMGT]iB\b"  # how much
     r"|\bnode-\d\b"  # whichever was free
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z_]{2,}")

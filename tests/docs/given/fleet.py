@@ -58,7 +58,10 @@ GUIDES: Mapping[str, Guide] = {
             """,
         },
         bmcs=4,
-        after="test $(mulligan machine list --state available -o name | wc -l) = 4",
+        after="""
+            mulligan machine list; test $(mulligan machine list --state available -o name \\
+                | wc -l) = 4
+        """,
     ),
     "how-to/enrol-machines": Guide(
         given=f"""

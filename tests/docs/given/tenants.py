@@ -45,15 +45,34 @@ GUIDES: Mapping[str, Guide] = {
     ),
     "how-to/reserve-capacity": Guide(
         given=f"""
-            {available(*(f"node-{number}" for number in range(1, 7)))}
+            {available(*(f"node-{number}" for number in range(1, 9)))}
             mulligan group create rack-1
-            mulligan group add rack-1 node-1 node-2 node-3 node-4 node-5 node-6
+            mulligan group add rack-1 node-1 node-2 node-3 node-4 node-5 node-6 node-7 node-8
+            mulligan provider cordon node-1 --note "kept for what names it"
+            mulligan provider cordon node-2 --note "kept for what names it"
             {project("physics")}
             echo 'groups: [{{name: g, resources: {{machine: 1}}}}]' > request.yaml
         """,
-        bmcs=6,
+        before={
+            "mulligan claim move": """
+                export HELD=$(mulligan claim show tonight | \\
+                    sed -n 's/^allocations *\\([^ ]*\\).*/\\1/p')
+            """,
+            "mulligan claim exact": """
+                mulligan provider uncordon node-1
+                mulligan provider uncordon node-2
+            """,
+        },
+        instead={"--from node-1": "--from $HELD"},
+        bmcs=8,
     ),
     "how-to/tag-and-describe": Guide(
-        given=f"{NODES}mulligan project create web\n{CLAIM} --project web", bmcs=4
+        given=f"""
+            {NODES}
+            mulligan project create web
+            mulligan account bind admin owner --on web
+            {CLAIM} --project web
+        """,
+        bmcs=4,
     ),
 }
