@@ -1,6 +1,7 @@
 """The console itself: pages by key, the moment they show, and what is wrong when it is."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,8 +22,11 @@ from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import INK
 from mulligan.console.trouble import PASSES, first_cause, harmless, next_step, shown
 from mulligan.console.view import View
+from mulligan.diagnosis.checks import problems_of
 from mulligan.errors import MulliganError, Unavailable
 
+COUNT_S = 15.0
+"""Seconds between two countings of what is wrong, beside what the page of problems does."""
 PULSE_S = 2.0
 """Seconds between two looks at how the region is."""
 AGAIN_S = 3.0
@@ -81,6 +85,7 @@ class ConsoleApp(Journeys, App[None]):
         self.register_theme(INK)
         self.theme = INK.name
         self.run_worker(self._look_after(), exit_on_error=False)
+        self.run_worker(self._count_problems(), exit_on_error=False)
         await self.action_show(self._first)
         if self._at:
             self.base.query_one(TimeSlider).open()
@@ -226,9 +231,17 @@ class ConsoleApp(Journeys, App[None]):
                     markup=False,
                 )
             elif before.trouble and not found.trouble:
-                self.notify("everything is read anew", title="the region is back", timeout=4)
+                self.notify("everything is read anew", title="the region answers again", timeout=4)
                 self.read_anew()
             await anyio.sleep(PULSE_S)
+
+    async def _count_problems(self) -> None:
+        """Count what is wrong for the line of pages; what cannot be asked is no news."""
+        while True:
+            with suppress(MulliganError):
+                found = await self.source.status()
+                self.base.query_one(TabLine).count(problems_of(found, found.at))
+            await anyio.sleep(COUNT_S)
 
     def _fatal_error(self) -> None:
         """End with one line rather than with a trace of what was in memory."""

@@ -15,6 +15,7 @@ from mulligan.console.trouble import harmless
 
 if TYPE_CHECKING:
     from mulligan.console.app import ConsoleApp
+    from mulligan.diagnosis.problem import Problem
 
 
 class Banner(Widget):
@@ -74,6 +75,8 @@ class TabLine(Widget):
     DEFAULT_CSS = "TabLine { height: 1; background: $surface; }"
 
     current: reactive[str] = reactive("")
+    problems: reactive[int] = reactive(0)
+    critical: reactive[bool] = reactive(False)
 
     def __init__(self, pages: Sequence[Page]) -> None:
         super().__init__()
@@ -86,16 +89,25 @@ class TabLine(Widget):
             here = page.name == self.current
             line.append(f" {page.key} ", style=f"bold {LINK}" if here else FAINT)
             line.append(page.title, style=f"bold {BRIGHT} underline" if here else DIM)
+            line.append(self._count_at(page), style=f"bold {BAD if self.critical else WARN}")
             line.append("  ")
         keys = Text.assemble(("? ", f"bold {LINK}"), ("keys ", DIM))
         room = self.size.width - line.cell_len - keys.cell_len
         return line.append(" " * room).append_text(keys) if room >= 0 else line
 
+    def count(self, problems: "Sequence[Problem]") -> None:
+        """Tell beside the page of problems how many there are."""
+        self.problems = len(problems)
+        self.critical = any(one.severity == "critical" for one in problems)
+
+    def _count_at(self, page: Page) -> str:
+        return f" {self.problems}" if self.problems and page.name == "problems" else ""
+
     async def on_click(self, event: Click) -> None:
         """Show the page that was clicked on."""
         end = 0
         for page in self._pages:
-            end += len(page.title) + 5
+            end += len(page.title) + len(self._count_at(page)) + 5
             if event.x < end:
                 await cast("ConsoleApp", self.app).action_show(page.name)
                 return

@@ -14,6 +14,8 @@ from mulligan.client import paging
 from mulligan.console.brief import MachineBrief, Place, machine_brief, place
 from mulligan.console.called import Called
 from mulligan.console.together import together
+from mulligan.diagnosis.found import Status
+from mulligan.diagnosis.gathered import gather
 from mulligan.errors import (
     DeadlineExceeded,
     MulliganError,
@@ -151,7 +153,7 @@ class Source:
         except PermissionDenied:
             return Pulse(region=client.region)
         except MulliganError as error:
-            what = "not logged in" if isinstance(error, Unauthenticated) else "region away"
+            what = "not logged in" if isinstance(error, Unauthenticated) else "no answer"
             return Pulse(region=client.region, trouble=error.message, what=what)
         return await self._lag(Pulse(region=client.region, head=head))
 
@@ -165,6 +167,10 @@ class Source:
         behind = max((one.lag for one in answer.projections), default=0)
         halted = tuple(one.name for one in answer.projections if one.status == "halted")
         return msgspec.structs.replace(found, lag=behind, halted=halted)
+
+    async def status(self) -> Status:
+        """Ask every part how it is at present; raise Unavailable where none answers."""
+        return await gather(self._present)
 
     async def head(self) -> int:
         """Return the number of the newest entry; 0 of an empty log."""

@@ -13,6 +13,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from mulligan.console.brief import MachineBrief, Place
 from mulligan.console.source import Moment, Pulse, Source
 from mulligan.console.theme import STATES
+from mulligan.diagnosis.found import Status
 from mulligan.errors import MulliganError, NotFound, Unavailable
 from mulligan.proto import v1
 
@@ -108,12 +109,12 @@ class FakeSource(Source):
         return Moment(max(1, self.head_now + round((at - NOON).total_seconds() / 60)), at)
 
     async def pulse(self) -> Pulse:
-        return Pulse(
-            region=self.region,
-            head=0 if self.away else self.head_now,
-            trouble=self.away,
-            what="region away" if self.away else "",
-        )
+        if self.away:
+            return Pulse(region=self.region, trouble=self.away, what="no answer")
+        return Pulse(region=self.region, head=self.head_now)
+
+    async def status(self) -> Status:
+        raise Unavailable("nobody tells")
 
     async def head(self) -> int:
         self._require()

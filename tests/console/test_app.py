@@ -6,12 +6,13 @@ import anyio
 import pytest
 
 from mulligan.console.app import ConsoleApp
-from mulligan.console.banner import banner
+from mulligan.console.banner import TabLine, banner
 from mulligan.console.fleet.map import FleetMap
 from mulligan.console.moment.slider import Rail
 from mulligan.console.moment.steps import UNITS, share, stepped, wanted
 from mulligan.console.source import Moment, Pulse
 from mulligan.console.trouble import harmless, next_step, shown
+from mulligan.diagnosis.found import Status
 from mulligan.errors import InvalidArgument, PermissionDenied, Unavailable
 from tests.console.fakes import NOON, FakeSource
 from tests.console.feeds import screen_text
@@ -32,7 +33,7 @@ async def test_the_console_stays_when_the_region_goes_and_comes_back_with_it(
         fleet = app.query_one(FleetMap)
         await settled(pilot, lambda: len(fleet.machines) == 40)
         source.away = "nothing listens at 127.0.0.1:7001"
-        await settled(pilot, lambda: "region away: nothing listens" in plain(app))
+        await settled(pilot, lambda: "no answer: nothing listens" in plain(app))
         await pilot.press("r")
         source.fleet.pop("m-0")
         source.away = ""
@@ -219,3 +220,17 @@ def test_the_banner_says_what_is_wrong_and_of_which_region() -> None:
     assert "not logged in: 'ann' has no session" in banner(pulse, None, 80).plain
     past = banner(Pulse(region="east", head=12), Moment(7, NOON), 80).plain
     assert "AS OF #7" in past and "back to now" in past
+
+
+async def test_the_line_of_pages_counts_what_is_wrong() -> None:
+    source = FakeSource(5)
+
+    async def status() -> Status:
+        return Status(unknown="no iam service is registered")
+
+    source.status = status  # type: ignore[method-assign]
+    app = ConsoleApp(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        line = app.query_one(TabLine)
+        await settled(pilot, lambda: line.problems > 0 and line.critical)
+        await settled(pilot, lambda: f"Problems {line.problems}" in screen_text(pilot))

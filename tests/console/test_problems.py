@@ -215,3 +215,22 @@ def test_etcd_fills_up_where_a_problem_begins() -> None:
         )
 
     assert [tone(one) for one in (0.59, 0.7, 0.84, 0.86)] == [GOOD, WARN, WARN, BAD]
+
+
+async def test_without_a_projector_the_read_models_are_as_last_known() -> None:
+    found = well(projections=[v1.Projection(name="claims", status="live", seq=7)])
+
+    async def look() -> Status:
+        return found
+
+    async def machines() -> list[str]:
+        return []
+
+    view = ProjectionsView(FakeSource(), look, machines)
+    async with Stage(view, view.source).run_test(size=(120, 40)) as pilot:
+        await settled(pilot, lambda: "claims" in screen_text(pilot), "it is told")
+        found.projections = []
+        found.services = [one for one in found.services if one.service != "projector"]
+        await view._read()
+        await settled(pilot, lambda: "as last known" in screen_text(pilot), "it is said")
+        assert "claims" in screen_text(pilot) and "no projector runs" in screen_text(pilot)

@@ -64,6 +64,7 @@ class GanttView(View):
         self.held = Held(self.feed)
         self._cell = CELL
         self._placed_at: Moment | None = None
+        self._read = False
 
     def compose(self) -> ComposeResult:
         """Lay out the scale, the rows, and what is known of the chosen claim."""
@@ -93,6 +94,7 @@ class GanttView(View):
         self.held.grow_old()
         self._place()
         async for rows in self.feed.rows():
+            self._read = True
             self.grid.show_rows(rows)
             self._look()
         if self.source.live:
@@ -185,7 +187,8 @@ class GanttView(View):
         row, claim = self.grid.chosen_row, self.grid.chosen
         panel = self.query_one("#gantt-claim", Static)
         if claim is None:
-            name = harmless(row.name) if row is not None else "no providers to claim"
+            nothing = "no providers to claim" if self._read else "reading…"
+            name = harmless(row.name) if row is not None else nothing
             free = "no claim in sight" if row is not None and not row.heading else ""
             panel.update(Text.assemble((name, BRIGHT), (f"  {free}", DIM), "\n\n", _legend()))
             return

@@ -89,6 +89,7 @@ class LogView(View):
     def on_mount(self) -> None:
         """Draw what has come ten times a second, and put the keys to the lines."""
         self.set_interval(DRAW_S, self._draw)
+        self._say("reading…")
         self.lines.focus()
 
     def on_resize(self) -> None:

@@ -9,6 +9,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from mulligan.console.actions.offered import Action
+from mulligan.console.banner import TabLine
 from mulligan.console.links import Act, GoToHistory, GoToWhy
 from mulligan.console.problems.remedies import action_for
 from mulligan.console.source import Source
@@ -17,7 +18,6 @@ from mulligan.console.trouble import harmless
 from mulligan.console.view import View
 from mulligan.diagnosis.checks import problems_of
 from mulligan.diagnosis.found import Status
-from mulligan.diagnosis.gathered import gather
 from mulligan.diagnosis.problem import Problem
 from mulligan.quantities import format_time
 
@@ -48,7 +48,7 @@ class ProblemsView(View):
 
     def __init__(self, source: Source, look: Callable[[], Awaitable[Status]] | None = None) -> None:
         super().__init__(source)
-        self._look = look or (lambda: gather(source.present))
+        self._look = look or source.status
         self._found = Status()
         self.problems: list[Problem] = []
 
@@ -82,6 +82,8 @@ class ProblemsView(View):
             again = [n for n, one in enumerate(problems) if chosen and same(one, chosen)]
             listed.highlighted = (again or [0])[0] if problems else None
         self.query_one("#problems-head", Static).update(verdict(problems, found))
+        for line in self.app.query(TabLine):
+            line.count(problems)
 
     @property
     def chosen(self) -> Problem | None:

@@ -15,7 +15,7 @@ from mulligan.console.source import Source
 from mulligan.console.theme import BAD, BRIGHT, DIM, FAINT, GOOD, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless
 from mulligan.console.view import View
-from mulligan.diagnosis.checks import FILLING, FULL
+from mulligan.diagnosis.checks import FILLING, FULL, SERVICES
 from mulligan.diagnosis.found import Status
 from mulligan.diagnosis.gathered import gather
 from mulligan.diagnosis.leading import leads_of
@@ -65,7 +65,7 @@ class ProjectionsView(View):
     def compose(self) -> ComposeResult:
         """Lay out the stores, the read models and the services."""
         yield Static(Text("asking…", style=DIM), id="stores")
-        yield Static("READ MODELS", classes="heading")
+        yield Static(id="models-heading", classes="heading")
         yield DataTable(id="projections", cursor_type="row", zebra_stripes=True)
         yield Static("SERVICES, and how many machines each looks after", classes="heading")
         yield DataTable(id="services", cursor_type="row", zebra_stripes=True)
@@ -94,11 +94,13 @@ class ProjectionsView(View):
 
     async def _read(self) -> None:
         found = await self._look()
-        self._projections = {one.name: one for one in found.projections}
+        if found.projections:
+            self._projections = {one.name: one for one in found.projections}
+        self.query_one("#models-heading", Static).update(heading_shown(found))
         shares, leads = self._counted(found.services), leads_of(found)
         stores = stores_shown(found, live=self.source.live)
         self.query_one("#stores", Static).update(stores)
-        rows = {one.name: projection_cells(one) for one in found.projections}
+        rows = {one.name: projection_cells(one) for one in self._projections.values()}
         fill(self.query_one("#projections", DataTable), rows)
         order = sorted(found.services, key=lambda one: (one.service, one.instance))
         services = {
@@ -199,9 +201,18 @@ def service_cells(one: Endpoint, shares: Mapping[str, int], machines: int) -> Ce
     )
 
 
+def heading_shown(found: Status) -> Text:
+    """Return what stands above the read models: whether they are as they are now."""
+    if found.projections:
+        return Text("READ MODELS")
+    return Text.assemble("READ MODELS", ("  as last known: the projector does not answer", WARN))
+
+
 def stores_shown(found: Status, *, live: bool) -> Text:
     """Return the log's head, what etcd uses, and how far the archive is; always of the present."""
-    silent = ", ".join(f"{name} does not answer" for name in {**found.silent, **found.away})
+    there = {one.service for one in found.services}
+    quiet = [f"{name} does not answer" for name in {**found.silent, **found.away}]
+    silent = ", ".join([*quiet, *(f"no {name} runs" for name in SERVICES if name not in there)])
     silent = f"nobody can log in: {found.unknown}" if found.unknown else silent
     text = Text.assemble(
         ("log       ", FAINT), (f"{found.region}  ", BRIGHT), (f"#{found.head:,}", BRIGHT),
