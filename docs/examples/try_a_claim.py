@@ -20,8 +20,7 @@ async def main(count: int) -> None:
         events = [event for record in told.records for event in record.events]
         made = next(json.loads(event.data) for event in events if event.type == "claim.made")
         providers = [allocation["provider"] for allocation in made["allocations"]]
-        names = await client.names.describe(providers)
-        print("would get", *(names[uuid].name for uuid in providers))
+        print("would get", *(told.provider_names[uuid] for uuid in providers))
 
 
 asyncio.run(main(int(sys.argv[1])))

@@ -115,9 +115,10 @@ def uuids_in(trials: Iterable[Trial]) -> list[str]:
 
 
 def named_in(trials: Iterable[Trial]) -> dict[str, str]:
-    """Return the names that objects would get, by UUID."""
+    """Return the names that objects have or would get, as far as the answers tell, by UUID."""
     names: dict[str, str] = {}
     for trial in trials:
+        names.update(trial.answer.provider_names if trial.answer is not None else {})
         for record in trial.answer.records if trial.answer is not None else []:
             for event in record.events:
                 data = data_of(event)

@@ -14,7 +14,7 @@ from mulligan.commands.states import Known
 from mulligan.commands.trials import Tried, TriedOut
 from mulligan.errors import InvalidArgument, MulliganError
 from mulligan.events.envelope import Commit
-from mulligan.model import StreamId
+from mulligan.model import StreamId, stream_key, stream_kind
 from mulligan.proto import v1
 from mulligan.services import render, visibility
 from mulligan.services.caller import act_as, set_asked
@@ -72,9 +72,9 @@ class DryRuns:
 
     async def _told(self, tried: Tried) -> v1.DryRunResponse:
         commits: Sequence[Commit] = tried.commits
+        supposed = _Supposed(self._rt.parts.commands, tried.states)
         project = visibility.holder()
         if project is not None:
-            supposed = _Supposed(self._rt.parts.commands, tried.states)
             view = ProjectLog(supposed, project)
             await view.learn(commits)
             commits = [seen for one in commits if (seen := view.seen(one)) is not None]
@@ -82,6 +82,7 @@ class DryRuns:
             position=render.position(tried.position),
             records=[render.log_record(one) for one in commits],
             done_before=tried.repeat,
+            provider_names=await _provider_names(supposed, commits),
         )
 
 
@@ -96,6 +97,14 @@ class _Supposed:
         """Return several states."""
         known = await self._commands.states([one for one in streams if one not in self._states])
         return {**known, **{one: self._states[one] for one in streams if one in self._states}}
+
+
+async def _provider_names(supposed: _Supposed, commits: Sequence[Commit]) -> dict[str, str]:
+    """Return what the providers are called whose events are told of, by UUID."""
+    streams = {event.stream for commit in commits for event in commit.events}
+    wanted = [one for one in sorted(streams) if stream_kind(one) == "provider"]
+    known = await supposed.states(wanted)
+    return {stream_key(one): known[one].state.name for one in wanted if known[one].state}
 
 
 def rpc_name(method: str) -> str:

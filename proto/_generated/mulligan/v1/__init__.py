@@ -2303,6 +2303,16 @@ class DryRunResponse(betterproto2.Message):
     It was done before, under the same request id: sent again, it would get its first answer.
     """
 
+    provider_names: "dict[str, str]" = __field__(
+        4,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
+    )
+    """
+    What the providers are called whose streams the records are of, by UUID: a tenant cannot look up
+    the name of one that it does not hold.
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "DryRunResponse", DryRunResponse)
 

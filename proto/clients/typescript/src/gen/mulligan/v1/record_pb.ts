@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mulligan/v1/record.proto.
  */
 export const file_mulligan_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChhtdWxsaWdhbi92MS9yZWNvcmQucHJvdG8SC211bGxpZ2FuLnYxIlcKCExvZ0V2ZW50Eg4KBnN0cmVhbRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgDEgwKBHR5cGUYAyABKAkSDgoGc2NoZW1hGAQgASgFEgwKBGRhdGEYBSABKAkilwIKCUxvZ1JlY29yZBInCghwb3NpdGlvbhgBIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uEg4KBmNvbW1pdBgCIAEoCRImCgJhdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYWNjb3VudBgEIAEoCRIPCgdwcm9qZWN0GAUgASgJEg8KB2NvbW1hbmQYBiABKAkSEQoJY2F1c2F0aW9uGAcgASgJEhMKC2NvcnJlbGF0aW9uGAggASgJEiUKBmV2ZW50cxgJIAMoCzIVLm11bGxpZ2FuLnYxLkxvZ0V2ZW50EhIKCmNyZWRlbnRpYWwYCiABKAkSEwoLdHJhY2VwYXJlbnQYCyABKAkidwoORHJ5UnVuUmVzcG9uc2USJwoIcG9zaXRpb24YASABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbhInCgdyZWNvcmRzGAIgAygLMhYubXVsbGlnYW4udjEuTG9nUmVjb3JkEhMKC2RvbmVfYmVmb3JlGAMgASgIYgZwcm90bzM", [file_google_protobuf_timestamp, file_mulligan_v1_types]);
+  fileDesc("ChhtdWxsaWdhbi92MS9yZWNvcmQucHJvdG8SC211bGxpZ2FuLnYxIlcKCExvZ0V2ZW50Eg4KBnN0cmVhbRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgDEgwKBHR5cGUYAyABKAkSDgoGc2NoZW1hGAQgASgFEgwKBGRhdGEYBSABKAkilwIKCUxvZ1JlY29yZBInCghwb3NpdGlvbhgBIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uEg4KBmNvbW1pdBgCIAEoCRImCgJhdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYWNjb3VudBgEIAEoCRIPCgdwcm9qZWN0GAUgASgJEg8KB2NvbW1hbmQYBiABKAkSEQoJY2F1c2F0aW9uGAcgASgJEhMKC2NvcnJlbGF0aW9uGAggASgJEiUKBmV2ZW50cxgJIAMoCzIVLm11bGxpZ2FuLnYxLkxvZ0V2ZW50EhIKCmNyZWRlbnRpYWwYCiABKAkSEwoLdHJhY2VwYXJlbnQYCyABKAki9QEKDkRyeVJ1blJlc3BvbnNlEicKCHBvc2l0aW9uGAEgASgLMhUubXVsbGlnYW4udjEuUG9zaXRpb24SJwoHcmVjb3JkcxgCIAMoCzIWLm11bGxpZ2FuLnYxLkxvZ1JlY29yZBITCgtkb25lX2JlZm9yZRgDIAEoCBJGCg5wcm92aWRlcl9uYW1lcxgEIAMoCzIuLm11bGxpZ2FuLnYxLkRyeVJ1blJlc3BvbnNlLlByb3ZpZGVyTmFtZXNFbnRyeRo0ChJQcm92aWRlck5hbWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AWIGcHJvdG8z", [file_google_protobuf_timestamp, file_mulligan_v1_types]);
 
 /**
  * @generated from message mulligan.v1.LogEvent
@@ -154,6 +154,14 @@ export type DryRunResponse = Message<"mulligan.v1.DryRunResponse"> & {
    * @generated from field: bool done_before = 3;
    */
   doneBefore: boolean;
+
+  /**
+   * What the providers are called whose streams the records are of, by UUID: a tenant cannot look up
+   * the name of one that it does not hold.
+   *
+   * @generated from field: map<string, string> provider_names = 4;
+   */
+  providerNames: { [key: string]: string };
 };
 
 /**

@@ -1,5 +1,6 @@
 """Every command tried out: nothing stays of it, and what it says is what the call itself says."""
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -299,6 +300,8 @@ async def test_a_tenant_is_told_what_it_reads_of_its_own_entry(edge: Edge, pool:
         (e.stream, e.type, e.version) for e in record.events
     ]
     assert "considered" not in would.events[0].data
+    [taken] = taken_of(tried)
+    assert tried.provider_names[taken].startswith("try-")
     assert (would.account, would.command) == (record.account, record.command)
 
 
@@ -386,3 +389,32 @@ async def test_a_denied_dry_run_is_on_record_as_such(edge: Edge, tokens: Tokens)
             if any(r.permission == "resource.groups.write" for r in denied):
                 return
             await anyio.sleep(0.3)
+
+
+async def test_the_command_line_tells_what_the_services_decide(
+    region: RunningRegion, world: World, edge: Edge, tokens: Tokens, pool: Pool
+) -> None:
+    before = (await edge.call("log.get_log_status", v1.GetLogStatusRequest(), tokens.admin)).head
+    named = f"tried-{new_id()[-8:]}"
+    make = ("claim", "make", "--project", pool.project, "--name", named, "--for", "2h", "--dry-run")
+    told = await region.cli(*make, "--class", f"{pool.class_}=1")
+    assert told.returncode == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert lines[0].split() == ["claim", named]
+    assert re.match(rf"would take  try-\w+-\d  {pool.class_}=1$", lines[1])
+    assert lines[3].endswith("(2h)")
+    assert f"is the name of claim {named}" in told.stdout
+    assert re.search(rf"decided at {region.config.region}:\d+. Nothing was done", told.stderr)
+    full = await region.cli(*make, "--class", f"{pool.class_}=9")
+    assert (full.returncode, full.stdout) == (7, "")
+    assert "fits nowhere" in full.stderr
+
+    held = world.objects["green"]["machine"].name
+    power = await region.cli("machine", "power", "off", held, "--dry-run", "-o", "json")
+    assert json.loads(power.stdout)[0]["would"] == "power off"
+    kept = await region.cli("machine", "delete", held, "--dry-run", "-o", "json")
+    assert json.loads(kept.stdout)[0]["would"].startswith("be refused: ")
+    assert "0 of 1 machines; nothing was done" in kept.stderr
+    admin = (await edge.call("iam.who_am_i", v1.WhoAmIRequest(), tokens.admin)).account
+    since = [one.command for one in await appended(world, before.seq) if one.account == admin]
+    assert set(since) <= {"account.login"}
