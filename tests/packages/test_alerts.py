@@ -4,41 +4,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.packages.alert_trials import TRIALS, written
 from tests.packages.parts import PROMTOOL
 
 RULES = Path(__file__).parents[2] / "packaging" / "prometheus" / "alerts.yml"
 
 pytestmark = pytest.mark.packages
-
-TRIAL = """
-rule_files: [{rules}]
-evaluation_interval: 1m
-tests:
-  - interval: 1m
-    input_series:
-      - {{series: 'mulligan_projection_halted{{projection="claims"}}', values: '0 1 1 1'}}
-      - {{series: 'mulligan_etcd_used_bytes', values: '70x20'}}
-      - {{series: 'mulligan_etcd_quota_bytes', values: '100x20'}}
-    alert_rule_test:
-      - eval_time: 2m
-        alertname: MulliganProjectionHalted
-        exp_alerts:
-          - exp_labels: {{severity: critical, projection: claims}}
-            exp_annotations:
-              summary: projection claims halted
-              runbook_url: docs/observability.md#mulliganprojectionhalted
-      - eval_time: 2m
-        alertname: MulliganEtcdFills
-        exp_alerts: []
-      - eval_time: 10m
-        alertname: MulliganEtcdFills
-        exp_alerts:
-          - exp_labels: {{severity: warning}}
-            exp_annotations:
-              summary: "etcd uses 70B, more than 60 % of its quota"
-              runbook_url: docs/observability.md#mulliganetcdfills
-"""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +33,15 @@ def test_prometheus_takes_every_rule(promtool: Path) -> None:
     assert "SUCCESS" in run(promtool, "check", "rules", RULES)
 
 
-def test_alerts_come_when_they_should_and_not_before(promtool: Path, tmp_path: Path) -> None:
-    trial = tmp_path / "trial.yml"
-    trial.write_text(TRIAL.format(rules=RULES))
-    assert "SUCCESS" in run(promtool, "test", "rules", trial)
+def test_every_alert_is_tried() -> None:
+    rules = yaml.safe_load(RULES.read_text())
+    assert set(TRIALS) == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+
+
+@pytest.mark.parametrize("alert", TRIALS)
+def test_an_alert_comes_when_it_should_and_not_before(
+    alert: str, promtool: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "trial.yml"
+    file.write_text(yaml.safe_dump(written(alert, TRIALS[alert], str(RULES))))
+    assert "SUCCESS" in run(promtool, "test", "rules", file)
