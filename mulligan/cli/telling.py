@@ -1,6 +1,8 @@
-"""What the client does, a line each: what ``--verbose`` prints beside a command's own output."""
+"""What the client does, a line each, beside a command's own output: all of it, or what matters."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from mulligan.wording import harmless
@@ -10,20 +12,31 @@ CLIENT = "mulligan.client"
 
 
 class Lines(logging.Formatter):
-    """Milliseconds since the command began, and what happened; no control characters."""
+    """What happened, after milliseconds since the command began or as a note; harmless to print."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        return f"{record.relativeCreated:6.0f} ms  {harmless(record.getMessage())}"
+        note = record.levelno >= logging.INFO
+        mark = "note:" if note else f"{record.relativeCreated:6.0f} ms "
+        return f"{mark} {harmless(record.getMessage())}"
 
 
-def tell_calls(stream: TextIO) -> None:
-    """Print to ``stream``, from now on, which calls are made where, how long each takes, and why
-    one is repeated. Requests and answers are never told, and so no secret is.
+@contextmanager
+def telling(stream: TextIO, *, verbose: bool) -> Iterator[None]:
+    """Print to ``stream``, within the block, why the command takes long, where it does.
+
+    ``verbose`` tells all: which calls are made where, how long each takes, and why one is repeated.
+    Requests and answers are never told, and so no secret is.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Lines())
     logger = logging.getLogger(CLIENT)
-    logger.handlers = [handler]
-    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True

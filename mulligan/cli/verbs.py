@@ -4,6 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast
@@ -318,7 +319,8 @@ def verb(
             for key, kind in bundles.items():
                 given[key] = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
             session = Session(common, out, dry_run=dry_run, holds=holds)
-            _run(_doing(function, session, given, regions, watch), session, function.__name__)
+            doing = _doing(function, session, given, regions, watch)
+            _run(doing, session, function.__name__, watch=watch)
 
         parameters = [_keyword(parameter) for parameter in own]
         parameters += [
@@ -401,7 +403,7 @@ async def _doing(
         session.note_moment()
 
 
-def _run(doing: Coroutine[Any, Any, None], session: Session, name: str) -> None:
+def _run(doing: Coroutine[Any, Any, None], session: Session, name: str, *, watch: bool) -> None:
     import asyncio
 
     async def run() -> None:
@@ -410,14 +412,20 @@ def _run(doing: Coroutine[Any, Any, None], session: Session, name: str) -> None:
         finally:
             session.close()
 
-    common = session.common
-    if common.verbose:
-        from mulligan.cli.telling import tell_calls
+    with _telling(session.common, watch):
+        if session.common.trace or os.environ.get("MULLIGAN_TRACE_ENDPOINT"):
+            from mulligan.cli.traced import run_traced
 
-        tell_calls(sys.stderr)
-    if common.trace or os.environ.get("MULLIGAN_TRACE_ENDPOINT"):
-        from mulligan.cli.traced import run_traced
+            wanted = session.common.trace
+            asyncio.run(run_traced(name, run, wanted=wanted, say=session.out.for_people))
+        else:
+            asyncio.run(run())
 
-        asyncio.run(run_traced(name, run, wanted=common.trace, say=session.out.for_people))
-        return
-    asyncio.run(run())
+
+def _telling(common: Common, watch: bool) -> AbstractContextManager[None]:
+    """Tell in the block what the client does: all of it, or what people at a terminal wait for."""
+    if not common.verbose and (watch or not sys.stderr.isatty()):
+        return nullcontext()
+    from mulligan.cli.telling import telling
+
+    return telling(sys.stderr, verbose=common.verbose)

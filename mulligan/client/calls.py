@@ -35,6 +35,9 @@ CONNECT = 5.0
 RENEW_S = 60.0
 """A token that is refused so soon after it was made is not worth another; a watch outlives many."""
 
+LONG_S = 3.0
+"""A call that was repeated for half of this, and may be for all of it yet, tells why, once."""
+
 Reply = TypeVar("Reply")
 
 
@@ -213,6 +216,7 @@ class Pursuit:
         self._token = ""
         self._renewed_at = -RENEW_S
         self._patience = patience
+        self._said = False
 
     def __str__(self) -> str:
         return f"{shown(self._route)} at {self.address}" if self.address else shown(self._route)
@@ -257,7 +261,14 @@ class Pursuit:
         if wait is None:
             raise self._exhausted(failure, error) from error
         log.debug("%s failed, again in %.2f s: %s", self, wait, failure.message)
+        self._say_that_it_takes_long(failure)
         await anyio.sleep(wait)
+
+    def _say_that_it_takes_long(self, failure: MulliganError) -> None:
+        left = self.backoff.left
+        if not self._said and left > LONG_S and self._patience - left > LONG_S / 2:
+            self._said = True
+            log.info("%s; trying for %.0f s more", failure.message, left)
 
     def _exhausted(self, failure: MulliganError, error: Exception) -> MulliganError:
         tried = f"{failure.message} (gave up after {self._patience:g} s)"

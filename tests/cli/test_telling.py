@@ -1,10 +1,13 @@
 """``--trace`` and ``--verbose``: a command that tells how it went, and nothing that it must not."""
 
+import io
+import logging
 import re
 
 import pytest
 from grpclib import GRPCError, Status
 
+from mulligan.cli.telling import telling
 from tests.cli.conftest import Cli
 from tests.client.fakes import SECRET, FakeRegion
 from tests.collector import Collector
@@ -71,6 +74,15 @@ async def test_verbose_tells_why_a_call_is_repeated(
     told = ended.stderr.decode()
     assert re.search(r"Control.ListMachines at \S+ failed, .*: .*starting", told)
     assert "\x1b" not in told
+
+
+def test_people_are_told_why_they_wait() -> None:
+    told = io.StringIO()
+    with telling(told, verbose=False):
+        logging.getLogger("mulligan.client.calls").debug("a call")
+        logging.getLogger("mulligan.client.calls").info("nothing listens; trying for 12 s more")
+    logging.getLogger("mulligan.client.calls").info("after the command")
+    assert told.getvalue() == "note: nothing listens; trying for 12 s more\n"
 
 
 async def test_without_it_nothing_is_told(cli: Cli) -> None:
