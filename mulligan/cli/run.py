@@ -36,6 +36,8 @@ def init(
 
     Running it again changes nothing but what is lost or close to expiry.
     """
+    from shlex import quote
+
     from mulligan.config import load
     from mulligan.embedded.region import init_region
     from mulligan.embedded.up import remember
@@ -47,7 +49,8 @@ def init(
     typer.echo(f"  configuration  {paths.config}")
     typer.echo(f"  admin secret   {paths.admin_secret}")
     typer.echo(f"  client context {region} in {context_file}")
-    typer.echo("next: mulligan up")
+    elsewhere = "" if state == Path(_DEFAULT_STATE) else f" --state {quote(str(state))}"
+    typer.echo(f"next: mulligan up{elsewhere}")
     return 0
 
 

@@ -94,7 +94,7 @@ def written(world: World, page: object) -> str:
 async def test_init_says_what_it_made_and_changes_nothing_again(world: World) -> None:
     before = world.region.paths.config.read_bytes()
     said = await world.run("init", "--region", "home")
-    assert "next: mulligan up" in said
+    assert f"next: mulligan up --state {world.region.paths.state_dir}" in said
     assert str(world.region.paths.admin_secret) in said
     assert world.region.paths.config.read_bytes() == before
     assert "holds region" in await world.run("init", "--region", "away", code=6)
