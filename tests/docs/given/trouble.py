@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping
 
-from tests.docs.given.common import DAMAGED_IMAGE, NODES, RIGHT_IMAGE, available, enrolled, project
+from tests.docs.given.common import (
+    DAMAGED_IMAGE,
+    IMAGE,
+    NODES,
+    available,
+    enrolled,
+    project,
+)
 from tests.docs.guide import Guide
 from tests.docs.pages import ROOT
 
@@ -24,15 +31,20 @@ GUIDES: Mapping[str, Guide] = {
         given=f"""
             {NODES}
             {project("web")}
+            {IMAGE}
             mulligan claim make --class machine=1 --count 4 --for 2h --name build
-            {DAMAGED_IMAGE}
-            ! mulligan machine deploy build --machine node-1 --image late --wait
-            ! mulligan machine deploy build --machine node-2 --image late --wait
-            ! mulligan machine deploy build --machine node-3 --image late --wait
-            mulligan brake list | grep rack-7
+            echo changed-by-somebody > wrong.password
+            mulligan credential create wrong --username root --password-file wrong.password
+            mulligan machine update --under rack-7 --credential wrong --yes
+            ! mulligan machine deploy build --machine node-1 --image debian --wait
+            ! mulligan machine deploy build --machine node-2 --image debian --wait
+            ! mulligan machine deploy build --machine node-3 --image debian --wait
+            until mulligan brake list | grep rack-7; do sleep 0.1; done
         """,
         before={
-            "mulligan brake release rack-7": RIGHT_IMAGE,
+            "mulligan brake release rack-7": """
+                mulligan machine update --under rack-7 --credential bmc --yes
+            """,
         },
         bmcs=4,
         after="test $(mulligan machine list --state active -o name | wc -l) = 3",
