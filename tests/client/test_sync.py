@@ -12,7 +12,9 @@ from typing import TypeVar
 
 import anyio.to_thread
 import pytest
+from grpclib.events import RecvRequest, listen
 
+from mulligan import tracing
 from mulligan.client.sync import Client
 from mulligan.errors import FailedPrecondition, NotFound
 from mulligan.proto import sync as generator
@@ -20,6 +22,7 @@ from mulligan.proto import v1
 from tests.client.fakes import REGION, SECRET, Cluster, FakeRegion
 
 Result = TypeVar("Result")
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
@@ -198,3 +201,21 @@ async def test_a_client_that_is_closed_says_so(client: Client) -> None:
     with pytest.raises(FailedPrecondition, match="the client is closed"):
         await in_thread(lambda: client.iam.who_am_i(v1.WhoAmIRequest()))
     await in_thread(client.close)
+
+
+async def test_a_call_is_part_of_the_trace_of_its_thread(client: Client, cluster: Cluster) -> None:
+    heard: list[str] = []
+
+    async def note(event: RecvRequest) -> None:
+        heard.append(str(event.metadata.get(tracing.HEADER, "")))
+
+    await in_thread(client.endpoints)
+    listen(cluster.instances[0].server, RecvRequest, note)
+
+    def call() -> None:
+        with tracing.following(PARENT):
+            client.iam.who_am_i(v1.WhoAmIRequest())
+        client.iam.who_am_i(v1.WhoAmIRequest())
+
+    await in_thread(call)
+    assert [one for one in heard if one] == [PARENT, PARENT]

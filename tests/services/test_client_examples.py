@@ -37,8 +37,8 @@ RED = {"MULLIGAN_ACCOUNT": "rita", "MULLIGAN_SECRET": SECRET, "MULLIGAN_PROJECT"
 
 @pytest.fixture(scope="module")
 async def offered(yard: Yard) -> list[str]:
-    """Two machines that may be claimed."""
-    names = await yard.manageable(2)
+    """Three machines that may be claimed."""
+    names = await yard.manageable(3)
     await yard.ask("provide_machine", names, v1.MachineState.AVAILABLE)
     return names
 
@@ -50,7 +50,7 @@ async def test_the_log_is_watched(region: RunningRegion, offered: list[str]) -> 
 
 
 async def test_machines_are_reserved(region: RunningRegion, yard: Yard, offered: list[str]) -> None:
-    (line,) = await example(region, "reserve_next_week", "2", **RED)
+    (line,) = await example(region, "reserve_next_week", "3", **RED)
     claim, *names = line.split()
     assert sorted(names) == sorted(offered)
     found = (await yard.red.resource.get_claim(v1.GetClaimRequest(claim=claim))).claim
@@ -59,7 +59,7 @@ async def test_machines_are_reserved(region: RunningRegion, yard: Yard, offered:
 
 
 async def test_a_claim_is_tried_out(region: RunningRegion, yard: Yard, offered: list[str]) -> None:
-    (line,) = await example(region, "try_a_claim", "2", **RED)
+    (line,) = await example(region, "try_a_claim", "3", **RED)
     assert sorted(line.removeprefix("would get ").split()) == sorted(offered)
     claims = [one async for one in yard.red.claims()]
     assert not [c for c in claims if {a.provider for a in c.allocations} & set(offered)]
@@ -126,15 +126,37 @@ async def test_images_and_metadefs_are_shared(
     assert "keyed: metadef shared-owner replaced description" in replaced
 
 
-async def test_a_few_lines_get_a_machine(region: RunningRegion, offered: list[str]) -> None:
+async def test_a_machine_is_replayed(region: RunningRegion, offered: list[str]) -> None:
+    lines = await example(region, "replay_a_machine", offered[0])
+    told = [line.partition(" ")[2] for line in lines]
+    assert told[:2] == [
+        "machine.operation_started: inspecting",
+        "machine.operation_completed: manageable",
+    ]
+    assert "machine.operation_completed: available" in told
+
+
+async def test_it_is_counted_who_did_what(region: RunningRegion, offered: list[str]) -> None:
+    lines = await example(region, "who_did_what", "1")
+    told = [line.split(maxsplit=1)[1] for line in lines]
+    assert "done   machine.provide by admin" in told
+
+
+async def test_a_few_lines_get_a_machine(
+    region: RunningRegion, yard: Yard, offered: list[str]
+) -> None:
     got: list[str] = []
 
-    async def run(name: str) -> None:
-        got.extend(await example(region, name, IMAGE, **RED))
+    async def run(name: str, *words: str) -> None:
+        lines = await example(region, name, *words, **RED)
+        got.extend(lines)
+        if name == "deploy_many":
+            await yard.red.release(lines[0].split()[0])
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, "get_a_machine")
-        tasks.start_soon(run, "get_a_machine_sync")
+        tasks.start_soon(run, "get_a_machine", IMAGE)
+        tasks.start_soon(run, "get_a_machine_sync", IMAGE)
+        tasks.start_soon(run, "deploy_many", "1", IMAGE)
     assert sorted(got) == sorted(f"{machine} runs {IMAGE}" for machine in offered)
 
 
