@@ -154,8 +154,8 @@ def _paint(
     fill, style = style_of(claim, chosen=chosen)
     for cell in range(first, last):
         chars[cell], styles[cell] = fill, style
-    room = last - first - 1
     name = harmless(claim.name)
+    room = last - first - (len(name) != last - first)
     if room >= 3:
         label = name if len(name) <= room else f"{name[: room - 1]}…"
         begin = first + (1 if room > len(label) else 0)

@@ -46,7 +46,7 @@ class FleetMap(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"move('{key}')", "Move", show=False) for key in WAYS),
         Binding("enter", "open", "Open"),
-        Binding("n", "next(1)", "Next match", show=False),
+        Binding("n", "next(1)", "Next match"),
         Binding("N", "next(-1)", "Previous match", show=False),
     ]
 
@@ -135,6 +135,7 @@ class FleetMap(ScrollView, can_focus=True):
         self._test = test
         self.matching = sum(1 for one in self.machines.values() if self.passes(one))
         self.refresh()
+        self.refresh_bindings()
         self.post_message(self.Counted())
 
     def passes(self, machine: MachineBrief) -> bool:
@@ -291,6 +292,10 @@ class FleetMap(ScrollView, can_focus=True):
     def action_move(self, way: str) -> None:
         """Move the cursor."""
         self.select(step(self._layout, self.selected, way, self.size.height))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Name the way to what matches only to who looks for something."""
+        return action != "next" or self._test is not None
 
     def action_next(self, by: int) -> None:
         """Move the cursor to the next machine that passes the filter."""

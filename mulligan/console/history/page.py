@@ -240,7 +240,7 @@ def detail(
     shown += [change_shown(one, called) for one in changes or ()]
     shown.append(Text(""))
     shown.append(Text("the event", style=f"bold {LINK}"))
-    shown += event_shown(event, called, f"v{event.version}")[1:]
+    shown += event_shown(event, called, f"v{event.version}", 2)[1:]
     shown.append(Text(""))
     shown.append(Text("the command", style=f"bold {LINK}"))
     alone = msgspec.structs.replace(commit, events=())

@@ -84,15 +84,18 @@ def commit_shown(commit: LoggedCommit, called: Called) -> list[Text]:
     return shown
 
 
-def event_shown(event: LoggedEvent, called: Called, place: str) -> list[Text]:
-    """Return an event for reading: a head, then a line a field."""
+def event_shown(event: LoggedEvent, called: Called, place: str, indent: int = 14) -> list[Text]:
+    """Return an event for reading: a head, then a line a field, so many columns in."""
     head = Text.assemble(
         (f"{place:>12}  ", FAINT),
         (event.type, tone_of(event)),
         (f"  {harmless(called.stream(event.stream))}", BRIGHT),
         (f"  v{event.version}, schema {event.schema}", DIM),
     )
-    return [head, *(_field(name, value, called) for name, value in fields_of(event))]
+    return [
+        head,
+        *(_field(f"{'':>{indent}}{name}", value, called) for name, value in fields_of(event)),
+    ]
 
 
 def fields_of(event: LoggedEvent) -> list[tuple[str, str]]:
@@ -118,7 +121,7 @@ def _flat(path: str, value: Any) -> list[tuple[str, str]]:
 def _field(name: str, value: str, called: Called) -> Text:
     known = called.get(value)
     return Text.assemble(
-        (f"{'':>14}{name}", LINK),
+        (name, LINK),
         ("  ", ""),
         (harmless(value), TEXT),
         (f"  ({harmless(known)})" if known else "", DIM),
