@@ -54,10 +54,16 @@ def check(role: str, project: str) -> None:
     """Raise InvalidArgument unless the role exists at this level."""
     known = PROJECT_ROLES if project else SYSTEM_ROLES
     if role not in known:
-        level = "project" if project else "system"
-        raise InvalidArgument(
-            "binding.role", f"{role!r} is no {level} role: use {', '.join(known)}"
-        )
+        raise InvalidArgument("binding.role", f"{role!r} {_misplaced(role, project)}")
+
+
+def _misplaced(role: str, project: str) -> str:
+    if role in PROJECT_ROLES:
+        return "is a role on a project: say on which (`mulligan account bind ACCOUNT ROLE --on …`)"
+    if role in SYSTEM_ROLES:
+        return "is a role in the system: name no project for it"
+    known = PROJECT_ROLES if project else SYSTEM_ROLES
+    return f"is no {'project' if project else 'system'} role: use {', '.join(known)}"
 
 
 def grants(roles: Iterable[str], permission: str) -> bool:

@@ -99,6 +99,8 @@ def describe(error: MulliganError) -> list[str]:
         lines = [f"error: {v.field}: {v.description}" for v in error.violations]
     else:
         lines = [f"error: {error.message}"]
+    if isinstance(error, Unavailable) and _is_of_trust(error):
+        lines.append("  next: name the CA with --ca at `mulligan login`, or as MULLIGAN_CA")
     if not any("`mulligan" in line for line in lines):
         lines += [f"  next: {step}" for kind, step in _NEXT_STEP if isinstance(error, kind)]
         lines += [f"  next: {see_what_there_is(error)}"] if isinstance(error, NotFound) else []
@@ -111,6 +113,12 @@ def see_what_there_is(error: NotFound) -> str:
     if noun is None:
         return "see what there is with the `list` command of that noun"
     return f"see what there is with `mulligan {noun} list`"
+
+
+def _is_of_trust(error: Unavailable) -> bool:
+    from mulligan.client.status import Untrusted  # with it comes gRPC, which most errors do without
+
+    return isinstance(error, Untrusted) and "get the control plane's ca.pem" in error.message
 
 
 def report(error: BaseException) -> int:

@@ -14,6 +14,7 @@ from mulligan.cli.examples import EXAMPLES
 from mulligan.cli.help import every_command
 from mulligan.cli.main import main
 from mulligan.cli.report import EXIT_CODES, report
+from mulligan.client.status import Untrusted
 from mulligan.embedded.process import StartFailed
 
 CODES = {0, 1, 130, 141} | {code for _, code in EXIT_CODES}
@@ -138,3 +139,10 @@ def test_ctrl_c_at_any_moment_is_no_trace(after: float, here: Path) -> None:
 def test_a_server_that_is_not_there_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(StartFailed("found no etcd; install etcd 3.4 or newer")) == 1
     assert capsys.readouterr().err == "error: found no etcd; install etcd 3.4 or newer\n"
+
+
+def test_a_certificate_that_is_not_trusted_says_where_the_ca_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert report(Untrusted("the CA is not set; get the control plane's ca.pem")) == 8
+    assert "--ca" in capsys.readouterr().err.splitlines()[1]
