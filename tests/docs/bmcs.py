@@ -56,7 +56,7 @@ class BootingBmc(SimulatedBmc):
         """Give this machine serial numbers and addresses that no other one has."""
         for path, body in self.tree.items():
             if "SerialNumber" in body:
-                body["SerialNumber"] = f"{body['SerialNumber'][:-2]}{number:02}"
+                body["SerialNumber"] += f"N{number}"
             if "MACAddress" in body:
                 body["MACAddress"] = body["PermanentMACAddress"] = _mac(number, path)
         self.tree[self.system]["UUID"] = f"4c4c4544-0042-4310-8031-c1c04f31{number:04x}"

@@ -1,7 +1,8 @@
 """A hand at the keyboard: runs a command in a terminal and types an answer to each question.
 
 ``python keyboard.py ANSWERS COMMAND…``; answers are lines, of which one is typed whenever the
-command waits behind a prompt. The exit code is the command's.
+command waits behind a prompt. Whoever is asked whether they are sure is. The exit code is the
+command's.
 """
 
 import os
@@ -11,6 +12,7 @@ import select
 import sys
 
 _PROMPT = re.compile(r"(: ?|\? ?|\] ?)$")
+_SURE = "[y/N]: "
 _PAUSE_S = 0.2
 
 
@@ -32,6 +34,9 @@ def main(answers: list[str], command: list[str]) -> int:
             sys.stdout.buffer.write(printed)
             sys.stdout.flush()
             last = (last + printed.decode(errors="replace"))[-200:]
+        elif last.endswith(_SURE):
+            os.write(terminal, b"y\n")
+            last = ""
         elif answers and _PROMPT.search(last.rpartition("\n")[2]):
             os.write(terminal, f"{answers.pop(0)}\n".encode())
             last = ""

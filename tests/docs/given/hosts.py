@@ -64,6 +64,7 @@ GUIDES: Mapping[str, Guide] = {
                     --ca-file $STATE/east/tls/ca.pem
             """,
             "mulligan machine list --regions": f"""
+                mulligan region disconnect europe --yes
                 {available("node-1", "node-2", "node-3")}
                 mulligan --context west provider create rack-7
                 mulligan --context west credential create bmc \\
@@ -79,6 +80,11 @@ GUIDES: Mapping[str, Guide] = {
     ),
     "how-to/run-services-apart": Guide(
         instead={"/etc/mulligan/config.toml": "$HOME/apart/config.toml"},
+        before={
+            "mulligan serve iam": """
+                in another terminal: mulligan serve projector --config $HOME/apart/config.toml
+            """,
+        },
         given=f"""
             export DSN=postgresql://postgres@/apart?host=$STATE/postgres
             createdb --host $STATE/postgres --user postgres apart

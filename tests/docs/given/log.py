@@ -17,8 +17,9 @@ GUIDES: Mapping[str, Guide] = {
     "how-to/read-the-log": Guide(
         given=_BUSY,
         before={
-            "mulligan log export --from 1": "export NOTE=$(mulligan log checkpoints -o json |"
-            " python -c 'import json, sys; print(json.load(sys.stdin)[0][\"note\"])')",
+            "mulligan log verify --file": """
+                export NOTE=$(sed -n 's/.*note \\([0-9]*:[0-9a-f]*\\) elsewhere/\\1/p' $LAST)
+            """,
             "cd ": f"export ETCD=$({ETCD_OF} $STATE/config.toml)",
         },
         instead={

@@ -47,6 +47,7 @@ GUIDES: Mapping[str, Guide] = {
         given=f"""
             {available(*(f"node-{number}" for number in range(1, 9)))}
             mulligan group create rack-1
+            mulligan group create rack-7
             mulligan group add rack-1 node-1 node-2 node-3 node-4 node-5 node-6 node-7 node-8
             mulligan provider cordon node-1 --note "kept for what names it"
             mulligan provider cordon node-2 --note "kept for what names it"
