@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli import log_proof
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.verbs import Session, verb
 from mulligan.errors import InvalidArgument, NotFound
@@ -32,6 +33,12 @@ def record_shown(record: "LogRecord", *, data: bool = False) -> str:
     return "\n".join(lines)
 
 
+async def print_record(session: Session, record: "LogRecord", *, data: bool) -> None:
+    """Print a commit, to people with the name of who made it."""
+    await name_fields(session, [record], "account")
+    session.out.record(record, record_shown(record, data=data))
+
+
 @verb(app, "tail", reads=True)
 async def tail(
     session: Session,
@@ -53,10 +60,10 @@ async def tail(
     first = max(1, seq - max(0, lines) + 1)
     if lines > 0 and seq:
         async for record in log.read_log(ReadLogRequest(first=first, last=seq, filter=chosen)):
-            session.out.record(record, record_shown(record, data=data))
+            await print_record(session, record, data=data)
     if follow:
         async for record in log.watch_log(WatchLogRequest(after=seq, filter=chosen)):
-            session.out.record(record, record_shown(record, data=data))
+            await print_record(session, record, data=data)
 
 
 @verb(app, "show", reads=True)
@@ -77,7 +84,7 @@ async def show(
     request = ReadLogRequest(first=max(1, first), last=max(0, last), filter=chosen)
     async for record in session.client.log.read_log(request):
         found = True
-        session.out.record(record, record_shown(record, data=True))
+        await print_record(session, record, data=True)
     if not found:
         raise NotFound("stream", chosen.stream)
 

@@ -87,7 +87,7 @@ class Output:
                 self.line(_yaml([plain(item) for item in items]))
             case Format.NAME:
                 for item in items:
-                    self.line(name_of(item))
+                    self.line(name_of(item) or first_of(item, columns))
             case _ if not items:
                 self.note(empty or "none")
             case _:
@@ -101,7 +101,7 @@ class Output:
             case Format.YAML:
                 self.line(_yaml(plain(item)))
             case Format.NAME:
-                self.line(name_of(item))
+                self.line(name_of(item) or first_of(item, columns))
             case _:
                 pairs = [(column.title.lower(), column.value(item)) for column in columns]
                 width = max((len(title) for title, _ in pairs), default=0)
@@ -126,6 +126,8 @@ class Output:
                 self.line(json.dumps(plain(item), ensure_ascii=False))
             case Format.YAML:
                 self.line("---\n" + _yaml(plain(item)))
+            case Format.NAME if name := name_of(item):
+                self.line(name)
             case _:
                 self.line(text)
         self.out.flush()
@@ -204,11 +206,16 @@ def name_of(item: Any) -> str:
     """Return what a person calls an object: its name, or its UUID when it has none."""
     if isinstance(item, str):
         return item
-    for field in ("name", "uuid", "id", "instance", "commit", "summary"):
+    for field in ("name", "uuid", "id", "instance", "commit", "summary", "account"):
         found = getattr(item, field, "")
         if found:
             return str(found)
     return ""
+
+
+def first_of(item: Any, columns: Sequence[Column]) -> str:
+    """Return what stands first in the row of an object that is called nothing."""
+    return columns[0].value(item) if columns else ""
 
 
 def _json(value: Any) -> str:

@@ -217,7 +217,7 @@ def _trust(ca: str, pem: str = "") -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca or None, cadata=pem or None)
     except (OSError, ssl.SSLError) as error:
         what = f"cannot read the CA file {ca}" if ca else "the CA that was given is no PEM"
-        raise InvalidArgument("ca", f"{what}: {error}") from error
+        raise InvalidArgument("ca", f"{what}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     return context

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from mulligan.cli.machine_description import WHOLE, WHOLE_WIDE
 from mulligan.cli.machine_view import COLUMNS, HISTORY, HISTORY_WIDE, why_shown
-from mulligan.cli.output import Format, Output, plain
+from mulligan.cli.output import Column, Format, Output, plain
 from mulligan.proto import v1
 
 
@@ -164,3 +164,16 @@ def test_a_long_detail_of_the_history_is_cut_unless_all_is_asked_for() -> None:
     Output(Format.WIDE, out=wide).rows([cause], HISTORY_WIDE)
     assert narrow.getvalue().rstrip().endswith("x…")
     assert wide.getvalue().rstrip().endswith("x" * 200)
+
+
+def test_what_is_called_nothing_goes_by_what_stands_first() -> None:
+    out = io.StringIO()
+    shown = Output(Format.NAME, out=out)
+    shown.rows([v1.Position(region="east", seq=7)], [Column("ENTRY", lambda one: str(one.seq))])
+    assert out.getvalue() == "7\n"
+
+
+def test_a_record_goes_by_its_name_where_names_are_asked_for() -> None:
+    out = io.StringIO()
+    Output(Format.NAME, out=out).record(v1.LogRecord(commit="c-1"), "#1 and more")
+    assert out.getvalue() == "c-1\n"
