@@ -120,7 +120,7 @@ def choose_context(
     """Return the named or current context under the environment's and then ``overrides``' values.
 
     ``overrides`` may hold ``address``, ``ca``, ``account``, ``project``, ``cert`` and ``key``;
-    empty values are ignored. Raise NotFound for an unknown name, and FailedPrecondition when
+    empty values are ignored. Addresses of another control plane bring their own region. Raise NotFound for an unknown name, and FailedPrecondition when
     nothing says where the control plane is.
     """
     settings = load_settings(path)
@@ -140,8 +140,17 @@ def choose_context(
         # What proves the context's account is another account's.
         context = msgspec.structs.replace(context, secret_file="", cert="", key="")
     if addresses:
+        if not set(addresses) & set(context.address):
+            # Another control plane is likely of another region; it must not be shown this one's
+            # secret where another CA vouches for it.
+            context = msgspec.structs.replace(context, region="")
+            if changed.get("ca", context.ca) != context.ca:
+                context = msgspec.structs.replace(context, secret_file="", cert="", key="")
         context = msgspec.structs.replace(context, address=addresses)
-    context = _with_absolute_paths(msgspec.structs.replace(context, **changed), path.parent)
+    # The file's paths are relative to it, those of a variable or an option to where we are.
+    given = _with_absolute_paths(msgspec.structs.replace(Context(), **changed), Path.cwd())
+    context = _with_absolute_paths(context, path.parent)
+    context = msgspec.structs.replace(context, **{key: getattr(given, key) for key in changed})
     if not context.address:
         raise FailedPrecondition(
             "no control plane is known: run `mulligan up` to start one here, "

@@ -82,3 +82,19 @@ def test_a_context_keeps_its_certificate_and_another_account_does_not_use_it(
     named = {"MULLIGAN_CERT": "/c.pem", "MULLIGAN_KEY": "/c.key"}
     from_environment = choose_context(path, environ=named).context
     assert (from_environment.cert, from_environment.key) == ("/c.pem", "/c.key")
+
+
+def test_another_control_plane_is_asked_for_its_own_region_and_not_told_this_one_s_secret(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.toml"
+    kept = Context(address=("a:1", "a:2"), ca="a.pem", region="west", account="ada", cert="c.pem")
+    save_context(path, "lab", kept)
+
+    def chosen(**overrides: str) -> Context:
+        return choose_context(path, environ={}, overrides=overrides).context
+
+    assert chosen(address="a:2").region == "west"
+    assert chosen(address="b:1").region == ""
+    assert chosen(address="b:1").cert, "another way to the same one, by the same CA"
+    assert chosen(address="b:1", ca="/b.pem").cert == ""
