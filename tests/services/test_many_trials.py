@@ -16,6 +16,7 @@ from mulligan.log.keys import Keys
 from mulligan.model import RegionName, new_id
 from mulligan.proto import v1
 from mulligan.proto.v1 import PERMISSIONS, READS
+from mulligan.services.caller import WireCodec, only_field, wire_of
 from mulligan.services.dry_runs import NOT_TRIED, rpc_name
 from mulligan.services.runtime import etcd_settings
 from tests.e2e.region import RunningRegion
@@ -418,3 +419,16 @@ async def test_the_command_line_tells_what_the_services_decide(
     admin = (await edge.call("iam.who_am_i", v1.WhoAmIRequest(), tokens.admin)).account
     since = [one.command for one in await appended(world, before.seq) if one.account == admin]
     assert set(since) <= {"account.login"}
+
+
+def test_a_command_in_a_dry_run_keeps_the_bytes_that_it_came_in() -> None:
+    """By these it is told whether it was done before; not all clients write fields in one order."""
+    named, described = v1.CreateMetadefRequest(name="a"), v1.CreateMetadefRequest(description="b")
+    inner = bytes(described) + bytes(named)
+    came = bytes(v1.DryRunMetaRequest(create_metadef=named))[:1] + bytes([len(inner)]) + inner
+    message = WireCodec().decode(came, v1.DryRunMetaRequest)
+    command = message.create_metadef
+    assert (command.name, command.description) == ("a", "b")
+    assert wire_of(command) == inner != bytes(command)
+    for broken in (b"", b"\x0a", b"\x0a\x05ab", b"\xff" * 11, came + came):
+        assert only_field(broken) is None
