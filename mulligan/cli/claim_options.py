@@ -15,9 +15,13 @@ from mulligan.quantities import parse_pairs
 if TYPE_CHECKING:
     from mulligan.proto.v1 import MakeClaimRequest, ResourceRequest
 
+AmountsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="CLASS=AMOUNT", help="Such as machine=1 memory=64GiB."),
+]
 ClassOption = Annotated[
     list[str] | None,
-    typer.Option("--class", metavar="CLASS=AMOUNT", help="Such as memory=64GiB. Repeatable."),
+    typer.Option("--class", metavar="CLASS=AMOUNT", help="The same as an option. Repeatable."),
 ]
 CountOption = Annotated[int, typer.Option("--count", "-n", help="Instances, all or none.")]
 RequireOption = Annotated[
@@ -65,6 +69,7 @@ def parse_notice(text: str) -> timedelta | None:
 class Asked(Bundle):
     """What the options of a claim say; those left out are empty."""
 
+    amounts: AmountsArgument = None
     classes: ClassOption = None
     count: CountOption = 1
     require: RequireOption = None
@@ -84,6 +89,11 @@ class Asked(Bundle):
     file: FileOption = ""
 
     @property
+    def wanted(self) -> list[str]:
+        """What is to be claimed, as it was written."""
+        return [*(self.amounts or []), *(self.classes or [])]
+
+    @property
     def when(self) -> When:
         """What they say about the time."""
         return When(self.start, self.end, self.duration, self.not_before, self.not_after)
@@ -96,7 +106,7 @@ class Asked(Bundle):
         from mulligan.proto.v1 import MakeClaimRequest
 
         if self.file:
-            if self.classes or self.require or self.forbid or self.group or self.count != 1:
+            if self.wanted or self.require or self.forbid or self.group or self.count != 1:
                 raise InvalidArgument(
                     "--file", "the file says what to claim; leave such options out"
                 )
@@ -133,15 +143,15 @@ class Asked(Bundle):
             ResourceRequest,
         )
 
-        if not self.classes:
-            raise InvalidArgument("--class", "say what to claim, such as --class machine=1, or -f")
+        if not self.wanted:
+            raise InvalidArgument("CLASS=AMOUNT", "say what to claim, such as machine=1, or -f")
         require, forbid = self.require or [], self.forbid or []
         both = [name for name in forbid if name in require]
         if both:
             raise InvalidArgument("--forbid", f"{both[0]} is required as well")
         group = RequestGroup(
             count=self.count,
-            resources=parse_pairs(self.classes, "--class"),
+            resources=parse_pairs(self.wanted, "CLASS=AMOUNT"),
             capabilities=CapabilityFilter(require=require, forbid=forbid),
             groups=GroupFilter(any_of=string_lists([self.group] if self.group else [])),
         )

@@ -70,7 +70,7 @@ machine reinstate node-1
 machine allow-logins node-1
 machine update node-1 --bmc https://192.0.2.7 --pin
 machine delete node-1 --reason "sold"
-claim make --class machine=1 --for 4h
+claim make machine=1 --for 4h
 claim make -f request.yaml -q
 claim make --class machine=1 --dry-run
 claim exact node-1:machine=1 --for 1d

@@ -200,3 +200,11 @@ def test_a_window_that_ends_before_it_starts_is_refused() -> None:
 
 def test_a_window_without_a_start_counts_from_now() -> None:
     assert make_window(When(duration="4h"), NOW) == v1.Window(end=NOW + timedelta(hours=4))
+
+
+def test_what_to_claim_may_be_said_with_and_without_the_option() -> None:
+    asked = Asked(amounts=["machine=1"], classes=["memory=64GiB"]).request(NOW).request
+    assert asked is not None
+    assert asked.groups[0].resources == {"machine": 1, "memory": 64 << 30}
+    with pytest.raises(InvalidArgument, match="say what to claim, such as machine=1"):
+        Asked().request(NOW)
