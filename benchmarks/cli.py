@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ def run(args: argparse.Namespace) -> dict[str, float | int]:
     ``python_ms`` starts Python and ends; ``libraries_ms`` imports the gRPC libraries as well, as
     any client that calls a service must. ``version_ms``, ``help_ms`` and ``start_ms`` (``machine
     list`` of an empty region) are until the command has ended. ``start_ratio`` and ``list_ratio``
-    are against ``libraries_ms``. ``load`` is that of the machine.
+    are against ``libraries_ms``. ``start_cpu_ms`` and ``libraries_cpu_ms`` are processor time of
+    runs that take turns, which a busy machine blurs less. ``load`` is that of the machine.
     """
     with tempfile.TemporaryDirectory(prefix="mulligan-cli-") as folder:
         environment = _environment(Path(folder))
@@ -47,12 +49,19 @@ def _figures(
 
     mulligan = str(Path(sys.executable).with_name("mulligan"))
     listing = [mulligan, "machine", "list"]
+    libraries = [sys.executable, "-c", _LIBRARIES]
     figures: dict[str, float | int] = {
         "python_ms": round(timed([sys.executable, "-c", "pass"]) * 1000),
-        "libraries_ms": round(timed([sys.executable, "-c", _LIBRARIES]) * 1000),
+        "libraries_ms": round(timed(libraries) * 1000),
         "version_ms": round(timed([mulligan, "version"]) * 1000),
         "help_ms": round(timed([*listing, "--help"]) * 1000),
         "start_ms": round(timed(listing) * 1000),
+    }
+    start_cpu, libraries_cpu = _cpu_s([listing, libraries], environment, args.runs)
+    figures |= {
+        "start_cpu_ms": round(start_cpu * 1000),
+        "libraries_cpu_ms": round(libraries_cpu * 1000),
+        "start_cpu_ratio": round(start_cpu / libraries_cpu, 2),
     }
     fleet = folder / "fleet.yaml"
     fleet.write_text(_fleet(args.machines))
@@ -77,6 +86,25 @@ def _median_s(command: Sequence[str], environment: Mapping[str, str], runs: int)
         subprocess.run(command, env=environment, check=True, capture_output=True)
         seconds.append(time.perf_counter() - began)
     return median(seconds[1:])
+
+
+def _cpu_s(
+    commands: Sequence[Sequence[str]], environment: Mapping[str, str], runs: int
+) -> list[float]:
+    """Return the median processor time of each command; they are run in turns."""
+    seconds: list[list[float]] = [[] for _ in commands]
+    for _ in range(runs):
+        for command, found in zip(commands, seconds, strict=True):
+            before = _spent_s()
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+            found.append(_spent_s() - before)
+    return [median(found) for found in seconds]
+
+
+def _spent_s() -> float:
+    """Return the processor time of all processes that were begun and have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _fleet(machines: int) -> str:
