@@ -1,7 +1,8 @@
 """Every command that a page tells to type is tried: on services that answer anything, here.
 
-README and tutorial are walked on a real region (test_commands); what acts on a host or goes on for
-ever is named below, with where it is tried.
+README and tutorial are walked on a real region (test_commands), and so are all other pages by `nox
+-s guides` (test_guides); what acts on a host or goes on for ever is named below, with where it is
+tried in the suite that always runs.
 """
 
 import os
@@ -116,7 +117,7 @@ async def test_a_command_can_be_typed(
     words = [re.sub(r"^[a-z][\w.]+:7001$", address, word) for word in words]
     contexts = region_of_anything / "config.toml"
     lab = contexts.read_text().partition("[contexts.lab]")[2]
-    more = "".join(f"\n[contexts.{name}]{lab}" for name in ("east", "west"))
+    more = "".join(f"\n[contexts.{name}]{lab}" for name in ("local", "east", "west"))
     contexts.write_text(contexts.read_text() + more)
     lay_out(words, folder, tls)
     code = await anyio.to_thread.run_sync(main, words)
