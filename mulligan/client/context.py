@@ -120,8 +120,9 @@ def choose_context(
     """Return the named or current context under the environment's and then ``overrides``' values.
 
     ``overrides`` may hold ``address``, ``ca``, ``account``, ``project``, ``cert`` and ``key``;
-    empty values are ignored. Addresses of another control plane bring their own region. Raise NotFound for an unknown name, and FailedPrecondition when
-    nothing says where the control plane is.
+    empty values are ignored. Addresses of another control plane bring their own region. Raise
+    NotFound for an unknown name, and FailedPrecondition when nothing says where the control plane
+    is.
     """
     settings = load_settings(path)
     wanted = name or environ.get("MULLIGAN_CONTEXT", "") or settings.current

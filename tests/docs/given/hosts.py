@@ -118,7 +118,6 @@ GUIDES: Mapping[str, Guide] = {
             export ADDRESS=$(iam $STATE)
         """,
         instead={
-            "/var/lib/mulligan": "$HOME/n1",
             "mulligan.example:7001": "$ADDRESS",
             "n1.example:7001": "$ADDRESS",
         },
@@ -139,8 +138,9 @@ GUIDES: Mapping[str, Guide] = {
             "mulligan --context west": "tests/e2e/test_regions.py",
         },
         after="""
-            openssl verify -CAfile $HOME/n1/tls/ca.pem n2/n2.pem n3/n3.pem
-            cp -r $HOME/n1/tls tls; cp tls/service.pem tls/n1.pem; cp tls/service.key tls/n1.key
+            openssl verify -CAfile east/tls/ca.pem n1/n1.pem n2/n2.pem n3/n3.pem
+            openssl verify -CAfile peers/tls/ca.pem n1/n1-peer.pem n2/n2-peer.pem n3/n3-peer.pem
+            cp -r east/tls tls; cp n1/n1.pem n1/n1.key tls
             python -c 'import mulligan.config, pathlib; \\
                 mulligan.config.load(pathlib.Path("config.toml"), {})'
         """,
