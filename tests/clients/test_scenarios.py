@@ -71,6 +71,8 @@ async def test_every_client(
         "secret": scenario.get("secret", SECRET),
         "patience": scenario.get("patience", 5),
     }
+    if "span at work" in scenario:
+        opened["traceparent"] = scenario["span at work"]
     assert await driver.do(opened) == {"answer": {}}
     for step in scenario["steps"]:
         if "world" in step:

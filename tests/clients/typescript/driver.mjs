@@ -29,7 +29,9 @@ async function done(step) {
   if (step.op === "open") {
     const { address, ca, account, secret, project, patience } = step;
     client?.close();
-    client = new Client({ address, ca, account, secret, project, patienceMs: patience * 1000 });
+    const patienceMs = patience * 1000;
+    const traceparent = step.traceparent && (() => step.traceparent);
+    client = new Client({ address, ca, account, secret, project, patienceMs, traceparent });
     return {};
   }
   if (step.op === "together") return Promise.all(step.steps.map(outcome));

@@ -86,6 +86,7 @@ func done(one step) (interface{}, error) {
 		opened, err := mulligan.New(mulligan.Options{
 			Address: one.Address, CA: one.CA, Account: one.Account, Secret: one.Secret,
 			Project: one.Project, Patience: time.Duration(one.Patience * float64(time.Second)),
+			Traceparent: func(context.Context) string { return one.Trace },
 		})
 		client = opened
 		return map[string]string{}, err
