@@ -28,6 +28,16 @@ async def test_help_and_version_do_not_import_grpc(environment: dict[str, str]) 
     assert b"machine" in ended.stdout
 
 
+async def test_to_list_machines_imports_only_what_that_takes(environment: dict[str, str]) -> None:
+    program = (
+        "import sys; import mulligan.cli.machine, mulligan.client.client;"
+        "print([name for name in ('pydantic', 'dateutil', 'google.protobuf', 'hashlib', 'csv',"
+        " 'fractions', 'yaml', 'opentelemetry', 'uvloop') if name in sys.modules])"
+    )
+    ended = await anyio.run_process([sys.executable, "-c", program], env=environment)
+    assert ended.stdout == b"[]\n"
+
+
 async def test_a_machine_is_enrolled_and_shown_in_every_form(cli: Cli) -> None:
     made = await cli("machine", "enrol", "node-1", "--bmc", "https://b", "--credential", "c", "-q")
     assert (made.returncode, made.stdout) == (0, b"m-1\n")
