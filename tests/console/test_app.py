@@ -234,3 +234,17 @@ async def test_the_line_of_pages_counts_what_is_wrong() -> None:
         line = app.query_one(TabLine)
         await settled(pilot, lambda: line.problems > 0 and line.critical)
         await settled(pilot, lambda: f"Problems {line.problems}" in screen_text(pilot))
+
+
+async def test_entries_before_the_head_are_found_also_before_it_is_known() -> None:
+    source = FakeSource(5)
+
+    async def pulse() -> Pulse:
+        return Pulse(region="east")
+
+    source.pulse = pulse  # type: ignore[method-assign]
+    app = ConsoleApp(source)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("t", "left", "g", *"-20", "enter")
+        await settled(pilot, lambda: app.moment is not None)
+        assert app.moment is not None and app.moment.seq == 980

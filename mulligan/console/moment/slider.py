@@ -18,7 +18,6 @@ from mulligan.console.moment.steps import UNITS, share, stepped, wanted
 from mulligan.console.source import Moment, Source
 from mulligan.console.theme import BRIGHT, DIM, FAINT, GROUND, LINK, TEXT, WARN
 from mulligan.console.trouble import harmless
-from mulligan.errors import MulliganError
 
 if TYPE_CHECKING:
     from mulligan.console.app import ConsoleApp
@@ -124,6 +123,8 @@ class TimeSlider(Vertical):
             line.cursor_position += 1 if by > 0 else -1
             return
         rail = self.query_one(Rail)
+        if not rail.head:
+            return  # nobody knows yet where the log ends
         here = self._here or self.console.moment
         here = here or Moment(self.console.pulse.head, datetime.now(UTC))
         unit = UNITS[rail.unit]
@@ -145,13 +146,15 @@ class TimeSlider(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the moment that was typed."""
         event.stop()
-        try:
-            target = wanted(event.value, datetime.now(UTC), self.query_one(Rail).head)
-        except MulliganError as error:
-            self.console.tell(error)
-            return
-        event.input.value = ""
-        event.input.remove_class("-open")
+        self.console.beside(partial(self._typed, event.value), group="moment")
+
+    async def _typed(self, text: str) -> None:
+        """Go to what was typed; the log's end is asked for where it is not known yet."""
+        head = self.query_one(Rail).head or await self.source.head()
+        target = wanted(text, datetime.now(UTC), head)
+        line = self.query_one(Input)
+        line.value = ""
+        line.remove_class("-open")
         self.query_one(Rail).focus()
         self.go(target)
 
