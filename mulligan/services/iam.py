@@ -1,5 +1,7 @@
 """mulligan-iam: accounts, projects, roles, tokens and keys."""
 
+from collections.abc import Callable
+
 from mulligan.proto import v1
 from mulligan.services.accounts import AccountCalls
 from mulligan.services.applications import ApplicationCalls
@@ -25,8 +27,9 @@ class Iam(
 ):
     """``mulligan.v1.Iam``; its methods are in a module for each kind of thing."""
 
-    def __init__(self, runtime: Runtime, signing: SigningKeys) -> None:
+    def __init__(self, runtime: Runtime, signing: SigningKeys, settled: Callable[[], bool]) -> None:
         self._rt = runtime
+        self._settled = settled
         self._signing = signing
         self._passwords = Passwords()
 

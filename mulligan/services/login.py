@@ -1,12 +1,19 @@
 """Login by secret or client certificate, refresh, logout, and one's own secret."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import anyio
 
 from mulligan.commands.runner import Request
-from mulligan.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
+from mulligan.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from mulligan.events.envelope import Actor
 from mulligan.handlers import account as handlers
 from mulligan.handlers import sessions
@@ -43,6 +50,8 @@ class LoginCalls(IamObjects):
     """The methods that give and take tokens."""
 
     _signing: SigningKeys
+    _settled: Callable[[], bool]
+    """Whether the first account is there: before that, one that is not known may come yet."""
 
     async def login(self, message: v1.LoginRequest) -> v1.LoginResponse:
         """Give tokens for a secret, or for the certificate of the connection.
@@ -151,6 +160,8 @@ class LoginCalls(IamObjects):
     async def _by_secret(self, message: v1.LoginRequest) -> Account:
         came = anyio.current_time()
         account = await self._named(message.account)
+        if account is None and not self._settled():
+            raise Unavailable("iam is starting: the region has no administrator yet", 1.0)
         if not await self._matches(account, message.secret):
             taken = anyio.current_time() - came
             await anyio.sleep(REFUSED_STEP_S - taken % REFUSED_STEP_S)

@@ -82,7 +82,7 @@ def _iam(runtime: Runtime) -> Made:
     def healthy() -> bool:
         return signing.found and bootstrapped.is_set()
 
-    return Made(Iam(runtime, signing), job, healthy)
+    return Made(Iam(runtime, signing, bootstrapped.is_set), job, healthy)
 
 
 def _projector(runtime: Runtime) -> Made:
