@@ -154,7 +154,8 @@ async def _restore(
             plan = await plan_restore(found, depot, holding, wish, show)
             restoring = Restore(etcd, wish.region, depot, target, show)
             await restoring.require_room(holding, plan)
-            agreed = agree(plan)
+            with progress.away():
+                agreed = agree(plan)
             if agreed:
                 await restoring.run(found, holding, plan)
             brought = 0

@@ -1,6 +1,8 @@
 """Progress on standard error: bars on a terminal, a line a change elsewhere."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -44,6 +46,18 @@ class Progress:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Draw nothing while the block runs, so that it can ask somebody at the terminal."""
+        if self._bars is None:
+            yield
+            return
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def show(self, name: str, text: str, done: float = 0, total: float | None = None) -> None:
         """Show where the thing called ``name`` stands; ``total`` None means nobody knows."""

@@ -33,3 +33,16 @@ def test_quiet_is_quiet() -> None:
     with Progress(quiet=True, err=text) as progress:
         progress.show("claims", "folding", 50, 100)
     assert text.getvalue() == ""
+
+
+def test_nothing_is_drawn_over_a_question() -> None:
+    screen = Terminal()
+    with Progress(err=screen) as progress:
+        progress.show("verify", "1/2", 1, 2)
+        with progress.away():
+            asked = screen.tell()
+            screen.write("restore? ")
+            progress.show("verify", "2/2", 2, 2)
+            assert screen.getvalue()[asked:] == "restore? "
+        progress.show("write", "1/2", 1, 2)
+    assert "write" in screen.getvalue()[asked:]

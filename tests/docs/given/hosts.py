@@ -103,8 +103,8 @@ GUIDES: Mapping[str, Guide] = {
         """,
         files={"flags": "--client-cert-auth"},
         after="""
-            mulligan login admin --save-as apart --address $(iam $HOME/apart) --ca ca.pem \\
-                --secret-file $HOME/apart/admin.secret
+            until mulligan login admin --save-as apart --address $(iam $HOME/apart) --ca ca.pem \\
+                --secret-file $HOME/apart/admin.secret; do sleep 1; done
             mulligan --context apart whoami
         """,
     ),
