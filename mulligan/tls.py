@@ -244,6 +244,11 @@ def expires(cert: bytes) -> datetime:
     return x509.load_pem_x509_certificate(cert).not_valid_after_utc
 
 
+def begins(cert: bytes) -> datetime:
+    """Return when a PEM certificate begins to hold (UTC)."""
+    return x509.load_pem_x509_certificate(cert).not_valid_before_utc
+
+
 def common_name(cert: bytes) -> str:
     """Return the common name that a PEM certificate was issued for; empty when it has none."""
     names = x509.load_pem_x509_certificate(cert).subject.get_attributes_for_oid(NameOID.COMMON_NAME)

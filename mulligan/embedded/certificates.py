@@ -23,6 +23,7 @@ from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.tls import (
     KeyPair,
     TlsFiles,
+    begins,
     certificates_in,
     common_name,
     cross_sign,
@@ -278,6 +279,7 @@ def _lacks(files: TlsFiles, authority: KeyPair, hosts: Sequence[str]) -> bool:
     left = expires(pair.cert) - now
     return (
         left < min(RENEW_BEFORE, expires(authority.cert) - now)
+        or begins(pair.cert) > now  # it was made by a clock that was ahead
         or not issued_by(authority.cert, pair.cert)
         or not matches(pair.cert, pair.key)
         or not {*names, *ips} <= set(hosts_of(pair.cert))

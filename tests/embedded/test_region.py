@@ -1,4 +1,5 @@
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,14 @@ from mulligan.config import load
 from mulligan.embedded.ports import free_ports, is_free
 from mulligan.embedded.region import OtherRegion, init_region
 from mulligan.secrets import load_master_keys
-from mulligan.tls import client_context, server_context
+from mulligan.tls import (
+    begins,
+    client_context,
+    issue,
+    read_pair,
+    server_context,
+    write_pair,
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -40,6 +48,16 @@ def test_a_second_init_changes_nothing_and_a_lost_file_is_made_again(tmp_path: P
         str(paths.tls("service").cert),
         str(paths.tls("service").key),
     }
+
+
+def test_a_certificate_of_a_clock_that_was_ahead_is_made_again(tmp_path: Path) -> None:
+    paths = init_region(tmp_path, "r1")
+    ca, service = paths.tls("ca"), paths.tls("service")
+    ahead = datetime.now(UTC) + timedelta(days=60)
+    made = issue(read_pair(ca.cert, ca.key), "service", ips=["127.0.0.1"], server=True, now=ahead)
+    write_pair(made, service.cert, service.key)
+    init_region(tmp_path, "r1")
+    assert begins(service.cert.read_bytes()) < datetime.now(UTC)
 
 
 @pytest.mark.parametrize("lost", ["config.toml", None])
