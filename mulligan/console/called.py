@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, PermissionDenied
 from mulligan.model import is_uuid
 
 KEPT = 20_000
@@ -44,8 +44,11 @@ class Called(Mapping[str, str]):
         wanted = self.missing(keys)[:AT_ONCE]
         if not wanted:
             return False
+        found: Mapping[str, str]
         try:
             found = await self._ask(wanted)
+        except PermissionDenied:
+            found = {}  # and not each time anew
         except MulliganError:
             return False
         self.note({uuid: found.get(uuid, "") for uuid in wanted})

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -27,6 +27,9 @@ from mulligan.proto.v1 import (
     WhyMachineResponse,
 )
 from mulligan.quantities import format_amount, format_span, format_time
+
+if TYPE_CHECKING:
+    from mulligan.console.app import ConsoleApp
 
 SHORT = 60
 """Characters of a detail that stands beside its step."""
@@ -174,7 +177,8 @@ class WhyScreen(ModalScreen[None]):
 
     def action_renew(self) -> None:
         """Ask again."""
-        self.run_worker(self._load(), group="why", exclusive=True, exit_on_error=False)
+        app = cast("ConsoleApp", self.app)
+        self.run_worker(app.guarded(self._load), group="why", exclusive=True, exit_on_error=False)
 
     async def _load(self) -> None:
         summary = self.query_one("#why-summary", Static)

@@ -7,10 +7,12 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from mulligan.console.called import Called
 from mulligan.console.log.entry import EntryScreen
 from mulligan.console.log.lines import columns
 from mulligan.console.log.page import LogView
 from mulligan.console.log.rows import ROOM, LogWindow
+from mulligan.errors import PermissionDenied
 from tests.console.fakes import FakeSource
 from tests.console.feeds import (
     ANN,
@@ -252,3 +254,17 @@ def test_columns_leave_room_for_what_happened(width: int) -> None:
     found = columns(width)
     assert width < 80 or found.heads().index("WHAT") <= width - 12
     assert len(found.at(BEGAN)) < found.time
+
+
+async def test_who_may_not_see_names_is_not_asked_again_and_again() -> None:
+    asked: list[list[str]] = []
+
+    async def names(uuids: list[str]) -> dict[str, str]:
+        asked.append(uuids)
+        raise PermissionDenied("no")
+
+    called = Called(names)
+    assert not await called.learn([ANN])
+    assert not await called.learn([ANN])
+    assert asked == [[ANN]]
+    assert called.get(ANN, "?") == "?"
