@@ -152,10 +152,8 @@ def guides(session: nox.Session) -> None:
     Debian's etcd and etcdctl are unpacked below build/ first.
     """
     run(session, "python", "-m", "tests.crash.parts")
-    etcd = ROOT / "build" / "etcd" / "usr" / "bin"
-    path = os.pathsep.join((str(BIN), str(etcd), os.environ["PATH"]))
     arguments = ("-q", "--numprocesses=2", "--dist=load", "-m", "guides", "tests/docs")
-    run(session, "python", "-m", "pytest", *arguments, *session.posargs, PATH=path)
+    run(session, "python", "-m", "pytest", *arguments, *session.posargs)
 
 
 @nox.session

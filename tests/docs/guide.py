@@ -14,6 +14,7 @@ import msgspec
 
 from mulligan.embedded.ports import free_ports
 from mulligan.embedded.region import init_region
+from tests.crash.parts import BIN as ETCD
 from tests.docs.bmcs import READY, WEB
 from tests.docs.pages import ROOT, Shown, blocks, typed
 from tests.docs.reader import WITHIN_S, Shell, Terminal, check, environment, home
@@ -90,7 +91,8 @@ class _Walker:
         (self._port,) = free_ports(1)
         self._place = folder / "here"
         self._place.mkdir()
-        path = os.pathsep.join((str(Path(sys.executable).parent), str(_postgres_programs()), ""))
+        venv = Path(sys.executable).parent
+        path = os.pathsep.join((str(ETCD), str(venv), str(_postgres_programs()), ""))
         plain = environment(folder)
         self._environment = {
             **plain,

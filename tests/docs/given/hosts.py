@@ -18,16 +18,29 @@ GUIDES: Mapping[str, Guide] = {
             "/mnt/backup": "$HOME/backup",
             "--data-dir STATE": "--data-dir $STATE",
             "/srv/staging": "$HOME/staging",
-            "s3://bucket/production": "$STATE/archive",
+            "s3://bucket/production": "$HOME/production",
         },
         before={
-            "mulligan archive restore --accept-loss": """
+            "ETCDCTL_API=3": """
+                mulligan project create after-the-snapshot
+                mulligan archive seal
                 stop the region
-                rm -r $STATE/etcd $STATE/archive
-                ETCDCTL_API=3 etcdctl snapshot restore $HOME/backup/etcd.db \\
-                    --name embedded --data-dir $STATE/etcd
+                rm -r $STATE/etcd
             """,
-            "mulligan backup etcd": "mulligan project create after-the-backup",
+            "mulligan archive restore --accept-loss": """
+                cp -r $STATE/etcd older
+                mulligan archive restore --yes
+                start the region
+                mulligan project show after-the-snapshot
+                stop the region
+                rm -r $STATE/etcd; mv older $STATE/etcd
+                mv $STATE/archive $HOME/production
+            """,
+            "mulligan init": """
+                start the region
+                mulligan rebuild
+                mulligan log verify
+            """,
             "mulligan archive restore --dry-run": """
                 mulligan archive seal
                 stop the region
