@@ -36,11 +36,12 @@ GUIDES: Mapping[str, Guide] = {
                 rm -r $STATE/etcd; mv older $STATE/etcd
                 mv $STATE/archive $HOME/production
             """,
-            "mulligan init": """
-                start the region
-                mulligan rebuild
-                mulligan log verify
+            "mulligan rebuild --verify": "",
+            "mulligan rebuild": """
+                in another terminal: mulligan up
+                until mulligan projection list | grep halted; do sleep 0.2; done
             """,
+            "mulligan init": "mulligan log verify",
             "mulligan archive restore --dry-run": """
                 mulligan archive seal
                 stop the region
