@@ -26,11 +26,11 @@ from benchmarks._region import Region, running_region
 from mulligan.client import Client
 from mulligan.model import AccountId, ProjectId, utc_now
 from mulligan.proto import v1
-from mulligan.services.call import Call, Gate, Method
-from mulligan.services.caller import Caller, WireCodec, set_caller
-from mulligan.services.denials import Denials
-from mulligan.services.http2 import EdgeServer
-from mulligan.services.meta import Meta
+from mulligan.services.gate.call import Call, Gate, Method
+from mulligan.services.gate.caller import Caller, WireCodec, set_caller
+from mulligan.services.gate.http2 import EdgeServer
+from mulligan.services.log.denials import Denials
+from mulligan.services.meta.service import Meta
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import TlsFiles, client_context, server_context
 

@@ -14,7 +14,7 @@
     ├── Corrupt              stored data contradicts itself; the consumer halts
     └── BadConfiguration     a process refuses to start with what it was given
 
-Each maps to one gRPC status, once, in ``mulligan.services.status``.
+Each maps to one gRPC status, once, in ``mulligan.services.gate.status``.
 """
 
 from collections.abc import Mapping

@@ -134,7 +134,7 @@ async def _restore(
     from mulligan.log.holding import survey
     from mulligan.log.restore_plan import look, plan_restore
     from mulligan.log.restoring import Restore
-    from mulligan.services.secret_backup import bring_back, read_secrets, require_of
+    from mulligan.services.secrets.backup import bring_back, read_secrets, require_of
 
     target = open_depot(config.archive.location)
     depot = open_depot(_located(source)) if source else target

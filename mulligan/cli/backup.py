@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mulligan.config import Config
     from mulligan.log.etcd import Etcd
     from mulligan.model import RegionName
-    from mulligan.services.backups import Kind
+    from mulligan.services.archive.backups import Kind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,8 +39,8 @@ def save_secrets(
 async def _secrets(config: "Config", file: Path) -> int:
     from mulligan.embedded.offline import etcd_of
     from mulligan.model import RegionName
-    from mulligan.services.backups import revision_of
-    from mulligan.services.secret_backup import save_secrets
+    from mulligan.services.archive.backups import revision_of
+    from mulligan.services.secrets.backup import save_secrets
 
     region = RegionName(config.region)
     async with etcd_of(config) as etcd:
@@ -68,7 +68,7 @@ def save_etcd(
 async def _snapshot(config: "Config", file: Path) -> int:
     from mulligan.embedded.offline import etcd_of
     from mulligan.model import RegionName
-    from mulligan.services.backups import revision_of
+    from mulligan.services.archive.backups import revision_of
 
     region = RegionName(config.region)
     async with etcd_of(config) as etcd:
@@ -107,7 +107,7 @@ async def _write_snapshot(etcd: "Etcd", file: Path) -> int:
 
 async def _note(etcd: "Etcd", region: "RegionName", kind: "Kind", revision: int) -> None:
     """Note for `mulligan status` that this was saved; where that fails, the file is good still."""
-    from mulligan.services.backups import note
+    from mulligan.services.archive.backups import note
 
     try:
         await note(etcd, region, kind, revision)

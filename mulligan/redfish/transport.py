@@ -12,6 +12,7 @@ What the library (3.4) does by itself and why it is changed here, by reading ``r
 
 import logging
 import ssl
+import re
 import threading
 import time
 import warnings
@@ -39,6 +40,8 @@ MAX_BODY = 4 * 1024 * 1024
 """Longest answer accepted, in bytes; a collection of 10,000 systems takes about 1 MiB."""
 
 
+_OBJECT = re.compile(r"^<?[\w.]+(?:\(.*?\)| object at 0x[0-9a-f]+)>?: ")
+"""urllib3 begins its messages with the connection that they are of, as Python shows it."""
 _HEADERS = dict(requests.utils.default_headers())
 
 
@@ -332,5 +335,5 @@ def _innermost(error: BaseException) -> str:
         if inner is None:
             break
         error = inner
-    text = str(error).partition(": ")[2] if "object at 0x" in str(error) else str(error)
+    text = _OBJECT.sub("", str(error))
     return " ".join((text or type(error).__name__).split())[:200]

@@ -16,8 +16,8 @@ from mulligan.handlers.account import Account, Binding, CreateAccount, SetSecret
 from mulligan.handlers.names import NameState, name_stream
 from mulligan.handlers.region import CreateRegion
 from mulligan.model import AccountId, CommitId, new_id, stream_id
-from mulligan.services.iam_objects import SECRET_KIND
-from mulligan.services.passwords import Passwords
+from mulligan.services.iam.iam_objects import SECRET_KIND
+from mulligan.services.iam.passwords import Passwords
 from mulligan.services.runtime import Parts, Runtime
 
 log = logging.getLogger(__name__)

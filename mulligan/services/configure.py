@@ -11,7 +11,7 @@ from mulligan import tracing
 from mulligan.errors import InvalidArgument
 from mulligan.model import utc_now
 from mulligan.proto import v1
-from mulligan.services.limits import Limits
+from mulligan.services.gate.limits import Limits
 
 LEVELS = ("debug", "info", "warning", "error")
 ROOT = "mulligan"

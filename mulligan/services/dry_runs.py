@@ -16,9 +16,10 @@ from mulligan.errors import InvalidArgument, MulliganError
 from mulligan.events.envelope import Commit
 from mulligan.model import StreamId, stream_key, stream_kind
 from mulligan.proto import v1
-from mulligan.services import render, visibility
-from mulligan.services.caller import act_as, set_asked
-from mulligan.services.log_views import ProjectLog
+from mulligan.services import render
+from mulligan.services.gate import visibility
+from mulligan.services.gate.caller import act_as, set_asked
+from mulligan.services.log.log_views import ProjectLog
 from mulligan.services.runtime import Runtime
 from mulligan.trial import trying_out
 

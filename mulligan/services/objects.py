@@ -11,7 +11,7 @@ from mulligan.events.name import NameReleased
 from mulligan.handlers.account import Project
 from mulligan.handlers.names import REGION_SCOPE, NameState, name_stream
 from mulligan.model import StreamId, is_uuid, stream_id
-from mulligan.services.caller import asked, request_of
+from mulligan.services.gate.caller import asked, request_of
 
 _codec = Codec()
 MAX_ABOVE = 64

@@ -18,8 +18,8 @@ from mulligan.projections.worker import Worker
 from mulligan.proto import v1
 from mulligan.queries import projections
 from mulligan.services import render
-from mulligan.services.metrics import Metrics
-from mulligan.services.projection_metrics import ProjectionMetrics
+from mulligan.services.metrics.projections import ProjectionMetrics
+from mulligan.services.metrics.registry import Metrics
 from mulligan.services.runtime import Parts, Runtime
 
 _RETRY_S = 5.0

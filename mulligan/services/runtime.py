@@ -35,14 +35,14 @@ from mulligan.queries.moments import Moments
 from mulligan.queries.regions import every_region
 from mulligan.secrets import MasterKeys, SecretStore, load_master_keys
 from mulligan.services.configure import Settings
-from mulligan.services.keyring import KeyRing, every_key
-from mulligan.services.known_regions import KnownRegions
-from mulligan.services.limits import Limits
-from mulligan.services.moment import Past, Pasts
+from mulligan.services.gate.limits import Limits
+from mulligan.services.gate.moment import Past, Pasts
+from mulligan.services.iam.keyring import KeyRing, every_key
+from mulligan.services.iam.tokens import kid_of
+from mulligan.services.log.witnesses import Witnesses
+from mulligan.services.meta.known_regions import KnownRegions
 from mulligan.services.readmodels import ReadModels
-from mulligan.services.secretkv import EtcdSecretKv, Shredder
-from mulligan.services.tokens import kid_of
-from mulligan.services.witnesses import Witnesses
+from mulligan.services.secrets.secretkv import EtcdSecretKv, Shredder
 
 log = logging.getLogger(__name__)
 

@@ -24,28 +24,28 @@ from grpclib.reflection.service import ServerReflection
 from mulligan.config import Config, insecure_links
 from mulligan.proto.descriptors import descriptor_set
 from mulligan.services import work
-from mulligan.services.archiver import Archiver
+from mulligan.services.archive.service import Archiver
 from mulligan.services.bootstrap import bootstrap
-from mulligan.services.call import Gate
-from mulligan.services.call_metrics import CallMetrics, CallsNow
-from mulligan.services.caller import WireCodec
-from mulligan.services.catalog import Catalog
-from mulligan.services.control import Control
-from mulligan.services.denials import Denials
-from mulligan.services.eventlog import Log
+from mulligan.services.control.service import Control
 from mulligan.services.executor import Executor
-from mulligan.services.executor_metrics import ExecutorMetrics
-from mulligan.services.fleet_metrics import ControlMetrics, ResourceMetrics
-from mulligan.services.http2 import EdgeServer
-from mulligan.services.iam import Iam
-from mulligan.services.meta import Meta
-from mulligan.services.metrics import Metrics, MetricsPage
+from mulligan.services.gate.call import Gate
+from mulligan.services.gate.caller import WireCodec
+from mulligan.services.gate.http2 import EdgeServer
+from mulligan.services.iam.service import Iam
+from mulligan.services.iam.signing import SigningKeys
+from mulligan.services.log.denials import Denials
+from mulligan.services.log.service import Log
+from mulligan.services.meta.catalog import Catalog
+from mulligan.services.meta.service import Meta
+from mulligan.services.metrics.calls import CallMetrics, CallsNow
+from mulligan.services.metrics.executor import ExecutorMetrics
+from mulligan.services.metrics.fleet import ControlMetrics, ResourceMetrics
+from mulligan.services.metrics.process import ProcessMetrics
+from mulligan.services.metrics.registry import Metrics, MetricsPage
 from mulligan.services.notify import ServiceManager
-from mulligan.services.process_metrics import ProcessMetrics
 from mulligan.services.projector import Projector
-from mulligan.services.resource import Resource
+from mulligan.services.resource.service import Resource
 from mulligan.services.runtime import Parts, Runtime, master_keys
-from mulligan.services.signing import SigningKeys
 from mulligan.tls_live import LiveContext
 
 log = logging.getLogger(__name__)

@@ -35,11 +35,11 @@ from mulligan.redfish.report_recorder import ReportRecorder
 from mulligan.redfish.reports import OnReport
 from mulligan.redfish.watch import RESTING, WatchTimings
 from mulligan.redfish.watching import Watcher
-from mulligan.services.credentials import SECRET_KIND
-from mulligan.services.executor_metrics import ExecutorMetrics
-from mulligan.services.fleet_metrics import ControlMetrics, ResourceMetrics
-from mulligan.services.imaging import USER_DATA_KIND
+from mulligan.services.control.credentials import SECRET_KIND
+from mulligan.services.control.imaging import USER_DATA_KIND
 from mulligan.services.leading import CLAIM_MIGRATION, CLAIM_TIMERS
+from mulligan.services.metrics.executor import ExecutorMetrics
+from mulligan.services.metrics.fleet import ControlMetrics, ResourceMetrics
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.tls import TlsFiles, hosts_of, write_private
 

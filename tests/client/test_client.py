@@ -22,7 +22,7 @@ from mulligan.errors import (
 )
 from mulligan.model import is_uuid
 from mulligan.proto import v1
-from mulligan.services.status import to_grpc
+from mulligan.services.gate.status import to_grpc
 from tests.client.fakes import REGION, SECRET, Cluster, FakeRegion
 
 

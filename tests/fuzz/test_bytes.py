@@ -14,7 +14,7 @@ from anyio.streams.tls import TLSStream
 from hpack import Decoder, Encoder
 
 from mulligan.proto import v1
-from mulligan.services.http2 import HANDSHAKE_S, MAX_STREAMS
+from mulligan.services.gate.http2 import HANDSHAKE_S, MAX_STREAMS
 from mulligan.services.serve import SERVICES
 from mulligan.tls import client_context
 from tests.fuzz.conftest import MESSAGES

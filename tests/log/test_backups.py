@@ -11,8 +11,8 @@ from mulligan.log.keys import Keys
 from mulligan.master_key import MasterKeys
 from mulligan.model import RegionName, new_id
 from mulligan.secrets import SecretStore
-from mulligan.services.backups import Backups, Saved, look, note, overdue, revision_of
-from mulligan.services.secretkv import EtcdSecretKv
+from mulligan.services.archive.backups import Backups, Saved, look, note, overdue, revision_of
+from mulligan.services.secrets.secretkv import EtcdSecretKv
 
 from .conftest import EtcdServer
 

@@ -11,8 +11,8 @@ from mulligan.log.keys import Keys
 from mulligan.master_key import MasterKeys
 from mulligan.model import RegionName, new_id
 from mulligan.secrets import SecretStore
-from mulligan.services.secret_backup import bring_back, read_secrets, require_of, save_secrets
-from mulligan.services.secretkv import EtcdSecretKv
+from mulligan.services.secrets.backup import bring_back, read_secrets, require_of, save_secrets
+from mulligan.services.secrets.secretkv import EtcdSecretKv
 
 from .conftest import EtcdServer
 

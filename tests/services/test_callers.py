@@ -14,10 +14,10 @@ from mulligan.log.keys import Keys
 from mulligan.model import RegionName, new_id, utc_now
 from mulligan.proto import v1
 from mulligan.secrets import SecretStore, load_master_keys
+from mulligan.services.iam.signing import SECRET_KIND
+from mulligan.services.iam.tokens import ACCESS_LIFE, Signer
 from mulligan.services.runtime import etcd_settings
-from mulligan.services.secretkv import EtcdSecretKv
-from mulligan.services.signing import SECRET_KIND
-from mulligan.services.tokens import ACCESS_LIFE, Signer
+from mulligan.services.secrets.secretkv import EtcdSecretKv
 from tests.e2e.region import RunningRegion, until
 from tests.services.conftest import SECRET, Tokens
 from tests.services.edge import Edge, Refusal, refusal

@@ -14,7 +14,7 @@ from mulligan.log.memory import MemoryDisk
 from mulligan.log.verify import verify
 from mulligan.log.vouching import Vouching
 from mulligan.model import RegionName, Seq
-from mulligan.services.checkpoints import CheckpointTimer, sign_head
+from mulligan.services.log.checkpoints import CheckpointTimer, sign_head
 from tests.commands.region import Process, process, provide, request
 from tests.log.proof import Signing
 
@@ -149,7 +149,7 @@ async def test_a_key_that_is_retired_meanwhile_is_waited_out(clock: Clock) -> No
 async def test_a_key_that_stays_retired_is_refused_in_the_end(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mulligan.services.checkpoints._RETRY_S", 0.001)
+    monkeypatch.setattr("mulligan.services.log.checkpoints._RETRY_S", 0.001)
     async with with_key(clock) as one:
         await rotate(one, Signing("2"))
         with pytest.raises(FailedPrecondition, match="is being changed"):

@@ -12,7 +12,7 @@ from mulligan.events.denial import AttemptsDenied
 from mulligan.handlers.denial import RecordDenials
 from mulligan.handlers.names import NameState, name_stream
 from mulligan.model import AccountId, ProjectId, StreamId
-from mulligan.services.denials import MAX_EVENTS, MAX_KEYS, OTHERS, Attempt, Denials
+from mulligan.services.log.denials import MAX_EVENTS, MAX_KEYS, OTHERS, Attempt, Denials
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ANN = AccountId("018f0000-0000-7000-8000-00000000000a")

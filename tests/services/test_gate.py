@@ -11,8 +11,8 @@ from grpclib.client import Channel
 from grpclib.protocol import H2Protocol
 
 from mulligan.proto import v1
-from mulligan.services.call import REFUSAL_S
-from mulligan.services.limits import FAILED_LOGINS
+from mulligan.services.gate.call import REFUSAL_S
+from mulligan.services.gate.limits import FAILED_LOGINS
 from mulligan.tls import client_context
 from tests.e2e.region import RunningRegion
 from tests.services.conftest import SECRET, Tokens

@@ -19,8 +19,8 @@ from mulligan.log.etcd import Etcd
 from mulligan.log.keys import Keys
 from mulligan.model import RegionName, new_id
 from mulligan.proto import v1
+from mulligan.services.iam.signing import SECRET_KIND
 from mulligan.services.runtime import etcd_settings
-from mulligan.services.signing import SECRET_KIND
 from tests.e2e.region import RunningRegion, until
 from tests.services.edge import Edge, Refusal, explained, refusal
 

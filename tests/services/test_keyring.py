@@ -10,9 +10,9 @@ from mulligan.errors import Unauthenticated, Unavailable
 from mulligan.events.key import KeyCreated, KeyRetired
 from mulligan.handlers.account import SigningKey
 from mulligan.model import RegionName
-from mulligan.services import keyring
-from mulligan.services.keyring import AHEAD, MAX_WAITING, KeyRing
-from mulligan.services.tokens import Signer, public_half
+from mulligan.services.iam import keyring
+from mulligan.services.iam.keyring import AHEAD, MAX_WAITING, KeyRing
+from mulligan.services.iam.tokens import Signer, public_half
 
 EAST = RegionName("east")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 
 from mulligan.config import LimitsConfig
 from mulligan.errors import Exhausted, InvalidArgument, Unauthenticated
-from mulligan.services.limits import (
+from mulligan.services.gate.limits import (
     FAILED_LOGINS,
     LOGINS_IN_FLIGHT,
     STREAMS_OF_ACCOUNT,

@@ -5,7 +5,7 @@ import pytest
 from mulligan.errors import Unauthenticated, Unavailable
 from mulligan.handlers.account import Account
 from mulligan.proto import v1
-from mulligan.services.login import LoginCalls
+from mulligan.services.iam.login import LoginCalls
 
 
 class Early(LoginCalls):

@@ -16,8 +16,8 @@ from mulligan.log.keys import Keys
 from mulligan.model import RegionName, new_id
 from mulligan.proto import v1
 from mulligan.proto.v1 import PERMISSIONS, READS
-from mulligan.services.caller import WireCodec, only_field, wire_of
 from mulligan.services.dry_runs import NOT_TRIED, rpc_name
+from mulligan.services.gate.caller import WireCodec, only_field, wire_of
 from mulligan.services.runtime import etcd_settings
 from tests.e2e.region import RunningRegion
 from tests.services.conftest import Tokens

@@ -15,13 +15,13 @@ from mulligan.log.protocol import Head
 from mulligan.model import Seq
 from mulligan.projections.status import Batch, Building, ModelStatus
 from mulligan.queries.tallies import ClaimTally, MachineTally
-from mulligan.services.archive_metrics import ArchiveMetrics, ArchiveTally
-from mulligan.services.call_metrics import CallMetrics, CallsNow
-from mulligan.services.executor_metrics import ExecutorMetrics
-from mulligan.services.fleet_metrics import ControlMetrics, ResourceMetrics
-from mulligan.services.metrics import Metrics, MetricsPage
-from mulligan.services.process_metrics import ProcessMetrics
-from mulligan.services.projection_metrics import ProjectionMetrics
+from mulligan.services.metrics.archive import ArchiveMetrics, ArchiveTally
+from mulligan.services.metrics.calls import CallMetrics, CallsNow
+from mulligan.services.metrics.executor import ExecutorMetrics
+from mulligan.services.metrics.fleet import ControlMetrics, ResourceMetrics
+from mulligan.services.metrics.process import ProcessMetrics
+from mulligan.services.metrics.projections import ProjectionMetrics
+from mulligan.services.metrics.registry import Metrics, MetricsPage
 from mulligan.services.runtime import Parts, Runtime
 from mulligan.services.serve import Made, open_metrics
 

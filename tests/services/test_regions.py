@@ -11,7 +11,7 @@ from mulligan.log.memory import MemoryDisk
 from mulligan.model import RegionName, Seq, utc_now
 from mulligan.proto import v1
 from mulligan.queries.paging import Object
-from mulligan.services.known_regions import KnownRegions
+from mulligan.services.meta.known_regions import KnownRegions
 from tests.commands.region import ReadModel, process, request
 from tests.e2e.region import until
 from tests.services.conftest import Tokens

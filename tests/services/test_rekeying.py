@@ -16,7 +16,7 @@ from mulligan.model import RegionName, new_id
 from mulligan.proto import v1
 from mulligan.secrets import MasterKeys, SecretStore
 from mulligan.services.runtime import etcd_settings
-from mulligan.services.secretkv import EtcdSecretKv
+from mulligan.services.secrets.secretkv import EtcdSecretKv
 from tests.e2e.region import RunningRegion, until
 
 REGION = RegionName("keyed")

@@ -10,7 +10,7 @@ from mulligan.handlers.machine import Cordon, Fault, Machine
 from mulligan.handlers.operation import Action, Operation, Retry
 from mulligan.model import AccountId, ActionId, CommitId, CredentialId, MachineId
 from mulligan.reconcile.machine_plan import waiting_for
-from mulligan.services.visibility import machine_held, machine_text
+from mulligan.services.gate.visibility import machine_held, machine_text
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MACHINE = Machine(

@@ -6,7 +6,7 @@ import pytest
 
 from mulligan.errors import InvalidArgument
 from mulligan.proto import v1
-from mulligan.services.wellformed import MAX_ELEMENTS, UNREADABLE, parsed
+from mulligan.services.gate.wellformed import MAX_ELEMENTS, UNREADABLE, parsed
 
 
 def fields(data: bytes, message_type: type) -> list[str]:

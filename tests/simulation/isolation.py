@@ -6,7 +6,7 @@ import msgspec
 
 from mulligan.handlers.claim import MakeClaim
 from mulligan.model import ProjectId
-from mulligan.services.log_views import ProjectLog
+from mulligan.services.log.log_views import ProjectLog
 
 
 async def read_as_tenants(world: Any) -> None:

@@ -22,7 +22,7 @@ from mulligan.projections.replaying import replay
 from mulligan.queries.database import Database
 from mulligan.queries.differences import differences
 from mulligan.queries.states import load
-from mulligan.services.log_views import ProjectLog
+from mulligan.services.log.log_views import ProjectLog
 
 RAW = "audit"
 """The read model that keeps events as they were written."""

@@ -30,8 +30,8 @@ from mulligan.model import RegionName, Seq, StreamId, stream_kind
 from mulligan.projections.models import READ_MODELS
 from mulligan.projections.replaying import replay
 from mulligan.secrets import SecretStore
-from mulligan.services.secret_backup import bring_back, read_secrets, require_of
-from mulligan.services.secretkv import EtcdSecretKv
+from mulligan.services.secrets.backup import bring_back, read_secrets, require_of
+from mulligan.services.secrets.secretkv import EtcdSecretKv
 from tests.events.test_recorded_log import keeps
 from tests.log.commits import write
 from tests.upgrade.record import DATA

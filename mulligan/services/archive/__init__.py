@@ -1,0 +1,1 @@
+"""mulligan-archiver: the log's older entries outside etcd, and whether secrets were saved."""

@@ -1,0 +1,1 @@
+"""mulligan-control: machines, credentials, images, and what guards them."""

@@ -1,0 +1,1 @@
+"""What every call goes through, from the connection to the error that it ends in."""

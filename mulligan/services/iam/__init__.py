@@ -1,0 +1,1 @@
+"""mulligan-iam: accounts, projects, roles, tokens and keys."""

@@ -1,0 +1,1 @@
+"""mulligan-log: reading, proving and signing the log, and the record of denials."""

@@ -1,0 +1,1 @@
+"""mulligan-meta: names, tags and definitions, the regions, and the catalog."""

@@ -1,0 +1,1 @@
+"""mulligan-resource: providers and claims."""

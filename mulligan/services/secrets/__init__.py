@@ -1,0 +1,1 @@
+"""Sealed secrets: kept in etcd beside the log, wrapped anew, saved."""
