@@ -11,8 +11,8 @@ What the library (3.4) does by itself and why it is changed here, by reading ``r
 """
 
 import logging
-import ssl
 import re
+import ssl
 import threading
 import time
 import warnings

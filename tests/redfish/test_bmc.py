@@ -111,6 +111,7 @@ async def test_an_address_that_does_not_answer_is_unreachable(connect: Connect) 
     with recording() as record:
         fault = await fault_of(client.system())
     assert (fault.fault, fault.heals) == ("unreachable", True)
+    assert "Connection(" not in str(fault), "no object of a library is shown"
     assert "http://127.0.0.1:9" in fault.message
     assert record.exchanges[0].status == 0
 
