@@ -36,12 +36,11 @@ GUIDES: Mapping[str, Guide] = {
                 rm -r $STATE/etcd; mv older $STATE/etcd
                 mv $STATE/archive $HOME/production
             """,
-            "mulligan rebuild --verify": "",
-            "mulligan rebuild": """
+            "mulligan rebuild --stale": """
                 in another terminal: mulligan up
-                until mulligan projection list | grep halted; do sleep 0.2; done
+                until mulligan projection list --stale | grep halted; do sleep 0.2; done
             """,
-            "mulligan init": "mulligan log verify",
+            "mulligan init": "mulligan log verify --stale",
             "mulligan archive restore --dry-run": """
                 mulligan archive seal
                 stop the region
