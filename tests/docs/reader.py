@@ -134,11 +134,12 @@ class Shell:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,
         ) as process:
             try:
                 yield cls(process, Path(environment["HOME"]) / "shell.out")
-            finally:
-                process.kill()
+            finally:  # a command that did not end goes, too
+                os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, command: str, within: float = WITHIN_S) -> tuple[int, str]:
         """Run a command and return its exit code and what it printed."""
