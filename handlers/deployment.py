@@ -31,6 +31,7 @@ from mulligan.model import (
     UserDataId,
     stream_id,
 )
+from mulligan.quantities import format_time
 
 _HOSTNAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9-]{1,63})*")
 
@@ -96,8 +97,8 @@ def restore_started(
 def unusable(claim: Claim, now: datetime) -> str:
     """Say why nothing can be done with a claim at this time."""
     if claim.state in LIVE and now < claim.start:
-        return f"claim {claim.id} begins at {claim.start.isoformat()}; deploy then"
-    return f"claim {claim.id} is over; make another"
+        return f"claim {claim.name or claim.id} begins at {format_time(claim.start)}; deploy then"
+    return f"claim {claim.name or claim.id} is over; make another"
 
 
 def _check_hostname(hostname: str) -> None:

@@ -7,6 +7,7 @@ from mulligan.errors import FailedPrecondition
 from mulligan.handlers.decision import States, existing
 from mulligan.handlers.machine import Machine
 from mulligan.model import MachineId
+from mulligan.quantities import format_time
 
 FAILURES = ("inspect", "adopt", "clean", "deploy", "rescue", "restore")
 """The verbs whose failure leaves a machine in ``failed(<verb>)``."""
@@ -64,7 +65,7 @@ def require_abortable(state: Machine) -> None:
     if operation.verb == "restore":
         raise FailedPrecondition(
             f"machine {state.name} is restoring, which cannot be aborted; it ends by"
-            f" {operation.deadline.isoformat()}"
+            f" {format_time(operation.deadline)}"
         )
     in_hand = operation.action
     if operation.verb == "clean" and in_hand is not None and in_hand.owner:

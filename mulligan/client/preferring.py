@@ -1,6 +1,7 @@
 """Which regions come into question for a claim, and in which order: pure decisions."""
 
 import hashlib
+import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -69,7 +70,7 @@ def ranked(
     if order.startswith(LEAST):
         attribute = order.removeprefix(LEAST)
         costs = {region.name: _number(region.attributes.get(attribute, "")) for region in known}
-        return sorted(names, key=lambda name: costs.get(name, float("inf")))
+        return sorted(names, key=lambda name: costs.get(name, math.inf))
     return list(names)
 
 
@@ -98,7 +99,9 @@ def claim_id(request_id: str, region: str) -> str:
 
 
 def _number(text: str) -> float:
+    """Return what a text says; what is no number, or none that can be compared, comes last."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        return float("inf")
+        return math.inf
+    return number if math.isfinite(number) else math.inf

@@ -26,6 +26,7 @@ from mulligan.log.store import HeadRecord, LogStore, Lost, OutcomeUnknown, Raw, 
 from mulligan.log.turns import Turns
 from mulligan.log.view import View
 from mulligan.model import CommitId, Seq, StreamId, new_id
+from mulligan.quantities import format_time
 
 MAX_ENTRY_BYTES = 512 * 1024
 _ENVELOPE_BYTES = 256
@@ -423,7 +424,7 @@ class Appender:
 
 def _taken(earlier: Commit) -> AlreadyExists:
     return AlreadyExists(
-        f"request id {earlier.id} was used at {earlier.at.isoformat()} for another"
+        f"request id {earlier.id} was used at {format_time(earlier.at)} for another"
         f" {earlier.command}; use a new request id"
     )
 

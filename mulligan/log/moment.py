@@ -28,7 +28,8 @@ async def find_moment(log: EventLog, text: str, field: str) -> Seq:
     found = await last_before(log, when)
     if not found:
         began = (await _entry(log, Seq(1))).entry.at
-        raise InvalidArgument(field, f"lies before the first entry, of {began.isoformat()}")
+        first = began.isoformat().replace("+00:00", "Z")
+        raise InvalidArgument(field, f"lies before the first entry, of {first}")
     return found
 
 

@@ -81,8 +81,13 @@ def room(provider: Provider, class_: ResourceClass, start: datetime, end: dateti
 
 
 def formed(inventory: Inventory, amount: int) -> bool:
-    """Whether the inventory gives such an amount: within its least and most, in its steps."""
-    return inventory.min_unit <= amount <= inventory.max_unit and amount % inventory.step_size == 0
+    """Whether the inventory gives such an amount: within its least and most, in its steps.
+
+    Never more than it has, if nothing of it is in use.
+    """
+    if not inventory.min_unit <= amount <= inventory.max_unit or amount % inventory.step_size:
+        return False
+    return amount <= capacity(inventory)
 
 
 def memberships(space: Space, node: Node, group: RequestGroup) -> frozenset[GroupId]:

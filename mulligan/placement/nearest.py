@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from heapq import nsmallest
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import msgspec
 
 from mulligan.events.provider import Inventory
 from mulligan.events.request import RequestGroup
+from mulligan.handlers.provider import capacity
 from mulligan.model import GroupId, ProviderId, ResourceClass
 from mulligan.placement.eligibility import (
     Stage,
@@ -19,6 +21,7 @@ from mulligan.placement.eligibility import (
     split,
 )
 from mulligan.placement.fleet import Node, Space
+from mulligan.quantities import format_amount
 
 
 class Miss(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,26 +105,32 @@ def _failings(
         under = "" if cordoned is node else f"stands under {cordoned.provider.name}, which "
         yield "cordoned", 0.5, f"{under}is cordoned: {causes}"
     for class_, amount in asked.items():
-        left = room(node.provider, class_, start, end)
-        if left < amount:
-            short = (amount - max(left, 0)) / amount / parts
-            yield "capacity", short, f"has {max(left, 0)} {class_} left, {amount} asked"
+        left = max(room(node.provider, class_, start, end), 0)
+        if left < amount <= capacity(offered[class_]):
+            short = (amount - left) / amount / parts
+            free, wanted = (format_amount(class_, one) for one in (left, amount))
+            yield "capacity", short, f"has {free} {class_} left, {wanted} asked"
 
 
 def _off_form(inventory: Inventory, amount: int) -> float:
-    if amount > inventory.max_unit:
-        return (amount - inventory.max_unit) / amount
+    most = min(inventory.max_unit, capacity(inventory))
+    if amount > most:
+        return (amount - most) / amount
     if amount < inventory.min_unit:
         return (inventory.min_unit - amount) / inventory.min_unit
     return amount % inventory.step_size / max(amount, 1)
 
 
 def _form(inventory: Inventory, class_: ResourceClass, amount: int) -> str:
+    said = partial(format_amount, class_)
+    offered = capacity(inventory)
     if amount > inventory.max_unit:
-        return f"gives at most {inventory.max_unit} {class_} at once, {amount} asked"
+        return f"gives at most {said(inventory.max_unit)} {class_} at once, {said(amount)} asked"
+    if amount > offered:
+        return f"has {said(offered)} {class_} in all, {said(amount)} asked"
     if amount < inventory.min_unit:
-        return f"gives at least {inventory.min_unit} {class_}, {amount} asked"
-    return f"gives {class_} in steps of {inventory.step_size}, {amount} asked"
+        return f"gives at least {said(inventory.min_unit)} {class_}, {said(amount)} asked"
+    return f"gives {class_} in steps of {said(inventory.step_size)}, {said(amount)} asked"
 
 
 def _capabilities(group: RequestGroup, node: Node) -> Iterator[tuple[Stage, float, str]]:

@@ -4,7 +4,7 @@ What it finds is a proposal, from the read model; whoever takes it does so on ex
 """
 
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from mulligan.placement.earliest import When, earliest
 from mulligan.placement.fleet import Space
 from mulligan.placement.nearest import Miss, nearest_misses
 from mulligan.placement.solver import Candidate, Found, solve
+from mulligan.quantities import format_time
 from mulligan.queries.database import Database, Snapshot
 from mulligan.queries.fleet import Loaded, load_sample, load_space
 from mulligan.queries.fork import Fork
@@ -67,7 +68,7 @@ class Reasons(msgspec.Struct, frozen=True, kw_only=True):
         found |= {f"dropped.{stage}": str(n) for stage, n in self.counts.stages().items()}
         found |= {f"nearest.{n}": f"{m.name}: {m.detail}" for n, m in enumerate(self.nearest)}
         if self.when is not None:
-            found["earliest"] = self.when.start.isoformat()
+            found["earliest"] = self.when.start.astimezone(UTC).isoformat().replace("+00:00", "Z")
             found["earliest_exact"] = str(self.when.exact).lower()
         return found
 
@@ -287,7 +288,12 @@ async def _failing(
     counted = [
         (group, await why_not(database, group, start, end, fork=fork)) for group in request.groups
     ]
-    return min(counted, key=lambda found: found[1].fit)
+    return min(counted, key=lambda found: (not _never(*found) and found[1].fit > 0, found[1].fit))
+
+
+def _never(group: RequestGroup, counts: WhyNot) -> bool:
+    """Whether what suits the group has too little room for all instances, even if it were idle."""
+    return counts.idle is not None and 0 < counts.idle < group.count
 
 
 async def _nearest(
@@ -382,24 +388,42 @@ async def _ties(
 def _said(group: RequestGroup, counts: WhyNot, ties: tuple[str, ...]) -> str:
     name = _called(group)
     times = f" {group.count} times" if group.count > 1 else ""
+    if _never(group, counts):
+        return f"{_too_many(group, counts)}; {counts.text(group)}"
     if not counts.fit:
-        return f"{name} fits nowhere: {counts.text()}"
+        return f"{name} fits nowhere: {counts.text(group)}"
     if ties:
         said = f"it would fit without {' or without '.join(ties)}; {counts.fit} providers could do"
-        return f"{said} for {name}: {counts.text()}"
+        return f"{said} for {name}: {counts.text(group)}"
     could = "1 provider" if counts.fit == 1 else f"{counts.fit} providers"
     said = f"{name} does not fit{times or ' together with the others'}: {could} could take it"
-    return f"{said} by itself; {counts.text()}"
+    return f"{said} by itself; {counts.text(group)}"
 
 
 def _hinted(group: RequestGroup, shape: WhyNot, ties: tuple[str, ...]) -> str:
     """Say as much as holds whoever uses what."""
     name = _called(group)
     if not shape.capacity:
-        return f"{name} fits nowhere: {shape.text()}"
-    suits = "1 provider suits" if shape.capacity == 1 else f"{shape.capacity} providers suit"
+        return f"{name} fits nowhere: {shape.text(group)}"
+    if _never(group, shape):
+        return _too_many(group, shape)
+    suits = _suiting(shape.capacity)
     said = f"{name} does not fit: {suits} it, and not enough is free in the window"
     return f"{said}; it would fit without {' or without '.join(ties)}" if ties else said
+
+
+def _too_many(group: RequestGroup, counts: WhyNot) -> str:
+    """Say that so many instances never fit, and how many would if nothing were in use."""
+    suiting = counts.cordoned + counts.capacity + counts.fit
+    return (
+        f"{_called(group)} never fits {group.count} times at once: {_suiting(suiting)} it, with"
+        f" room for {counts.idle} in all if nothing is in use; ask for no more (--count"
+        f" {counts.idle})"
+    )
+
+
+def _suiting(number: int) -> str:
+    return "1 provider suits" if number == 1 else f"{number} providers suit"
 
 
 def _called(group: RequestGroup) -> str:
@@ -412,5 +436,5 @@ def _where_and_when(near: tuple[Miss, ...], when: When | None) -> str:
         said += "; nearest: " + ", ".join(f"{miss.name} ({miss.detail})" for miss in near)
     if when is not None:
         by = "from" if when.exact else "at the latest from"
-        said += f"; it would fit {by} {when.start.isoformat(timespec='seconds')}"
+        said += f"; it would fit {by} {format_time(when.start)}"
     return said

@@ -60,10 +60,10 @@ class Terms:
         return self.arguments.add(self._window[0], "timestamptz")
 
     def form(self, inventory: str, amount: str) -> str:
-        """Whether an inventory gives such an amount."""
+        """Whether an inventory gives such an amount, if nothing of it is in use."""
         return (
             f"{amount} BETWEEN {inventory}.min_unit AND {inventory}.max_unit"
-            f" AND {amount} % {inventory}.step_size = 0"
+            f" AND {amount} % {inventory}.step_size = 0 AND {amount} <= {inventory}.capacity"
         )
 
     def room(self, inventory: str, amount: str) -> str:

@@ -7,7 +7,9 @@ from difflib import get_close_matches
 import msgspec
 
 from mulligan.events.request import CapabilityDemand, RequestGroup
+from mulligan.model import ResourceClass
 from mulligan.placement.eligibility import STAGES, split
+from mulligan.quantities import format_amount
 from mulligan.queries.capabilities import in_use
 from mulligan.queries.database import Database, Reads, Snapshot
 from mulligan.queries.fork import Fork, laid
@@ -23,6 +25,26 @@ class Unknown(msgspec.Struct, frozen=True):
     nearest: str = ""
 
 
+class TooMuch(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount of a class that no provider gives at once, whoever uses what; ``most`` is given."""
+
+    class_: ResourceClass
+    asked: int
+    most: int
+
+    def text(self, group: RequestGroup) -> str:
+        """Say so, and how to ask for as much of several providers."""
+        most, asked = (format_amount(self.class_, one) for one in (self.most, self.asked))
+        if not self.most:
+            return f"no provider has any {self.class_} to give"
+        said = f"no provider gives more than {most} {self.class_} at once"
+        if len(group.resources) == 1 and self.asked % self.most == 0:
+            count = group.count * (self.asked // self.most)
+            each = f"{self.class_}={most}"
+            return f"{said}: for {asked} ask for {each} with a count of {count} (--count {count})"
+        return f"{said}: to have {asked}, divide it by a count (--count), or over several groups"
+
+
 _TAGS, _BANNED, _SHORT = "a capability or", "a forbidden one", "not enough left in the window"
 
 
@@ -30,7 +52,8 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
     """How many providers each stage dropped, in this order; ``fit`` passed them all.
 
     Of a group without single_provider, what supplies at least one class fits, and others count
-    where their last class was dropped.
+    where their last class was dropped. ``idle`` is how many instances those that suit would have
+    room for if nothing were in use, None where nobody counted.
     """
 
     considered: int
@@ -42,6 +65,8 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int
     fit: int
     unknown: tuple[Unknown, ...] = ()
+    too_much: tuple[TooMuch, ...] = ()
+    idle: int | None = None
 
     def stages(self) -> dict[str, int]:
         """Return the counts by stage, in order."""
@@ -52,8 +77,8 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
         suits = self.cordoned + self.capacity + self.fit
         return msgspec.structs.replace(self, cordoned=0, capacity=suits, fit=0)
 
-    def text(self) -> str:
-        """Say it in a sentence."""
+    def text(self, group: RequestGroup) -> str:
+        """Say it in a sentence, of the group that was counted for."""
         reasons = (
             (self.inventory, "does not offer what is asked", "do not offer what is asked"),
             (self.form, "does not give it in such amounts", "do not give it in such amounts"),
@@ -68,6 +93,7 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
         for one in self.unknown:
             hint = f" (did you mean {one.nearest}?)" if one.nearest else ""
             found.append(f"no provider has {one.capability}{hint}")
+        found += [one.text(group) for one in self.too_much]
         return "; ".join(found)
 
 
@@ -99,18 +125,24 @@ async def _count(
         staged = _all_classes(terms, group)
     rows = await reads.fetch(
         f"""
-        SELECT s.stage, count(*) AS providers FROM ({staged}) s GROUP BY s.stage UNION ALL
-        SELECT NULL, count(*) FROM {schema}.provider p WHERE NOT p.deleted
+        SELECT s.stage, count(*) AS providers, sum(s.idle)::text AS idle
+        FROM ({staged}) s GROUP BY s.stage UNION ALL
+        SELECT NULL, count(*), NULL FROM {schema}.provider p WHERE NOT p.deleted
         """,
         *arguments.values,
     )
     counts = {row["stage"]: row["providers"] for row in rows}
+    suiting = [row for row in rows if row["stage"] in (_CORDONED, _CAPACITY, _FIT)]
+    counted = bool(group.resources) and not split(group)
     considered = counts.pop(None)
+    barred = counts.get(_FORM, 0) and not any(n > _FORM for n in counts)
     counts[_INVENTORY] = considered - sum(n for stage, n in counts.items() if stage != _INVENTORY)
     return WhyNot(
         considered=considered,
         **{stage: counts.get(n, 0) for n, stage in enumerate(STAGES)},
         unknown=await _unknown(reads, schema, group.capabilities),
+        too_much=await _too_much(reads, schema, group) if barred else (),
+        idle=sum(int(row["idle"]) for row in suiting) if counted else None,
     )
 
 
@@ -127,6 +159,11 @@ def _all_classes(terms: Terms, group: RequestGroup) -> str:
             f"(SELECT * FROM {terms.schema}.inventory x"
             f" WHERE x.class_ = {terms.arguments.add(class_, 'text')}) {i}"
         )
+    whole = [
+        f"{i}.capacity / {terms.arguments.add(group.resources[class_], 'bigint')}"
+        for class_, i in amounts.items()
+    ]
+    idle = f"LEAST({', '.join(whole)})"
     using = [joined[0], *(f"{one} USING (provider)" for one in joined[1:])]
     return f"""
         SELECT {
@@ -141,7 +178,7 @@ def _all_classes(terms: Terms, group: RequestGroup) -> str:
             root=f"{first}.root",
             closed=f"NOT {first}.open",
         )
-    } AS stage FROM {" JOIN ".join(using)}
+    } AS stage, {idle} AS idle FROM {" JOIN ".join(using)}
     """
 
 
@@ -167,8 +204,8 @@ def _each_class(terms: Terms, group: RequestGroup) -> str:
             root="i.root",
             closed="NOT i.open",
         )
-    }) AS stage FROM {terms.schema}.inventory i JOIN {wanted} ON w.class_ = i.class_
-        GROUP BY i.provider
+    }) AS stage, NULL::bigint AS idle
+        FROM {terms.schema}.inventory i JOIN {wanted} ON w.class_ = i.class_ GROUP BY i.provider
     """
 
 
@@ -187,7 +224,7 @@ def _standing(terms: Terms, group: RequestGroup) -> str:
             root="p.root",
             closed="p.cordoned",
         )
-    } AS stage FROM {terms.schema}.provider p WHERE NOT p.deleted
+    } AS stage, NULL::bigint AS idle FROM {terms.schema}.provider p WHERE NOT p.deleted
     """
 
 
@@ -253,6 +290,21 @@ def _below_cordoned(terms: Terms) -> str:
         f"SELECT a.provider FROM {terms.schema}.provider k"
         f" JOIN {terms.schema}.ancestor a ON a.ancestor = k.key"
         " WHERE k.cordoned AND k.parental AND NOT k.deleted"
+    )
+
+
+async def _too_much(reads: Reads, schema: str, group: RequestGroup) -> tuple[TooMuch, ...]:
+    """Return the amounts that are asked for at once and that no provider gives so."""
+    rows = await reads.fetch(
+        "SELECT x.class_, max(LEAST(x.max_unit, x.capacity)) AS most"
+        f" FROM {schema}.inventory x WHERE x.class_ = ANY($1::text[]) GROUP BY x.class_",
+        sorted(group.resources),
+    )
+    most = {ResourceClass(row["class_"]): row["most"] for row in rows}
+    return tuple(
+        TooMuch(class_=class_, asked=asked, most=most[class_])
+        for class_, asked in sorted(group.resources.items())
+        if class_ in most and asked > most[class_]
     )
 
 

@@ -41,15 +41,15 @@ def test_one_stage_failed_comes_ahead_of_two() -> None:
     fleet = Fleet().add("both", 99).add("one", 1, capabilities=("ssd",))
     lines = misses(fleet, group(memory=100, capabilities=needs("ssd")))
     assert lines == [
-        "one has 1 memory left, 100 asked",
-        "both lacks ssd; has 99 memory left, 100 asked",
+        "one has 1 memory in all, 100 asked",
+        "both has 99 memory in all, 100 asked; lacks ssd",
     ]
 
 
 def test_each_stage_has_its_words() -> None:
     said = {
         "offers no cpu.shared": (Fleet().add("a", 10), group(memory=1, cpu=1)),
-        "gives memory in steps of 4096, 1 asked": (
+        "gives memory in steps of 4KiB, 1 asked": (
             Fleet().add("a", Inventory(total=8192, step_size=4096)),
             group(memory=1),
         ),
@@ -96,7 +96,7 @@ def test_a_supplier_of_a_split_group_is_looked_at_for_what_it_offers() -> None:
     fleet = Fleet().add("a", cpu=4).add("a1", 5, under="a").add("rack")
     asked = split(memory=10, cpu=1)
     found = nearest_misses(asked, fleet.space(), NOON, LATER)
-    assert [f"{m.name} {m.detail}" for m in found] == ["a1 has 5 memory left, 10 asked"]
+    assert [f"{m.name} {m.detail}" for m in found] == ["a1 has 5 memory in all, 10 asked"]
 
 
 def test_deleted_providers_are_not_spoken_of() -> None:

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from mulligan.config import Dsn
 from mulligan.events.request import CapabilityDemand, RequestGroup
-from mulligan.placement.eligibility import STAGES, room, split, stage, standing
+from mulligan.handlers.provider import capacity
+from mulligan.placement.eligibility import STAGES, formed, room, split, stage, standing
 from mulligan.placement.fleet import Node, Space
 from mulligan.queries.capabilities import list_capabilities
 from mulligan.queries.fork import Fork
 from mulligan.queries.why_not import Unknown, why_not
-from tests.queries.fleets import MACHINE, draw_group, draw_window, fleet, nodes_of, whole
+from tests.queries.fleets import MACHINE, MEMORY, draw_group, draw_window, fleet, nodes_of, whole
 from tests.queries.test_fleet import reading
 
 CASES = int(os.environ.get("MULLIGAN_CASES", "40"))
@@ -78,8 +79,37 @@ async def test_a_capability_that_nothing_has_is_named_with_what_is_spelt_like_it
     async with reading(world, database) as reads:
         why = await why_not(reads, group, start, end)
         assert why.unknown == (Unknown("storage.sdd", "storage.ssd"), Unknown("zz.top"))
-        assert "no provider has storage.sdd (did you mean storage.ssd?)" in why.text()
-        assert why.text().startswith(f"of {why.considered} providers")
+        assert "no provider has storage.sdd (did you mean storage.ssd?)" in why.text(group)
+        assert why.text(group).startswith(f"of {why.considered} providers")
+
+
+async def test_an_amount_that_no_provider_gives_at_once_is_named_with_how_to_get_it(
+    database: Dsn,
+) -> None:
+    world = fleet(34)
+    start, end = draw_window(world.rng)
+    asked = RequestGroup(resources={MACHINE: 3}, count=2)
+    async with reading(world, database) as reads:
+        why = await why_not(reads, asked, start, end)
+        [much] = why.too_much
+        assert (much.asked, much.most) == (3, 1)
+        assert why.text(asked).endswith("ask for machine=1 with a count of 6 (--count 6)")
+        assert (why.cordoned, why.capacity, why.fit, why.idle) == (0, 0, 0, 0)
+
+
+async def test_how_many_instances_would_fit_if_nothing_were_in_use_is_counted(
+    database: Dsn,
+) -> None:
+    world = fleet(35)
+    start, end = draw_window(world.rng)
+    asked = RequestGroup(resources={MEMORY: 20})
+    room = [
+        capacity(offered) // 20
+        for node in nodes_of(world).values()
+        if (offered := node.provider.inventories.get(MEMORY)) and formed(offered, 20)
+    ]
+    async with reading(world, database) as reads:
+        assert (await why_not(reads, asked, start, end)).idle == sum(room) > 0
 
 
 async def test_capabilities_are_listed_with_how_many_have_them(database: Dsn) -> None:
