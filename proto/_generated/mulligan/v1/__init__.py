@@ -15,6 +15,7 @@ __all__ = (
     "ArchiverBase",
     "ArchiverStub",
     "AuditRecord",
+    "Backup",
     "BindRoleRequest",
     "Bmc",
     "Brake",
@@ -87,6 +88,7 @@ __all__ = (
     "EnableProjectRequest",
     "Endpoint",
     "EnrollMachineRequest",
+    "EtcdMember",
     "Exchange",
     "ExecutorBase",
     "ExecutorStub",
@@ -796,6 +798,11 @@ class ArchiveStatus(betterproto2.Message):
         13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
 
+    backups: "list[Backup]" = __field__(14, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    of what the archive does not hold
+    """
+
 
 default_message_pool.register_message("mulligan.v1", "ArchiveStatus", ArchiveStatus)
 
@@ -859,6 +866,47 @@ class AuditRecord(betterproto2.Message):
 
 
 default_message_pool.register_message("mulligan.v1", "AuditRecord", AuditRecord)
+
+
+@dataclass(eq=False, repr=False)
+class Backup(betterproto2.Message):
+    """
+    Whether something that the archive does not hold was saved, and what is not in that.
+    """
+
+    of: "str" = __field__(1, betterproto2.TYPE_STRING)
+    """
+    what it is of: secrets
+    """
+
+    since: "datetime.datetime | None" = __field__(
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    since when there is something to save
+    """
+
+    saved_at: "datetime.datetime | None" = __field__(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
+    )
+    """
+    absent: never
+    """
+
+    newer: "int" = __field__(4, betterproto2.TYPE_UINT64)
+    """
+    how many were made or changed after that; at most 1000 are counted
+    """
+
+    overdue: "bool" = __field__(5, betterproto2.TYPE_BOOL)
+
+    problem: "str" = __field__(6, betterproto2.TYPE_STRING)
+    """
+    why it is not known whether it was saved
+    """
+
+
+default_message_pool.register_message("mulligan.v1", "Backup", Backup)
 
 
 @dataclass(eq=False, repr=False)
@@ -2382,6 +2430,45 @@ default_message_pool.register_message("mulligan.v1", "EnrollMachineRequest", Enr
 
 
 @dataclass(eq=False, repr=False)
+class EtcdMember(betterproto2.Message):
+    """
+    A member of the etcd cluster that holds the log.
+    """
+
+    id: "str" = __field__(1, betterproto2.TYPE_STRING)
+    """
+    hexadecimal, as etcdctl shows it
+    """
+
+    name: "str" = __field__(2, betterproto2.TYPE_STRING)
+    """
+    empty: it has never started
+    """
+
+    addresses: "list[str]" = __field__(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    where clients are to find it
+    """
+
+    learner: "bool" = __field__(4, betterproto2.TYPE_BOOL)
+    """
+    it has no vote
+    """
+
+    leads: "bool" = __field__(5, betterproto2.TYPE_BOOL)
+
+    problem: "str" = __field__(6, betterproto2.TYPE_STRING)
+    """
+    why it does not answer; empty: it does
+    """
+
+    version: "str" = __field__(7, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("mulligan.v1", "EtcdMember", EtcdMember)
+
+
+@dataclass(eq=False, repr=False)
 class Exchange(betterproto2.Message):
     method: "str" = __field__(1, betterproto2.TYPE_STRING)
 
@@ -3104,6 +3191,13 @@ class Instance(betterproto2.Message):
     stands_by: "bool" = __field__(23, betterproto2.TYPE_BOOL)
     """
     it would lead if those that do went, and leads nothing now
+    """
+
+    etcd_members: "list[EtcdMember]" = __field__(
+        24, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    as an archiver sees them; other services tell none
     """
 
 

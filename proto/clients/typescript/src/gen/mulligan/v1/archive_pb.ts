@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mulligan/v1/archive.proto.
  */
 export const file_mulligan_v1_archive: GenFile = /*@__PURE__*/
-  fileDesc("ChltdWxsaWdhbi92MS9hcmNoaXZlLnByb3RvEgttdWxsaWdhbi52MSK8AgoHU2VnbWVudBINCgVmaXJzdBgBIAEoBBIMCgRsYXN0GAIgASgEEiwKCGZpcnN0X2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdsYXN0X2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZldmVudHMYBSABKAQSEQoJcmF3X2J5dGVzGAYgASgEEg0KBWJ5dGVzGAcgASgEEg4KBnNoYTI1NhgIIAEoCRIMCgRwcmV2GAkgASgJEgwKBGhhc2gYCiABKAkSDAoEbmFtZRgLIAEoCRIQCghsb2NhdGlvbhgMIAEoCRIOCgZyZWdpb24YDSABKAkSDgoGbG9nX2lkGA4gASgJEgsKA2tpZBgPIAEoCRIOCgZwcnVuZWQYECABKAgiNgoTTGlzdFNlZ21lbnRzUmVxdWVzdBIfCgRwYWdlGAEgASgLMhEubXVsbGlnYW4udjEuUGFnZSKAAQoUTGlzdFNlZ21lbnRzUmVzcG9uc2USJgoIc2VnbWVudHMYASADKAsyFC5tdWxsaWdhbi52MS5TZWdtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRInCghwb3NpdGlvbhgDIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uIhkKF0dldEFyY2hpdmVTdGF0dXNSZXF1ZXN0IrQCCg1BcmNoaXZlU3RhdHVzEhAKCGxvY2F0aW9uGAEgASgJEiMKBGhlYWQYAiABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbhIOCgZzZWFsZWQYAyABKAQSDgoGY29waWVkGAQgASgEEg4KBnBydW5lZBgFIAEoBBIQCghzZWdtZW50cxgGIAEoBBINCgVieXRlcxgHIAEoBBITCgtzdG9yZV9ieXRlcxgIIAEoAxIYChBzdG9yZV91c2VkX2J5dGVzGAkgASgDEhkKEXN0b3JlX3F1b3RhX2J5dGVzGAogASgDEhEKCWNvbXBhY3RlZBgLIAEoBBIPCgdwcm9ibGVtGAwgASgJEi0KCWNvcGllZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiMwoUVmVyaWZ5QXJjaGl2ZVJlcXVlc3QSDQoFZmlyc3QYASABKAQSDAoEbGFzdBgCIAEoBCKjAQoVVmVyaWZ5QXJjaGl2ZVByb2dyZXNzEhAKCHZlcmlmaWVkGAEgASgEEg0KBXRvdGFsGAIgASgEEg8KB2JhZF9zZXEYAyABKAQSDwoHcHJvYmxlbRgEIAEoCRIPCgdzZWdtZW50GAUgASgJEgwKBGhhc2gYBiABKAkSKAoHdm91Y2hlZBgHIAEoCzIXLm11bGxpZ2FuLnYxLkNoZWNrcG9pbnQiFAoSU2VhbEFyY2hpdmVSZXF1ZXN0IkEKE1NlYWxBcmNoaXZlUmVzcG9uc2USKgoGc3RhdHVzGAEgASgLMhoubXVsbGlnYW4udjEuQXJjaGl2ZVN0YXR1czKUBAoIQXJjaGl2ZXISZQoMTGlzdFNlZ21lbnRzEiAubXVsbGlnYW4udjEuTGlzdFNlZ21lbnRzUmVxdWVzdBohLm11bGxpZ2FuLnYxLkxpc3RTZWdtZW50c1Jlc3BvbnNlIhCKtRgMYXJjaGl2ZS5yZWFkEmYKEEdldEFyY2hpdmVTdGF0dXMSJC5tdWxsaWdhbi52MS5HZXRBcmNoaXZlU3RhdHVzUmVxdWVzdBoaLm11bGxpZ2FuLnYxLkFyY2hpdmVTdGF0dXMiEIq1GAxhcmNoaXZlLnJlYWQSagoNVmVyaWZ5QXJjaGl2ZRIhLm11bGxpZ2FuLnYxLlZlcmlmeUFyY2hpdmVSZXF1ZXN0GiIubXVsbGlnYW4udjEuVmVyaWZ5QXJjaGl2ZVByb2dyZXNzIhCKtRgMYXJjaGl2ZS5yZWFkMAESYwoLU2VhbEFyY2hpdmUSHy5tdWxsaWdhbi52MS5TZWFsQXJjaGl2ZVJlcXVlc3QaIC5tdWxsaWdhbi52MS5TZWFsQXJjaGl2ZVJlc3BvbnNlIhGKtRgNYXJjaGl2ZS53cml0ZRJoChFBcmNoaXZlckNvbmZpZ3VyZRIdLm11bGxpZ2FuLnYxLkNvbmZpZ3VyZVJlcXVlc3QaHi5tdWxsaWdhbi52MS5Db25maWd1cmVSZXNwb25zZSIUirUYEHN5c3RlbS5jb25maWd1cmViBnByb3RvMw", [file_google_protobuf_timestamp, file_mulligan_v1_iam, file_mulligan_v1_log, file_mulligan_v1_options, file_mulligan_v1_types]);
+  fileDesc("ChltdWxsaWdhbi92MS9hcmNoaXZlLnByb3RvEgttdWxsaWdhbi52MSK8AgoHU2VnbWVudBINCgVmaXJzdBgBIAEoBBIMCgRsYXN0GAIgASgEEiwKCGZpcnN0X2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdsYXN0X2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZldmVudHMYBSABKAQSEQoJcmF3X2J5dGVzGAYgASgEEg0KBWJ5dGVzGAcgASgEEg4KBnNoYTI1NhgIIAEoCRIMCgRwcmV2GAkgASgJEgwKBGhhc2gYCiABKAkSDAoEbmFtZRgLIAEoCRIQCghsb2NhdGlvbhgMIAEoCRIOCgZyZWdpb24YDSABKAkSDgoGbG9nX2lkGA4gASgJEgsKA2tpZBgPIAEoCRIOCgZwcnVuZWQYECABKAgiNgoTTGlzdFNlZ21lbnRzUmVxdWVzdBIfCgRwYWdlGAEgASgLMhEubXVsbGlnYW4udjEuUGFnZSKAAQoUTGlzdFNlZ21lbnRzUmVzcG9uc2USJgoIc2VnbWVudHMYASADKAsyFC5tdWxsaWdhbi52MS5TZWdtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRInCghwb3NpdGlvbhgDIAEoCzIVLm11bGxpZ2FuLnYxLlBvc2l0aW9uIhkKF0dldEFyY2hpdmVTdGF0dXNSZXF1ZXN0ItoCCg1BcmNoaXZlU3RhdHVzEhAKCGxvY2F0aW9uGAEgASgJEiMKBGhlYWQYAiABKAsyFS5tdWxsaWdhbi52MS5Qb3NpdGlvbhIOCgZzZWFsZWQYAyABKAQSDgoGY29waWVkGAQgASgEEg4KBnBydW5lZBgFIAEoBBIQCghzZWdtZW50cxgGIAEoBBINCgVieXRlcxgHIAEoBBITCgtzdG9yZV9ieXRlcxgIIAEoAxIYChBzdG9yZV91c2VkX2J5dGVzGAkgASgDEhkKEXN0b3JlX3F1b3RhX2J5dGVzGAogASgDEhEKCWNvbXBhY3RlZBgLIAEoBBIPCgdwcm9ibGVtGAwgASgJEi0KCWNvcGllZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoHYmFja3VwcxgOIAMoCzITLm11bGxpZ2FuLnYxLkJhY2t1cCKeAQoGQmFja3VwEgoKAm9mGAEgASgJEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghzYXZlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFbmV3ZXIYBCABKAQSDwoHb3ZlcmR1ZRgFIAEoCBIPCgdwcm9ibGVtGAYgASgJIjMKFFZlcmlmeUFyY2hpdmVSZXF1ZXN0Eg0KBWZpcnN0GAEgASgEEgwKBGxhc3QYAiABKAQiowEKFVZlcmlmeUFyY2hpdmVQcm9ncmVzcxIQCgh2ZXJpZmllZBgBIAEoBBINCgV0b3RhbBgCIAEoBBIPCgdiYWRfc2VxGAMgASgEEg8KB3Byb2JsZW0YBCABKAkSDwoHc2VnbWVudBgFIAEoCRIMCgRoYXNoGAYgASgJEigKB3ZvdWNoZWQYByABKAsyFy5tdWxsaWdhbi52MS5DaGVja3BvaW50IhQKElNlYWxBcmNoaXZlUmVxdWVzdCJBChNTZWFsQXJjaGl2ZVJlc3BvbnNlEioKBnN0YXR1cxgBIAEoCzIaLm11bGxpZ2FuLnYxLkFyY2hpdmVTdGF0dXMylAQKCEFyY2hpdmVyEmUKDExpc3RTZWdtZW50cxIgLm11bGxpZ2FuLnYxLkxpc3RTZWdtZW50c1JlcXVlc3QaIS5tdWxsaWdhbi52MS5MaXN0U2VnbWVudHNSZXNwb25zZSIQirUYDGFyY2hpdmUucmVhZBJmChBHZXRBcmNoaXZlU3RhdHVzEiQubXVsbGlnYW4udjEuR2V0QXJjaGl2ZVN0YXR1c1JlcXVlc3QaGi5tdWxsaWdhbi52MS5BcmNoaXZlU3RhdHVzIhCKtRgMYXJjaGl2ZS5yZWFkEmoKDVZlcmlmeUFyY2hpdmUSIS5tdWxsaWdhbi52MS5WZXJpZnlBcmNoaXZlUmVxdWVzdBoiLm11bGxpZ2FuLnYxLlZlcmlmeUFyY2hpdmVQcm9ncmVzcyIQirUYDGFyY2hpdmUucmVhZDABEmMKC1NlYWxBcmNoaXZlEh8ubXVsbGlnYW4udjEuU2VhbEFyY2hpdmVSZXF1ZXN0GiAubXVsbGlnYW4udjEuU2VhbEFyY2hpdmVSZXNwb25zZSIRirUYDWFyY2hpdmUud3JpdGUSaAoRQXJjaGl2ZXJDb25maWd1cmUSHS5tdWxsaWdhbi52MS5Db25maWd1cmVSZXF1ZXN0Gh4ubXVsbGlnYW4udjEuQ29uZmlndXJlUmVzcG9uc2UiFIq1GBBzeXN0ZW0uY29uZmlndXJlYgZwcm90bzM", [file_google_protobuf_timestamp, file_mulligan_v1_iam, file_mulligan_v1_log, file_mulligan_v1_options, file_mulligan_v1_types]);
 
 /**
  * Entries [first, last] of a log, in one file that never changes.
@@ -272,6 +272,13 @@ export type ArchiveStatus = Message<"mulligan.v1.ArchiveStatus"> & {
    * @generated from field: google.protobuf.Timestamp copied_at = 13;
    */
   copiedAt?: Timestamp;
+
+  /**
+   * of what the archive does not hold
+   *
+   * @generated from field: repeated mulligan.v1.Backup backups = 14;
+   */
+  backups: Backup[];
 };
 
 /**
@@ -280,6 +287,60 @@ export type ArchiveStatus = Message<"mulligan.v1.ArchiveStatus"> & {
  */
 export const ArchiveStatusSchema: GenMessage<ArchiveStatus> = /*@__PURE__*/
   messageDesc(file_mulligan_v1_archive, 4);
+
+/**
+ * Whether something that the archive does not hold was saved, and what is not in that.
+ *
+ * @generated from message mulligan.v1.Backup
+ */
+export type Backup = Message<"mulligan.v1.Backup"> & {
+  /**
+   * what it is of: secrets
+   *
+   * @generated from field: string of = 1;
+   */
+  of: string;
+
+  /**
+   * since when there is something to save
+   *
+   * @generated from field: google.protobuf.Timestamp since = 2;
+   */
+  since?: Timestamp;
+
+  /**
+   * absent: never
+   *
+   * @generated from field: google.protobuf.Timestamp saved_at = 3;
+   */
+  savedAt?: Timestamp;
+
+  /**
+   * how many were made or changed after that; at most 1000 are counted
+   *
+   * @generated from field: uint64 newer = 4;
+   */
+  newer: bigint;
+
+  /**
+   * @generated from field: bool overdue = 5;
+   */
+  overdue: boolean;
+
+  /**
+   * why it is not known whether it was saved
+   *
+   * @generated from field: string problem = 6;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message mulligan.v1.Backup.
+ * Use `create(BackupSchema)` to create a new message.
+ */
+export const BackupSchema: GenMessage<Backup> = /*@__PURE__*/
+  messageDesc(file_mulligan_v1_archive, 5);
 
 /**
  * @generated from message mulligan.v1.VerifyArchiveRequest
@@ -305,7 +366,7 @@ export type VerifyArchiveRequest = Message<"mulligan.v1.VerifyArchiveRequest"> &
  * Use `create(VerifyArchiveRequestSchema)` to create a new message.
  */
 export const VerifyArchiveRequestSchema: GenMessage<VerifyArchiveRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_archive, 5);
+  messageDesc(file_mulligan_v1_archive, 6);
 
 /**
  * @generated from message mulligan.v1.VerifyArchiveProgress
@@ -360,7 +421,7 @@ export type VerifyArchiveProgress = Message<"mulligan.v1.VerifyArchiveProgress">
  * Use `create(VerifyArchiveProgressSchema)` to create a new message.
  */
 export const VerifyArchiveProgressSchema: GenMessage<VerifyArchiveProgress> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_archive, 6);
+  messageDesc(file_mulligan_v1_archive, 7);
 
 /**
  * @generated from message mulligan.v1.SealArchiveRequest
@@ -373,7 +434,7 @@ export type SealArchiveRequest = Message<"mulligan.v1.SealArchiveRequest"> & {
  * Use `create(SealArchiveRequestSchema)` to create a new message.
  */
 export const SealArchiveRequestSchema: GenMessage<SealArchiveRequest> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_archive, 7);
+  messageDesc(file_mulligan_v1_archive, 8);
 
 /**
  * @generated from message mulligan.v1.SealArchiveResponse
@@ -390,7 +451,7 @@ export type SealArchiveResponse = Message<"mulligan.v1.SealArchiveResponse"> & {
  * Use `create(SealArchiveResponseSchema)` to create a new message.
  */
 export const SealArchiveResponseSchema: GenMessage<SealArchiveResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_archive, 8);
+  messageDesc(file_mulligan_v1_archive, 9);
 
 /**
  * The archive: what the log was, in sealed segments outside of etcd.

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mulligan/v1/catalog.proto.
  */
 export const file_mulligan_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("ChltdWxsaWdhbi92MS9jYXRhbG9nLnByb3RvEgttdWxsaWdhbi52MSIWChRMaXN0RW5kcG9pbnRzUmVxdWVzdCIUChJHZXRJbnN0YW5jZVJlcXVlc3QitQQKCEluc3RhbmNlEg8KB3NlcnZpY2UYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDgoGcmVnaW9uGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSJwoDbm93GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jb25maWdfZGlnZXN0GAcgASgJEjQKEGNlcnRpZmljYXRlX2VuZHMYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB2NhX2VuZHMYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCm1hc3Rlcl9rZXkYCiABKAkSDwoHYXBwbGllZBgLIAEoBBITCgtsb2dfZmFpbHVyZRgMIAEoCRITCgt3YWl0aW5nX2ZvchgNIAEoCRIPCgdldGNkX21zGA4gASgBEhQKDGV0Y2RfcHJvYmxlbRgPIAEoCRITCgtwb3N0Z3Jlc19tcxgQIAEoARIYChBwb3N0Z3Jlc19wcm9ibGVtGBEgASgJEhMKC2V0Y2RfbGVhZGVyGBIgASgJEhMKC2V0Y2RfYWxhcm1zGBMgAygJEhEKCWxvZ19sZXZlbBgUIAEoCRIOCgZ0cmFjZXMYFSABKAgSDQoFbGVhZHMYFiADKAkSEQoJc3RhbmRzX2J5GBcgASgIIl8KCEVuZHBvaW50Eg8KB3NlcnZpY2UYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIOCgZyZWdpb24YBCABKAkSDwoHdmVyc2lvbhgFIAEoCSJ3ChVMaXN0RW5kcG9pbnRzUmVzcG9uc2USDgoGcmVnaW9uGAEgASgJEigKCWVuZHBvaW50cxgCIAMoCzIVLm11bGxpZ2FuLnYxLkVuZHBvaW50EiQKB3JlZ2lvbnMYAyADKAsyEy5tdWxsaWdhbi52MS5SZWdpb24iwQIKBlJlZ2lvbhIMCgRuYW1lGAEgASgJEg4KBnBhcmVudBgCIAEoCRISCgp2aXNpYmlsaXR5GAMgASgJEjcKCmF0dHJpYnV0ZXMYBCADKAsyIy5tdWxsaWdhbi52MS5SZWdpb24uQXR0cmlidXRlc0VudHJ5EhEKCWFkZHJlc3NlcxgFIAMoCRIKCgJjYRgGIAEoCRIMCgRob21lGAcgASgIEgwKBGV0YWcYCCABKAkSLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEytgIKB0NhdGFsb2cSYgoNTGlzdEVuZHBvaW50cxIhLm11bGxpZ2FuLnYxLkxpc3RFbmRwb2ludHNSZXF1ZXN0GiIubXVsbGlnYW4udjEuTGlzdEVuZHBvaW50c1Jlc3BvbnNlIgqKtRgGcHVibGljEmUKDldhdGNoRW5kcG9pbnRzEiEubXVsbGlnYW4udjEuTGlzdEVuZHBvaW50c1JlcXVlc3QaIi5tdWxsaWdhbi52MS5MaXN0RW5kcG9pbnRzUmVzcG9uc2UiCoq1GAZwdWJsaWMwARJgCgtHZXRJbnN0YW5jZRIfLm11bGxpZ2FuLnYxLkdldEluc3RhbmNlUmVxdWVzdBoVLm11bGxpZ2FuLnYxLkluc3RhbmNlIhmKtRgVc3lzdGVtLmluc3RhbmNlcy5yZWFkYgZwcm90bzM", [file_google_protobuf_timestamp, file_mulligan_v1_options]);
+  fileDesc("ChltdWxsaWdhbi92MS9jYXRhbG9nLnByb3RvEgttdWxsaWdhbi52MSIWChRMaXN0RW5kcG9pbnRzUmVxdWVzdCIUChJHZXRJbnN0YW5jZVJlcXVlc3Qi5AQKCEluc3RhbmNlEg8KB3NlcnZpY2UYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDgoGcmVnaW9uGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSJwoDbm93GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jb25maWdfZGlnZXN0GAcgASgJEjQKEGNlcnRpZmljYXRlX2VuZHMYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB2NhX2VuZHMYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCm1hc3Rlcl9rZXkYCiABKAkSDwoHYXBwbGllZBgLIAEoBBITCgtsb2dfZmFpbHVyZRgMIAEoCRITCgt3YWl0aW5nX2ZvchgNIAEoCRIPCgdldGNkX21zGA4gASgBEhQKDGV0Y2RfcHJvYmxlbRgPIAEoCRITCgtwb3N0Z3Jlc19tcxgQIAEoARIYChBwb3N0Z3Jlc19wcm9ibGVtGBEgASgJEhMKC2V0Y2RfbGVhZGVyGBIgASgJEhMKC2V0Y2RfYWxhcm1zGBMgAygJEhEKCWxvZ19sZXZlbBgUIAEoCRIOCgZ0cmFjZXMYFSABKAgSDQoFbGVhZHMYFiADKAkSEQoJc3RhbmRzX2J5GBcgASgIEi0KDGV0Y2RfbWVtYmVycxgYIAMoCzIXLm11bGxpZ2FuLnYxLkV0Y2RNZW1iZXIiewoKRXRjZE1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCWFkZHJlc3NlcxgDIAMoCRIPCgdsZWFybmVyGAQgASgIEg0KBWxlYWRzGAUgASgIEg8KB3Byb2JsZW0YBiABKAkSDwoHdmVyc2lvbhgHIAEoCSJfCghFbmRwb2ludBIPCgdzZXJ2aWNlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSDgoGcmVnaW9uGAQgASgJEg8KB3ZlcnNpb24YBSABKAkidwoVTGlzdEVuZHBvaW50c1Jlc3BvbnNlEg4KBnJlZ2lvbhgBIAEoCRIoCgllbmRwb2ludHMYAiADKAsyFS5tdWxsaWdhbi52MS5FbmRwb2ludBIkCgdyZWdpb25zGAMgAygLMhMubXVsbGlnYW4udjEuUmVnaW9uIsECCgZSZWdpb24SDAoEbmFtZRgBIAEoCRIOCgZwYXJlbnQYAiABKAkSEgoKdmlzaWJpbGl0eRgDIAEoCRI3CgphdHRyaWJ1dGVzGAQgAygLMiMubXVsbGlnYW4udjEuUmVnaW9uLkF0dHJpYnV0ZXNFbnRyeRIRCglhZGRyZXNzZXMYBSADKAkSCgoCY2EYBiABKAkSDAoEaG9tZRgHIAEoCBIMCgRldGFnGAggASgJEi4KCmNyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBMrYCCgdDYXRhbG9nEmIKDUxpc3RFbmRwb2ludHMSIS5tdWxsaWdhbi52MS5MaXN0RW5kcG9pbnRzUmVxdWVzdBoiLm11bGxpZ2FuLnYxLkxpc3RFbmRwb2ludHNSZXNwb25zZSIKirUYBnB1YmxpYxJlCg5XYXRjaEVuZHBvaW50cxIhLm11bGxpZ2FuLnYxLkxpc3RFbmRwb2ludHNSZXF1ZXN0GiIubXVsbGlnYW4udjEuTGlzdEVuZHBvaW50c1Jlc3BvbnNlIgqKtRgGcHVibGljMAESYAoLR2V0SW5zdGFuY2USHy5tdWxsaWdhbi52MS5HZXRJbnN0YW5jZVJlcXVlc3QaFS5tdWxsaWdhbi52MS5JbnN0YW5jZSIZirUYFXN5c3RlbS5pbnN0YW5jZXMucmVhZGIGcHJvdG8z", [file_google_protobuf_timestamp, file_mulligan_v1_options]);
 
 /**
  * @generated from message mulligan.v1.ListEndpointsRequest
@@ -183,6 +183,13 @@ export type Instance = Message<"mulligan.v1.Instance"> & {
    * @generated from field: bool stands_by = 23;
    */
   standsBy: boolean;
+
+  /**
+   * as an archiver sees them; other services tell none
+   *
+   * @generated from field: repeated mulligan.v1.EtcdMember etcd_members = 24;
+   */
+  etcdMembers: EtcdMember[];
 };
 
 /**
@@ -191,6 +198,65 @@ export type Instance = Message<"mulligan.v1.Instance"> & {
  */
 export const InstanceSchema: GenMessage<Instance> = /*@__PURE__*/
   messageDesc(file_mulligan_v1_catalog, 2);
+
+/**
+ * A member of the etcd cluster that holds the log.
+ *
+ * @generated from message mulligan.v1.EtcdMember
+ */
+export type EtcdMember = Message<"mulligan.v1.EtcdMember"> & {
+  /**
+   * hexadecimal, as etcdctl shows it
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * empty: it has never started
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * where clients are to find it
+   *
+   * @generated from field: repeated string addresses = 3;
+   */
+  addresses: string[];
+
+  /**
+   * it has no vote
+   *
+   * @generated from field: bool learner = 4;
+   */
+  learner: boolean;
+
+  /**
+   * @generated from field: bool leads = 5;
+   */
+  leads: boolean;
+
+  /**
+   * why it does not answer; empty: it does
+   *
+   * @generated from field: string problem = 6;
+   */
+  problem: string;
+
+  /**
+   * @generated from field: string version = 7;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message mulligan.v1.EtcdMember.
+ * Use `create(EtcdMemberSchema)` to create a new message.
+ */
+export const EtcdMemberSchema: GenMessage<EtcdMember> = /*@__PURE__*/
+  messageDesc(file_mulligan_v1_catalog, 3);
 
 /**
  * @generated from message mulligan.v1.Endpoint
@@ -231,7 +297,7 @@ export type Endpoint = Message<"mulligan.v1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export const EndpointSchema: GenMessage<Endpoint> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_catalog, 3);
+  messageDesc(file_mulligan_v1_catalog, 4);
 
 /**
  * @generated from message mulligan.v1.ListEndpointsResponse
@@ -260,7 +326,7 @@ export type ListEndpointsResponse = Message<"mulligan.v1.ListEndpointsResponse">
  * Use `create(ListEndpointsResponseSchema)` to create a new message.
  */
 export const ListEndpointsResponseSchema: GenMessage<ListEndpointsResponse> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_catalog, 4);
+  messageDesc(file_mulligan_v1_catalog, 5);
 
 /**
  * A region: a partition and a failure domain, with a log of its own.
@@ -336,7 +402,7 @@ export type Region = Message<"mulligan.v1.Region"> & {
  * Use `create(RegionSchema)` to create a new message.
  */
 export const RegionSchema: GenMessage<Region> = /*@__PURE__*/
-  messageDesc(file_mulligan_v1_catalog, 5);
+  messageDesc(file_mulligan_v1_catalog, 6);
 
 /**
  * Where everything is. Every service of every region answers it, so one address is enough.
