@@ -87,7 +87,8 @@ class Client(Deeds):
             plaintext=plaintext,
         )
         self._directory = Directory(seeds, self._channels, context.region)
-        self._positions = Positions(self._remembered(), allow_stale=allow_stale)
+        self._recalled = self._remembered()
+        self._positions = Positions(self._recalled, allow_stale=allow_stale)
         anonymous = Calls(self._directory, self._channels, self._positions, patience=patience)
         door = Iam(anonymous)
         self._identity = Identity(
@@ -245,7 +246,7 @@ class Client(Deeds):
             return
         self.regions.close()
         self._channels.close()
-        if self.positions != self._remembered():
+        if self.positions != self._recalled:
             cached = msgspec.structs.replace(
                 self._cache.load(), positions=self.positions, positions_at=time.time()
             )

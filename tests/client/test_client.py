@@ -1,16 +1,18 @@
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 import msgspec
 import pytest
+from freezegun import freeze_time
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2 as rpc
 from grpclib import GRPCError, Status
 
 from mulligan.client.client import Client
 from mulligan.client.paging import every
-from mulligan.client.tokens import TokenCache
+from mulligan.client.tokens import POSITION_LIFE, Cached, TokenCache
 from mulligan.errors import (
     Conflict,
     DeadlineExceeded,
@@ -188,6 +190,18 @@ async def test_a_later_process_reads_what_an_earlier_one_wrote(
     assert isinstance(read, v1.ListMachinesRequest)
     assert read.freshness is not None
     assert read.freshness.at_least == v1.Position(region=REGION, seq=1)
+
+
+async def test_what_was_seen_is_believed_for_a_minute_however_often_it_is_of_no_use(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cache = TokenCache(tmp_path / "tokens.json")
+    seen = time.time() - POSITION_LIFE + 1
+    cache.store(Cached(positions={REGION: 9}, positions_at=seen))
+    client = Client(cluster.context(), cache=cache)
+    with freeze_time(datetime.fromtimestamp(seen + POSITION_LIFE + 1, UTC)):
+        client.close()
+        assert Client(cluster.context(), cache=cache).positions == {}
 
 
 async def test_field_violations_arrive_as_an_invalid_argument(

@@ -309,6 +309,7 @@ class Gate:
                 f"you have seen entry {seen.seq} of {seen.region}, and its log ends at {head}: it"
                 " was put back to an older state, or the position is of another region. Tell an"
                 " operator (docs/how-to/back-up-and-restore.md), or forget what you have seen"
+                " (--stale; a command line does so by itself within a minute)"
             )
 
     async def _bounded(self, call: Call, method: Method, stream: Any) -> None:
