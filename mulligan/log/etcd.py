@@ -21,24 +21,27 @@ from mulligan.log.etcd_kv import (
     EtcdSettings,
     Get,
     KeyValue,
+    ListedMember,
     Put,
     Ranged,
     StoreStatus,
     TxnResult,
     prefix_end,
 )
-from mulligan.log.etcd_lane import Lane, Preferred, answered, in_our_words, is_lost
+from mulligan.log.etcd_lane import Lane, Preferred, answered, bare, in_our_words, is_lost
 from mulligan.log.store import Compacted, OutcomeUnknown, WatchLost
 from mulligan.trial import refuse_in_trial
 
 __all__ = [
     "Change", "Compacted", "Compare", "Delete", "Etcd", "EtcdSettings", "Get", "KeyValue",
-    "OutcomeUnknown", "Put", "Ranged", "StoreStatus", "TxnResult", "WatchLost", "prefix_end",
+    "ListedMember", "OutcomeUnknown", "Put", "Ranged", "StoreStatus", "TxnResult", "WatchLost",
+    "prefix_end",
 ]  # fmt: skip
 
 _HAS_LEADER = (("hasleader", "true"),)
 _KV = "/etcdserverpb.KV/"
 _LEASE = "/etcdserverpb.Lease/"
+_CLUSTER = "/etcdserverpb.Cluster/"
 _MAINTENANCE = "/etcdserverpb.Maintenance/"
 _SNAPSHOT_S = 30.0
 """So long etcd may take for each piece of a snapshot."""
@@ -197,7 +200,28 @@ class Etcd:
             db_size_in_use=answer.dbSizeInUse,
             leader=answer.leader,
             revision=answer.header.revision,
+            member=answer.header.member_id,
         )
+
+    async def members(self) -> Sequence[ListedMember]:
+        """Return the cluster's members as the one we talk to knows them, even without a leader."""
+        answer = await self._read(
+            self._writes,
+            _CLUSTER + "MemberList",
+            rpc.MemberListRequest(),
+            rpc.MemberListResponse,
+            None,
+            metadata=(),
+        )
+        return [
+            ListedMember(
+                id=one.ID,
+                name=one.name,
+                addresses=tuple(bare(url) for url in one.clientURLs),
+                learner=one.isLearner,
+            )
+            for one in answer.members
+        ]
 
     async def alarms(self) -> tuple[str, ...]:
         """Return the names of active alarms, such as ``NOSPACE``."""
@@ -287,7 +311,13 @@ class Etcd:
         return method
 
     async def _read(
-        self, lane: Lane, path: str, request: Any, response: Any, timeout: float | None
+        self,
+        lane: Lane,
+        path: str,
+        request: Any,
+        response: Any,
+        timeout: float | None,
+        metadata: tuple[tuple[str, str], ...] = _HAS_LEADER,
     ) -> Any:
         until = time.monotonic() + (timeout or self._timeout)
         for tries_left in reversed(range(lane.endpoints)):
@@ -296,7 +326,7 @@ class Etcd:
             try:
                 limit = left if tries_left == 0 else left / 2
                 method = self._unary(channel, path, response)
-                return await answered(method(request, timeout=limit, metadata=_HAS_LEADER))
+                return await answered(method(request, timeout=limit, metadata=metadata))
             except grpc.aio.AioRpcError as error:
                 if is_lost(error):
                     lane.leave(channel)

@@ -109,6 +109,19 @@ class StoreStatus(msgspec.Struct, frozen=True):
     db_size_in_use: int
     leader: int
     revision: int
+    member: int = 0
+
+
+class ListedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of the cluster, as the others know it; without a name it has never started.
+
+    ``addresses`` are ``host:port``.
+    """
+
+    id: int
+    name: str
+    addresses: tuple[str, ...]
+    learner: bool
 
 
 def prefix_end(prefix: str) -> str:

@@ -25,6 +25,11 @@ def read_pem(path: str) -> bytes | None:
         return file.read()
 
 
+def bare(endpoint: str) -> str:
+    """Return the ``host:port`` of an endpoint that may be a URL."""
+    return endpoint.rpartition("://")[2].rstrip("/")
+
+
 class Preferred:
     """The endpoint in use. What one lane learns of it, by a deadline say, holds for all lanes."""
 
@@ -40,7 +45,7 @@ class Lane:
     """
 
     def __init__(self, settings: EtcdSettings, preferred: Preferred) -> None:
-        self._targets = [e.rpartition("://")[2].rstrip("/") for e in settings.endpoints]
+        self._targets = [bare(endpoint) for endpoint in settings.endpoints]
         self._settings = settings
         self._files = tuple(filter(None, (settings.ca, settings.cert, settings.key)))
         self._seen = stamp_of(self._files)
