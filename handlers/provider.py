@@ -22,6 +22,7 @@ from mulligan.model import (
     StreamId,
     stream_id,
 )
+from mulligan.quantities import format_amount
 
 TYPES = frozenset({"machine", "compute", "storage", "network", "component"})
 CLASSES = frozenset(
@@ -86,6 +87,10 @@ class DoesNotFit(Exhausted):
         self.provider = provider
         super().__init__(message)
         self.outside = outside
+
+
+class NoRoom(DoesNotFit):
+    """A claim does not fit at one provider for want of room in its window."""
 
 
 def capacity(inventory: Inventory | None) -> int:
@@ -172,10 +177,14 @@ def check_form(state: Provider, amounts: Mapping[ResourceClass, int]) -> None:
         if inventory is None:
             raise DoesNotFit(state.id, f"provider {state.name} offers no {class_}")
         if not inventory.min_unit <= amount <= inventory.max_unit or amount % inventory.step_size:
+            least, most, step, asked = (
+                format_amount(class_, n)
+                for n in (inventory.min_unit, inventory.max_unit, inventory.step_size, amount)
+            )
             raise DoesNotFit(
                 state.id,
-                f"provider {state.name} gives {class_} in amounts of {inventory.min_unit} to"
-                f" {inventory.max_unit} by steps of {inventory.step_size}, not {amount}",
+                f"provider {state.name} gives {class_} in amounts of {least} to {most} by steps of"
+                f" {step}, not {asked}",
             )
 
 
@@ -187,10 +196,10 @@ def check_room(
         offered = capacity(state.inventories.get(class_))
         used = usage.peak(state.use.get(class_, ()), start, end)
         if used + amount > offered:
-            raise DoesNotFit(
+            left, asked = (format_amount(class_, n) for n in (max(offered - used, 0), amount))
+            raise NoRoom(
                 state.id,
-                f"provider {state.name} has {max(offered - used, 0)} {class_} left in the window,"
-                f" {amount} asked",
+                f"provider {state.name} has {left} {class_} left in the window, {asked} asked",
                 outside=f"provider {state.name} is not free in the window",
             )
 

@@ -18,6 +18,7 @@ from mulligan.handlers.account import Project
 from mulligan.handlers.decision import Change, Command, States, existing
 from mulligan.handlers.provider import check_class
 from mulligan.model import MAX_AMOUNT, ClaimId, ProjectId, ResourceClass, StreamId, stream_id
+from mulligan.quantities import format_amount
 
 Amounts = Mapping[ResourceClass, int]
 E = TypeVar("E", bound=MulliganError)
@@ -102,18 +103,26 @@ def taken(
             used = usage.peak(quota.use.get(class_, ()), start, end)
             if used + amount > limit:
                 raise _over(
-                    OverQuota(
-                        f"project {name} may use {limit} {class_}: up to {used} are in use in the"
-                        f" window and {amount} more are asked; release some, or ask for a higher"
-                        " quota"
-                    ),
+                    OverQuota(_exceeded(name, class_, limit, used, amount)),
                     quota.project != project,
-                    f"the quota of a project above yours does not allow {amount} more {class_} in"
-                    " the window; ask for a higher one",
+                    f"the quota of a project above yours does not allow"
+                    f" {format_amount(class_, amount)} more {class_} in the window; ask for a"
+                    " higher one",
                 )
         event = ev.QuotaTaken(claim=claim, amounts=dict(amounts), start=start, end=end)
         changes.append(Change(stream_id("quota", quota.project), event))
     return changes
+
+
+def _exceeded(name: str, class_: ResourceClass, limit: int, used: int, asked: int) -> str:
+    """Say what a quota allows, leaves in the window, and is asked for."""
+    left = max(limit - used, 0)
+    may, taken, rest, more = (format_amount(class_, n) for n in (limit, used, left, asked))
+    step = "ask for less" if left else "release some"
+    return (
+        f"project {name} may use {may} {class_}: up to {taken} are in use in the window, {rest} are"
+        f" left and {more} more are asked; {step}, or ask for a higher quota"
+    )
 
 
 def _over(error: E, above: bool, outside: str) -> E:

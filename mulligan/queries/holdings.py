@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mulligan.handlers import usage
-from mulligan.model import GroupId, ProviderId, ResourceClass
+from mulligan.model import ClaimId, GroupId, MachineId, ProviderId, ResourceClass
 from mulligan.queries.database import Database
 
 HELD = (
@@ -15,6 +15,28 @@ HELD = (
 
 What has ended by the clock is not held any more, even while the end is still to be written down.
 """
+
+
+OPEN = (
+    "SELECT a.provider FROM rm_claims.allocation a WHERE a.live AND a.class_ = 'machine'"
+    " AND a.from_ <= now() AND (a.to_ IS NULL OR a.to_ > now()) AND a.project = $$"
+)
+"""The machines that claims of a project hold whose window is open; ``$$`` is the project."""
+
+
+async def open_claims(
+    database: Database, project: str, machines: Sequence[str]
+) -> Mapping[MachineId, ClaimId]:
+    """Return by which claim, its window open, the project holds machines."""
+    if not machines:
+        return {}
+    rows = await database.fetch(
+        f"{OPEN.replace('$$', '$1').replace('a.provider', 'a.provider, a.claim', 1)}"
+        " AND a.provider = ANY($2::text[]) ORDER BY a.from_, a.claim",
+        project,
+        list(machines),
+    )
+    return {MachineId(row["provider"]): ClaimId(row["claim"]) for row in rows}
 
 
 async def held_of(database: Database, project: str, providers: Sequence[str]) -> frozenset[str]:

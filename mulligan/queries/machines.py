@@ -12,6 +12,7 @@ from mulligan.handlers.operation import Operation, State
 from mulligan.model import ActionId, ClaimId, CommitId, ImageId, MachineId, ProjectId
 from mulligan.projections.actions import ActionRecord, ActionStatus
 from mulligan.queries.database import Database, Record
+from mulligan.queries.holdings import OPEN
 from mulligan.queries.paging import Filters, Listing, Object, Page, PageRequest, page, reader
 from mulligan.queries.states import decoder
 
@@ -41,7 +42,9 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
 class MachineFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which machines are wanted; None and () leave a condition out.
 
-    ``under`` is a provider that they stand under, at any depth. ``name``, ``manufacturer`` and
+    ``project`` is the one that has them, or that a claim holds them for which nothing runs on yet;
+    without it, a ``claim`` is that of what runs. ``under`` is a provider that they stand under, at
+    any depth. ``name``, ``manufacturer`` and
     ``model`` are patterns with ``*``, compared without case.
     """
 
@@ -103,8 +106,20 @@ async def list_briefs(
 def _listing(wanted: MachineFilter) -> Listing:
     filters = Filters("NOT t.deleted")
     filters.add("t.status = ANY($$::text[])", list(wanted.states) or None)
-    filters.add("t.claim = $$ AND t.claim <> ''", wanted.claim)
-    filters.add("t.project = $$ AND t.project <> ''", wanted.project)
+    waits = f"SELECT u.key FROM rm_machines.machine u WHERE u.project = '' AND u.key IN ({OPEN}"
+    if wanted.project is None:
+        filters.add("t.claim = $$ AND t.claim <> ''", wanted.claim)
+    else:
+        filters.add(
+            "t.key IN (SELECT m.key FROM rm_machines.machine m"
+            f" WHERE m.project = $$ AND m.project <> '' UNION ALL {waits}))",
+            wanted.project,
+        )
+        filters.add(
+            "(t.claim = $$ OR t.project = '' AND t.key IN (SELECT c.provider"
+            " FROM rm_claims.allocation c WHERE c.claim = $$ AND c.live))",
+            wanted.claim,
+        )
     filters.add("t.health = $$", wanted.health)
     for column in ("name", "manufacturer", "model"):
         pattern = getattr(wanted, column)

@@ -1,6 +1,7 @@
 """Why a machine is as it is: its events in words, from the intent to the last exchange."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from mulligan.errors import Corrupt
 from mulligan.events import machine as ev
@@ -22,12 +23,15 @@ _codec = Codec()
 
 
 async def why(
-    runtime: Runtime, known: render.Versioned, *, operator: bool
+    runtime: Runtime, known: render.Versioned, *, operator: bool, since: datetime | None = None
 ) -> v1.WhyMachineResponse:
-    """Return a sentence, what it waits for, and the chain since the latest operation began."""
+    """Return a sentence, what it waits for, and the chain since the latest operation began.
+
+    What happened before ``since`` is left out.
+    """
     machine: Machine = known.state if operator else visibility.machine_held(known.state)
     rows = await audit.latest_events(
-        runtime.parts.database, stream_id("machine", machine.id), CHAIN_LENGTH
+        runtime.parts.database, stream_id("machine", machine.id), CHAIN_LENGTH, since=since
     )
     waiting = waiting_for(machine, await why_braked(runtime.parts.commands, machine))
     if not operator:

@@ -1,6 +1,8 @@
 """What one can learn of machines: lists, why they are as they are, and all that happened."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from mulligan.errors import InvalidArgument
 from mulligan.events.machine import ClaimDetached
@@ -9,11 +11,16 @@ from mulligan.model import stream_id
 from mulligan.proto import v1
 from mulligan.queries import audit
 from mulligan.queries import machines as queries
+from mulligan.queries.holdings import open_claims
 from mulligan.services.control import explain, render_machine
 from mulligan.services.control.machine_objects import MachineObjects
+from mulligan.services.gate import visibility
 from mulligan.services.gate.caller import caller
 from mulligan.services.objects import fetch, identify
 from mulligan.services.reading import page_of, wait_for
+from mulligan.services.render import Versioned
+
+R = TypeVar("R", bound=Versioned)
 
 HEALTHS = ("ok", "warning", "critical", "unknown")
 _MOMENT = timedelta(microseconds=1)
@@ -25,14 +32,14 @@ class MachineRecords(MachineObjects):
     async def get_machine(self, message: v1.GetMachineRequest) -> v1.MachineResponse:
         """Return one machine."""
         uuid = await self._machine(message.machine)
-        known = await self._visible(uuid, message.machine)
+        known = await self._seen(uuid, message.machine)
         machine = render_machine.machine(known, self._rt.region, operator=caller().is_system)
         return v1.MachineResponse(machine=machine, position=self._position())
 
     async def list_machines(self, message: v1.ListMachinesRequest) -> v1.ListMachinesResponse:
         """List the machines the caller may see."""
         who = caller()
-        position = await wait_for(self._rt, message.freshness, "machines", "providers")
+        position = await wait_for(self._rt, message.freshness, "machines", "providers", "claims")
         wanted = queries.MachineFilter(
             states=tuple(_state_name(s) for s in message.states),
             claim=await self._claim(message.claim) if message.claim else None,
@@ -55,12 +62,33 @@ class MachineRecords(MachineObjects):
         operator = caller().is_system
         if brief:
             briefs = await queries.list_briefs(database, asked, wanted)
-            shown = [render_machine.brief(row, operator=operator) for row in briefs.items]
+            shown = [
+                render_machine.brief(row, operator=operator)
+                for row in await self._claimed(briefs.items)
+            ]
             return shown, briefs.next_token
         rows = await queries.list_machines(database, asked, wanted)
         region = self._rt.region
-        shown = [render_machine.machine(row, region, operator=operator) for row in rows.items]
+        shown = [
+            render_machine.machine(row, region, operator=operator)
+            for row in await self._claimed(rows.items)
+        ]
         return shown, rows.next_token
+
+    async def _claimed(self, rows: Sequence[R]) -> Sequence[R]:
+        """Return machines as the caller knows them: to a tenant, with the claims they wait for."""
+        project = visibility.holder()
+        if project is None:
+            return rows
+        waiting = [row.state.id for row in rows if not row.state.project]
+        claims = await open_claims(self._rt.parts.database, project, waiting)
+        found = []
+        for row in rows:
+            if row.state.project:
+                found.append(row)
+            elif row.state.id in claims:  # what lost its claim since it was listed is left out
+                found.append(visibility.held_by(row, claims[row.state.id], project))
+        return found
 
     async def _under(self, text: str) -> str | None:
         return await identify(self._commands, "provider", text, "under") if text else None
@@ -68,16 +96,18 @@ class MachineRecords(MachineObjects):
     async def why_machine(self, message: v1.WhyMachineRequest) -> v1.WhyMachineResponse:
         """Explain the machine's state from its events."""
         uuid = await self._machine(message.machine)
-        known = await self._visible(uuid, message.machine)
+        known = await self._seen(uuid, message.machine)
         await wait_for(self._rt, message.freshness, "audit", "actions")
-        return await explain.why(self._rt, known, operator=caller().is_system)
+        own = (await fetch(self._commands, "machine", uuid)).state.project
+        since = None if own else await self._held_since(known.state)
+        return await explain.why(self._rt, known, operator=caller().is_system, since=since)
 
     async def list_machine_history(
         self, message: v1.ListMachineHistoryRequest
     ) -> v1.ListMachineHistoryResponse:
         """List all that happened to a machine; to a tenant, since it holds it."""
         uuid = await self._machine(message.machine)
-        known = await self._visible(uuid, message.machine)
+        known = await self._seen(uuid, message.machine)
         position = await wait_for(self._rt, message.freshness, "audit")
         asked = page_of(self._rt, message.page)
         rows = await audit.latest_events(
@@ -111,7 +141,7 @@ class MachineRecords(MachineObjects):
     async def list_actions(self, message: v1.ListActionsRequest) -> v1.ListActionsResponse:
         """List what was tried on a machine's BMC, newest first; to a tenant, since it holds it."""
         uuid = await self._machine(message.machine)
-        known = await self._visible(uuid, message.machine)
+        known = await self._seen(uuid, message.machine)
         position = await wait_for(self._rt, message.freshness, "actions", "audit")
         page = await queries.list_actions(
             self._rt.parts.database,

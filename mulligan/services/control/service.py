@@ -226,7 +226,7 @@ class Control(DryRuns, Credentials, Imaging, Guarding, MachineRecords, v1.Contro
     ) -> v1.MachineResponse:
         request = request_of(message)
         uuid = await self._machine(message.machine)
-        await self._visible(uuid, message.machine)
+        await self._require_deployed(uuid, message.machine)
         await self._commands.execute(make(MachineId(uuid), request), request)
         return await self._machine_response(uuid, released=released)
 

@@ -20,7 +20,7 @@ from mulligan.handlers.claim import Claim
 from mulligan.handlers.group import Group
 from mulligan.handlers.machine import Machine
 from mulligan.handlers.provider import Provider
-from mulligan.model import ProjectId, ProviderId, ResourceClass
+from mulligan.model import ClaimId, ProjectId, ProviderId, ResourceClass
 from mulligan.queries.freshness import wait_until
 from mulligan.queries.holdings import held_of
 from mulligan.queries.machines import MachineBrief
@@ -108,6 +108,11 @@ async def reaches(commands: Commands, project: ProjectId) -> bool:
         return True
     path = await project_path(commands.state, project)
     return any(one is not None and one.id == own for one in path)
+
+
+def held_by(row: R, claim: ClaimId, project: ProjectId) -> R:
+    """Return a machine that nothing runs on yet as its holder sees it: with the claim it is for."""
+    return _with(row, replace(row.state, claim=claim, project=project))
 
 
 def machine_held(state: M) -> M:

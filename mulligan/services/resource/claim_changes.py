@@ -5,6 +5,7 @@ from mulligan.errors import Exhausted, FailedPrecondition, InvalidArgument
 from mulligan.events.claim import Allocation
 from mulligan.handlers import claim_changes as changes
 from mulligan.handlers.claim import LIVE, Claim
+from mulligan.handlers.provider import DoesNotFit
 from mulligan.model import ClaimId, ProviderId, stream_id
 from mulligan.proto import v1
 from mulligan.queries.freshness import wait_until
@@ -14,6 +15,7 @@ from mulligan.services.gate import visibility
 from mulligan.services.gate.caller import request_of
 from mulligan.services.objects import identify, identify_all
 from mulligan.services.resource.claim_views import ClaimViews
+from mulligan.services.resource.refusing import with_claims_in_the_way
 
 MAX_REASON = 1024
 
@@ -25,7 +27,7 @@ class ClaimChanges(ClaimViews):
         """Give a claim another window."""
         request = request_of(message)
         uuid = await self._claim(message.claim)
-        await self._visible(uuid)
+        claim = await self._visible(uuid)
         if message.start is None and message.end is None and not message.open_end:
             raise InvalidArgument("end", "say what to change: start, end or open_end")
         if message.end is not None and message.open_end:
@@ -34,7 +36,12 @@ class ClaimChanges(ClaimViews):
             claim=ClaimId(uuid), start=message.start, end=message.end, open_end=message.open_end
         )
         versions = {stream_id("claim", uuid): parse.version(message.etag)}
-        await self._commands.execute(command, request, versions=versions)
+        try:
+            await self._commands.execute(command, request, versions=versions)
+        except DoesNotFit as error:
+            start = message.start or claim.start
+            end = None if message.open_end else message.end or claim.end
+            raise await with_claims_in_the_way(self._rt, error, start, end, but=uuid) from error
         return await self._claim_response(uuid)
 
     async def move_claim(self, message: v1.MoveClaimRequest) -> v1.ClaimResponse:
@@ -53,7 +60,11 @@ class ClaimChanges(ClaimViews):
             command = changes.MoveClaim(
                 claim=claim.id, source=source, target=ProviderId(target), reason=reason
             )
-            await self._commands.execute(command, request)
+            try:
+                await self._commands.execute(command, request)
+            except DoesNotFit as error:
+                start, end = max(claim.start, self._commands.now()), claim.end
+                raise await with_claims_in_the_way(self._rt, error, start, end) from error
         else:
             await self._move_to_equal(claim, source, reason, request)
         return await self._claim_response(uuid)

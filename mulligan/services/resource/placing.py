@@ -19,7 +19,7 @@ from mulligan.handlers import claim as claims
 from mulligan.handlers.claim_ends import ReleaseClaim
 from mulligan.handlers.names import slug_of
 from mulligan.handlers.provider import DoesNotFit
-from mulligan.model import ClaimId, CommitId, ProviderId, Seq, stream_id
+from mulligan.model import ClaimId, CommitId, ProjectId, ProviderId, Seq, stream_id
 from mulligan.placement.solver import Candidate
 from mulligan.proto import v1
 from mulligan.queries import claims as queries
@@ -32,6 +32,7 @@ from mulligan.services.objects import identify, identify_all
 from mulligan.services.reading import page_of, wait_for
 from mulligan.services.resource.claim_views import ClaimViews, require_consumer
 from mulligan.services.resource.form import MAX_ALLOCATIONS, read_request
+from mulligan.services.resource.refusing import over_quota, with_claims_in_the_way
 from mulligan.services.resource.searching import SharedSearches, shareable
 from mulligan.services.resource.showing import (
     allocations_named,
@@ -123,7 +124,7 @@ class Placing(ClaimViews):
                 considered += found.considered
             if not found.candidates:
                 if found.loaded.seq >= head and not rejected:
-                    await self._refuse(wanted, found)
+                    await self._refuse(wanted, found, draft.project)
                 # the read model may not have what would fit yet, nor what became of the rejected
                 seen = await wait_until(database, ("providers",), head)
                 rejected.clear()
@@ -166,9 +167,20 @@ class Placing(ClaimViews):
                     states[stream_id("provider", one)] = found.loaded.states[one]
         self._commands.learn(states)
 
-    async def _refuse(self, wanted: ClaimRequest, found: Proposal) -> NoReturn:
+    async def _refuse(self, wanted: ClaimRequest, found: Proposal, project: ProjectId) -> NoReturn:
+        """Say why nothing fits: a quota first, for no other time or place would help against it."""
+        if wanted.span.duration is None:
+            over = await over_quota(self._commands, project, wanted, found.start, found.end)
+            if over is not None:
+                raise over
         why = await self._reasons(wanted, found)
-        raise Exhausted(why.text, facts=why.facts())
+        text = why.text
+        if why.when is not None:
+            start, end = why.when.start, why.when.end
+            later = await over_quota(self._commands, project, wanted, start, end)
+            if later is not None:
+                text += f", but then {visibility.told(later)}"
+        raise Exhausted(text, facts=why.facts())
 
     async def _reasons(self, wanted: ClaimRequest, found: Proposal) -> Reasons:
         openly = visibility.sees_all()
@@ -201,7 +213,11 @@ class Placing(ClaimViews):
             on_end=message.on_end or "release",
             ending_notice=read_notice(message.ending_notice),
         )
-        await self._commands.execute(command, request)
+        try:
+            await self._commands.execute(command, request)
+        except DoesNotFit as error:
+            begin = start or self._commands.now()
+            raise await with_claims_in_the_way(self._rt, error, begin, end) from error
         return await self._claim_response(request.id)
 
     async def get_claim(self, message: v1.GetClaimRequest) -> v1.ClaimResponse:
