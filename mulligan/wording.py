@@ -6,9 +6,6 @@ from typing import Any, Protocol
 
 _NUMBERS = re.compile(r"(\d+)")
 
-BACKUP = "backup: "
-"""Begins each line of an archive's problem that is about what the archive does not hold."""
-
 
 def harmless(text: str, keep: str = "\n\t") -> str:
     """Return a text without control characters but those of ``keep``.

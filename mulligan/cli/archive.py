@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from mulligan.cli.offline_proof import read_keys, say_vouched
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
 from mulligan.cli.verbs import Session, verb
+from mulligan.diagnosis.backups import backup_shown
 from mulligan.errors import Corrupt, InvalidArgument
 from mulligan.quantities import format_bytes, format_time
 
@@ -94,8 +95,10 @@ def tell(session: Session, found: "ArchiveStatus") -> None:
         f" {format_bytes(found.store_bytes)} and a quota of"
         f" {format_bytes(found.store_quota_bytes)}"
     )
-    for problem in found.problem.splitlines():
-        session.out.line(f"problem: {problem}")
+    for backup in found.backups:
+        session.out.line(f"backup of {backup_shown(backup, datetime.now(UTC))}")
+    if found.problem:
+        session.out.line(f"problem: {found.problem}")
 
 
 @verb(app, "verify")

@@ -8,6 +8,8 @@ import typer
 from mulligan.cli.machine_view import state_shown
 from mulligan.cli.output import Column, Format, Output
 from mulligan.cli.verbs import RegionsOption, Session, verb
+from mulligan.diagnosis.backups import backup_shown
+from mulligan.diagnosis.etcd_members import members_shown
 from mulligan.diagnosis.leading import leads_of
 from mulligan.diagnosis.machines import age_of, operation_shown
 from mulligan.diagnosis.problem import exit_code
@@ -75,11 +77,13 @@ async def status(
 
 async def looked_at(session: Session) -> "Status":
     """Ask a region how it is, and find what is wrong with it."""
+    from mulligan.diagnosis.backups import notes_of
     from mulligan.diagnosis.checks import problems_of
     from mulligan.diagnosis.gathered import gather
 
     found = await gather(session.client)
     found.problems = problems_of(found, datetime.now(UTC))
+    found.notes = notes_of(found)
     return found
 
 
@@ -101,6 +105,10 @@ def print_status(out: Output, found: "Status") -> None:
         out.line(f"\nlog: {found.region}:{found.head} {found.log.failure or 'intact'}")
     if found.archive is not None:
         out.line(f"archive: {archive_shown(found.archive)}")
+        for backup in found.archive.backups:
+            out.line(f"backup: {backup_shown(backup, found.at)}")
+    if members := members_shown(found):
+        out.line(f"etcd: {members}")
     if found.projections:
         out.line("")
         out.rows(found.projections, PROJECTIONS)
@@ -108,6 +116,9 @@ def print_status(out: Output, found: "Status") -> None:
         out.line("")
         out.rows(found.machines, MACHINES)
     out.line("")
+    for note in found.notes:
+        out.line(f"note: {note.subject}: {note.what}")
+        out.line(f"  next: {note.next}")
     for problem in found.problems:
         out.line(f"{problem.severity}: {problem.subject}: {problem.what}")
         out.line(f"  next: {problem.next}")

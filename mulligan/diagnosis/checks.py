@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mulligan.diagnosis.backups import backup_problems
+from mulligan.diagnosis.etcd_members import member_problems
 from mulligan.diagnosis.fleet_checks import MOST_MACHINES, fleet_problems
 from mulligan.diagnosis.found import Status
 from mulligan.diagnosis.problem import Problem, critical, warning
 from mulligan.quantities import format_bytes, format_span
-from mulligan.wording import BACKUP
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Projection
@@ -30,10 +31,6 @@ _MAKE_ROOM = (
     "make room, then etcdctl compact, defrag and alarm disarm:"
     " docs/durability.md#when-etcd-has-no-room"
 )
-_SAVE = (
-    "mulligan backup secrets FILE, daily, on the region's host; keep the master key apart from it:"
-    " docs/how-to/back-up-and-restore.md"
-)
 SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
 
 
@@ -48,6 +45,7 @@ def problems_of(
         *_log_problems(found),
         *store_problems(found),
         *_stores(found),
+        *member_problems(found),
         *_certificates(found, now),
         *_differences(found),
         *_projection_problems(found),
@@ -126,12 +124,11 @@ def store_problems(found: Status) -> list[Problem]:
             )
             then = "mulligan archive status; lower archive.keep_bytes, or raise etcd's quota"
             problems.append(make("etcd", what, then))
-    for line in archive.problem.splitlines() if archive is not None else ():
-        if line.startswith(BACKUP):
-            problems.append(warning("backup", line.removeprefix(BACKUP), _SAVE))
-        else:
-            what = f"the archiver does not get on: {line}"
+    if archive is not None:
+        if archive.problem:
+            what = f"the archiver does not get on: {archive.problem}"
             problems.append(warning("archive", what, "mulligan archive status"))
+        problems += backup_problems(archive, found.at)
     return problems
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mulligan.diagnosis.problem import Problem
+from mulligan.diagnosis.problem import Note, Problem
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import (
@@ -30,7 +30,8 @@ class Seen:
 
 @dataclass
 class Status:
-    """A region as it was found; ``problems`` say what to do next, once they were looked for.
+    """A region as it was found; ``problems`` and ``notes`` say what to do next, once they
+    were looked for.
 
     ``silent`` are the services that did not answer what was asked of them, ``away`` the instances,
     and ``halted`` those whose log halted, each with why; ``cut_off`` are regions that cannot be
@@ -49,6 +50,7 @@ class Status:
     rotating: "list[Credential]" = field(default_factory=list)
     quotas: "list[Quota]" = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     unknown: str = ""
     silent: dict[str, str] = field(default_factory=dict)

@@ -21,6 +21,15 @@ class Problem:
     stream: str = ""
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something that is to be done and is no problem yet: what, about what, and the command."""
+
+    subject: str
+    what: str
+    next: str
+
+
 def critical(subject: str, what: str, next: str, stream: str = "") -> Problem:
     """Return a problem that stops something."""
     return Problem("critical", subject, _one_line(what), next, stream)

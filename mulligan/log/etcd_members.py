@@ -20,7 +20,7 @@ Answers = dict[str, StoreStatus | str]
 """What an address said, or why it said nothing."""
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class EtcdMember(msgspec.Struct, frozen=True, kw_only=True):
     """A member of the cluster; ``problem`` says why it does not answer, empty where it does.
 
     One without a name has never started. A learner has no vote.
@@ -42,7 +42,7 @@ class MemberWatch:
         self._etcd = etcd
         self._settings = settings
         self._listed: Sequence[ListedMember] = ()
-        self.members: Sequence[Member] = ()
+        self.members: Sequence[EtcdMember] = ()
 
     async def look(self) -> None:
         """Ask every member how it is, within a few seconds whatever is away.
@@ -87,14 +87,14 @@ class MemberWatch:
             return str(error)
 
 
-def judged(listed: Sequence[ListedMember], answers: Answers) -> Sequence[Member]:
+def judged(listed: Sequence[ListedMember], answers: Answers) -> Sequence[EtcdMember]:
     """Return what the answers of addresses say of the members. Pure."""
     there = {one.member: one for one in answers.values() if isinstance(one, StoreStatus)}
     members = []
     for member in sorted(listed, key=lambda one: (one.name, one.id)):
         status = there.get(member.id)
         members.append(
-            Member(
+            EtcdMember(
                 id=member.id,
                 name=member.name,
                 addresses=member.addresses,

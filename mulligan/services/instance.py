@@ -14,6 +14,7 @@ from mulligan import __version__, tracing
 from mulligan.config import Config
 from mulligan.errors import MulliganError
 from mulligan.log.etcd import StoreStatus
+from mulligan.log.etcd_members import EtcdMember
 from mulligan.model import utc_now
 from mulligan.proto import v1
 from mulligan.services.configure import ROOT, level_of
@@ -83,6 +84,19 @@ async def instance(runtime: Runtime) -> v1.Instance:
         traces=tracing.is_on(),
         leads=leads,
         stands_by=may_lead and not leads,
+        etcd_members=[_member(one) for one in runtime.etcd_members()],
+    )
+
+
+def _member(member: EtcdMember) -> v1.EtcdMember:
+    return v1.EtcdMember(
+        id=f"{member.id:x}",
+        name=member.name,
+        addresses=list(member.addresses),
+        learner=member.learner,
+        leads=member.leads,
+        problem=member.problem,
+        version=member.version,
     )
 
 

@@ -6,7 +6,7 @@ needs it raises Unavailable. After that a lost etcd or Postgres is waited out by
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from copy import copy
@@ -24,6 +24,7 @@ from mulligan.events.codec import Codec
 from mulligan.events.formats import FORMAT
 from mulligan.log.archive import Archive
 from mulligan.log.etcd import Etcd, EtcdSettings
+from mulligan.log.etcd_members import EtcdMember
 from mulligan.log.etcdlog import EtcdLog
 from mulligan.log.format import ATTRIBUTE, Format
 from mulligan.log.keys import Keys
@@ -101,6 +102,7 @@ class Runtime:
         self.limits = Limits(config.limits)
         self.in_flight: Callable[[], int] = lambda: 0
         self.holds_work: Callable[[], bool] | None = None
+        self.etcd_members: Callable[[], Sequence[EtcdMember]] = tuple
         self.service = service
         self.region = RegionName(config.region)
         self.instance = f"{service}-{os.getpid()}-{new_id()[-8:]}"

@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+from mulligan.diagnosis.backups import backup_shown, notes_of
 from mulligan.diagnosis.checks import SERVICES, problems_of, store_problems
+from mulligan.diagnosis.etcd_members import members_shown
 from mulligan.diagnosis.found import Seen, Status
 from mulligan.diagnosis.leading import leads_of
 from mulligan.diagnosis.machines import is_late
 from mulligan.diagnosis.problem import Problem, critical, exit_code, warning
 from mulligan.proto.v1 import (
     ArchiveStatus,
+    Backup,
     Brake,
     Endpoint,
+    EtcdMember,
     Fault,
     Instance,
     LogStatus,
@@ -21,7 +25,6 @@ from mulligan.proto.v1 import (
     Quota,
     QuotaUse,
 )
-from mulligan.wording import BACKUP
 
 GIB = 2**30
 
@@ -47,12 +50,88 @@ def test_an_archiver_that_is_stuck_is_a_problem() -> None:
 
 
 def test_secrets_that_nobody_saved_are_a_problem_beside_the_archives_own() -> None:
-    said = f"no such bucket\n{BACKUP}sealed secrets were saved 9d ago"
-    archive, backup = store_problems(Status(archive=ArchiveStatus(problem=said)))
+    saved = Backup(of="secrets", saved_at=NOW - timedelta(days=9), newer=2, overdue=True)
+    said = ArchiveStatus(problem="no such bucket", backups=[saved])
+    archive, backup = store_problems(Status(archive=said, at=NOW))
     assert archive.what == "the archiver does not get on: no such bucket"
     assert (backup.severity, backup.subject) == ("warning", "backup")
-    assert backup.what == "sealed secrets were saved 9d ago"
+    assert backup.what == "the secrets were saved 9d ago, 2 are newer than that"
     assert backup.next.startswith("mulligan backup secrets FILE")
+
+
+def test_what_was_never_saved_is_a_note_for_a_day_and_a_problem_after_that() -> None:
+    since = NOW - timedelta(hours=30)
+    early = Backup(of="secrets", since=since, newer=12)
+    found = well(archive=ArchiveStatus(backups=[early]))
+    assert problems_of(found, NOW) == []
+    (note,) = notes_of(found)
+    assert note.what.endswith("are in no backup yet; do it today")
+    assert note.next.startswith("mulligan backup secrets FILE")
+    found.archive = ArchiveStatus(backups=[Backup(of="secrets", since=since, overdue=True)])
+    (problem,) = problems_of(found, NOW)
+    assert problem.what.startswith("in 1d6h the sealed secrets")
+    assert notes_of(found) == []
+
+
+def test_a_backup_is_shown_with_how_much_is_not_in_it() -> None:
+    at = NOW - timedelta(hours=5)
+    for said, shown in (
+        (Backup(of="secrets", newer=12), "secrets: never saved, 12 to save"),
+        (Backup(of="secrets", newer=1000), "secrets: never saved, 1000 or more to save"),
+        (Backup(of="secrets", problem="it is torn"), "secrets: it is torn"),
+    ):
+        assert backup_shown(said, NOW) == shown
+    shown = backup_shown(Backup(of="secrets", saved_at=at, newer=1), NOW)
+    assert shown.endswith("5h ago, 1 is newer than that")
+
+
+def cluster_of(*members: EtcdMember, instance_id: str = "archiver-1") -> Seen:
+    return Seen(Instance(instance=instance_id, etcd_leader="1", etcd_members=list(members)), 0.0)
+
+
+def member(number: int, problem: str = "", *, learner: bool = False) -> EtcdMember:
+    address = f"10.0.0.{number}:2379"
+    return EtcdMember(
+        id=str(number), name=f"n{number}", addresses=[address], problem=problem, learner=learner
+    )
+
+
+def test_a_lost_member_of_etcd_is_told_with_what_the_next_one_would_stop() -> None:
+    whole = well(instances=[cluster_of(member(1), member(2), member(3))])
+    assert problems_of(whole, NOW) == []
+    assert members_shown(whole) == "3 members, all answer"
+    found = well(instances=[cluster_of(member(1), member(2, "no answer"), member(3))])
+    (lost,) = problems_of(found, NOW)
+    assert (lost.severity, lost.subject) == ("warning", "etcd")
+    assert lost.what == (
+        "etcd has 3 members and 2 answer: n2 at 10.0.0.2:2379 is away: no answer; one more lost"
+        " stops all writing"
+    )
+    assert members_shown(found) == "3 members, 2 answer"
+
+
+def test_a_majority_that_is_away_is_critical_and_a_spare_one_is_counted() -> None:
+    found = well(instances=[cluster_of(member(1), member(2, "x"), member(3, "x"))])
+    (none,) = problems_of(found, NOW)
+    assert (none.severity, "no majority" in none.what) == ("critical", True)
+    five = [member(n, "x" if n == 1 else "") for n in range(1, 6)]
+    (spare,) = problems_of(well(instances=[cluster_of(*five)]), NOW)
+    assert spare.what.endswith("1 more may be lost, not 2")
+    learning = [member(1), member(2), member(3), member(4, "x", learner=True)]
+    (learner,) = problems_of(well(instances=[cluster_of(*learning)]), NOW)
+    assert learner.what.endswith("1 more may be lost, not 2")
+
+
+def test_a_member_that_one_archiver_reaches_is_there() -> None:
+    cut_off = cluster_of(member(1), member(2, "x"), instance_id="archiver-1")
+    sees = cluster_of(member(1), member(2), instance_id="archiver-2")
+    assert problems_of(well(instances=[cut_off, sees]), NOW) == []
+    assert members_shown(well(instances=[cut_off, sees])) == "2 members, all answer"
+
+
+def test_one_etcd_alone_is_told_to_have_no_redundancy() -> None:
+    assert members_shown(well(instances=[cluster_of(member(1))])) == "1 member: no redundancy"
+    assert members_shown(well()) == ""
 
 
 NOW = datetime(2027, 1, 31, 8, tzinfo=UTC)

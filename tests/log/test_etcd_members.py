@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from mulligan.log.etcd import Etcd, ListedMember, StoreStatus
-from mulligan.log.etcd_members import PATIENCE_S, MemberWatch, judged
+from mulligan.log.etcd_members import PATIENCE_S, Answers, MemberWatch, judged
 
 from .cluster import Cluster, ClusterMember
 
@@ -77,7 +77,11 @@ async def test_who_is_away_is_named_and_everybody_is_well_again_with_it(cluster:
 
 
 def test_a_member_is_known_by_its_id_whatever_address_it_answers_at() -> None:
-    answers = {"10.0.0.1:2379": status(1), "127.0.0.1:2379": status(2), "10.0.0.2:2379": "silence"}
+    answers: Answers = {
+        "10.0.0.1:2379": status(1),
+        "127.0.0.1:2379": status(2),
+        "10.0.0.2:2379": "silence",
+    }
     first, second = judged(LISTED[:2], answers)
     assert (first.problem, second.problem) == ("", "")
     assert (first.leads, second.leads) == (True, False)

@@ -152,6 +152,12 @@ TRIALS: Mapping[str, Trial] = {
         after=8,
         summary="etcd uses 70B, more than 60 % of its quota",
     ),
+    "MulliganEtcdMemberAway": Trial(
+        series={"mulligan_etcd_members": "3x9", "mulligan_etcd_members_away": "0 0 1x9"},
+        before=2,
+        after=4,
+        summary="1 members of etcd do not answer",
+    ),
     "MulliganBrakeOn": Trial(
         series={"mulligan_brakes_applied": "0 2x9"},
         before=0,

@@ -56,6 +56,8 @@ ARCHIVE = ArchiveTally(
     store_quota_bytes=9,
     saved_at=1.8e9,
     overdue=False,
+    members=3,
+    members_away=1,
 )
 
 

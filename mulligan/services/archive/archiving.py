@@ -11,6 +11,7 @@ from mulligan.errors import Exhausted, MulliganError, Unavailable
 from mulligan.log.archive import Archive
 from mulligan.log.depot import Depot
 from mulligan.log.etcd_kv import StoreStatus
+from mulligan.log.etcd_members import EtcdMember
 from mulligan.log.keys import Keys
 from mulligan.log.protocol import Fenced, TailTooShort
 from mulligan.log.pruning import Keeping, Pruner, oldest_held
@@ -115,7 +116,7 @@ class Archiving:
             return Copied(seq=Seq(0), at=None)
         return Copied(seq=manifest.last, at=manifest.sealed_at)
 
-    def tally(self) -> ArchiveTally | None:
+    def tally(self, members: Sequence[EtcdMember] = ()) -> ArchiveTally | None:
         """Return how far it is, as this instance knows; None where another one archives."""
         if not self.mine():
             return None
@@ -134,7 +135,9 @@ class Archiving:
             store_used_bytes=store.db_size_in_use if store is not None else 0,
             store_quota_bytes=self._quota,
             saved_at=saved.at.timestamp() if saved is not None else 0.0,
-            overdue=backups is not None and bool(overdue(backups, utc_now())),
+            overdue=backups is not None and overdue(backups, utc_now()),
+            members=len(members),
+            members_away=sum(1 for one in members if one.problem),
         )
 
     async def late(self, safe: Seq) -> datetime | None:

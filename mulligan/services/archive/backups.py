@@ -13,7 +13,6 @@ from mulligan.log.etcd import Etcd, prefix_end
 from mulligan.log.identity import identity_of
 from mulligan.log.keys import Keys
 from mulligan.model import RegionName, utc_now
-from mulligan.quantities import format_span
 
 Kind = Literal["secrets", "etcd"]
 
@@ -21,6 +20,8 @@ FIRST_DAY = timedelta(days=1)
 """How long a new region may be without a backup."""
 STALE = timedelta(days=2)
 """How old a backup may be that something changed after; one a day never is."""
+MOST = 1000
+"""Secrets newer than the backup that are counted."""
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +34,12 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 class Backups(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of backups: since when there is something to save, and the newest of them.
 
-    ``changed`` tells whether a secret was made or changed after that.
+    ``newer`` secrets were made or changed after that, of which ``MOST`` are counted.
     """
 
     since: datetime
     saved: Saved | None
-    changed: bool
+    newer: int
 
 
 _decoder = msgspec.json.Decoder(Saved)
@@ -66,30 +67,22 @@ async def look(etcd: Etcd, region: RegionName) -> Backups | None:
         return None
     marks = [_read(kv.key, kv.value) for kv in (await etcd.range_prefix(keys.backup)).kvs]
     saved = max(marks, key=lambda mark: mark.at, default=None)
-    changed = False
-    if saved is not None:
-        prefix = keys.secret
-        newer = await etcd.range(
-            prefix, prefix_end(prefix), limit=1, keys_only=True, changed_after=saved.revision
-        )
-        changed = bool(newer.kvs)
-    return Backups(since=datetime.fromisoformat(identity.created_at), saved=saved, changed=changed)
+    newer = await etcd.range(
+        keys.secret,
+        prefix_end(keys.secret),
+        limit=MOST,
+        keys_only=True,
+        changed_after=saved.revision if saved is not None else 0,
+    )
+    since = datetime.fromisoformat(identity.created_at)
+    return Backups(since=since, saved=saved, newer=len(newer.kvs))
 
 
-def overdue(found: Backups, now: datetime) -> str:
-    """Return in words what is wrong with the backups, if anything is. Pure."""
+def overdue(found: Backups, now: datetime) -> bool:
+    """Tell whether a region is without a backup, or with one too old, for too long. Pure."""
     if found.saved is None:
-        if now - found.since <= FIRST_DAY:
-            return ""
-        age = format_span((now - found.since).total_seconds())
-        return (
-            f"in {age} the sealed secrets (BMC logins, accounts' secrets, user data) were never"
-            " saved; with etcd's disk they are gone"
-        )
-    age = format_span((now - found.saved.at).total_seconds())
-    if found.changed and now - found.saved.at > STALE:
-        return f"sealed secrets were saved {age} ago, and some are newer than that"
-    return ""
+        return now - found.since > FIRST_DAY
+    return found.newer > 0 and now - found.saved.at > STALE
 
 
 def _read(key: str, value: bytes) -> Saved:

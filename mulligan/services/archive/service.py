@@ -10,6 +10,7 @@ from mulligan.errors import Corrupt, InvalidArgument, MulliganError, Unavailable
 from mulligan.events.codec import entry_hash
 from mulligan.log.archive import Sealed
 from mulligan.log.depot import open_depot
+from mulligan.log.etcd_members import MemberWatch
 from mulligan.log.identity import identity_of
 from mulligan.log.keys import Keys
 from mulligan.log.proving import Proof
@@ -22,14 +23,15 @@ from mulligan.services import render
 from mulligan.services.archive.archiving import Archiving
 from mulligan.services.archive.backups import overdue
 from mulligan.services.log.checkpoints import LogSigning, log_keys, rendered, trusted
-from mulligan.services.metrics.archive import ArchiveMetrics
+from mulligan.services.metrics.archive import ArchiveMetrics, ArchiveTally
 from mulligan.services.metrics.registry import Metrics
 from mulligan.services.reading import page_of
-from mulligan.services.runtime import Parts, Runtime
+from mulligan.services.runtime import Parts, Runtime, etcd_settings
 from mulligan.services.work import Share
-from mulligan.wording import BACKUP
 
 _TOLD_S = 0.5
+_MEMBERS_S = 10.0
+"""Seconds between two looks at the members of etcd."""
 
 
 class Archiver(v1.ArchiverBase):
@@ -47,10 +49,16 @@ class Archiver(v1.ArchiverBase):
         self._work = Archiving(self._rt.config, parts, self._depot, self._signs, share)
         tasks.start_soon(self._signs.run, parts)
         tasks.start_soon(self._work.run)
+        watch = MemberWatch(parts.etcd, etcd_settings(self._rt.config))
+        self._rt.etcd_members = lambda: watch.members
+        tasks.start_soon(_look_for_ever, watch)
 
     def measure(self, metrics: Metrics) -> None:
         """Add this service's metrics to those of the process."""
-        ArchiveMetrics(metrics.registry, lambda: self._work.tally() if self._work else None)
+        ArchiveMetrics(metrics.registry, self._tally)
+
+    def _tally(self) -> ArchiveTally | None:
+        return self._work.tally(self._rt.etcd_members()) if self._work is not None else None
 
     @property
     def _archiving(self) -> Archiving:
@@ -150,22 +158,27 @@ class Archiver(v1.ArchiverBase):
             store_used_bytes=store.db_size_in_use,
             store_quota_bytes=self._rt.config.etcd.quota_bytes,
             compacted=work.compacted,
-            problem=await self._problems(work.problem, Seq(max(copied.seq, last))),
+            problem=work.problem or await self._lateness(Seq(max(copied.seq, last))),
             copied_at=copied.at,
+            backups=await self._backups(),
         )
 
-    async def _problems(self, problem: str, safe: Seq) -> str:
-        """Return what is wrong, a line each: with the archive, and with the backups beside it."""
-        lines = [problem or await self._lateness(safe), await self._overdue()]
-        return "\n".join(filter(None, lines))
-
-    async def _overdue(self) -> str:
+    async def _backups(self) -> list[v1.Backup]:
         try:
             found = await self._archiving.backups()
         except MulliganError as error:
-            return f"{BACKUP}{error.message}"
-        late = overdue(found, utc_now()) if found is not None else ""
-        return f"{BACKUP}{late}" if late else ""
+            return [v1.Backup(of="secrets", problem=error.message)]
+        if found is None:
+            return []
+        return [
+            v1.Backup(
+                of="secrets",
+                since=found.since,
+                saved_at=found.saved.at if found.saved is not None else None,
+                newer=found.newer,
+                overdue=overdue(found, utc_now()),
+            )
+        ]
 
     async def _lateness(self, safe: Seq) -> str:
         try:
@@ -225,6 +238,12 @@ class Archiver(v1.ArchiverBase):
             async for batch in parts.log.read(Seq(newest.last + 1), Seq(newest.last + 1)):
                 if batch[0].entry.prev != newest.hash:
                     raise BrokenChain(batch[0].seq, f"does not follow from {newest.name}")
+
+
+async def _look_for_ever(watch: MemberWatch) -> None:
+    while True:
+        await watch.look()
+        await anyio.sleep(_MEMBERS_S)
 
 
 def _overlapping(sealed: Sequence[Sealed], first: int, last: int) -> Sequence[Sealed]:

@@ -26,6 +26,8 @@ class ArchiveTally(msgspec.Struct, frozen=True, kw_only=True):
     store_quota_bytes: int
     saved_at: float
     overdue: bool
+    members: int
+    members_away: int
 
 
 class ArchiveMetrics(Collector):
@@ -56,5 +58,7 @@ class ArchiveMetrics(Collector):
             ("etcd_quota_bytes", "Where etcd refuses writes.", found.store_quota_bytes),
             ("secrets_saved_timestamp_seconds", "When secrets were saved.", found.saved_at),
             ("backup_overdue", "1 while secrets are in no fresh backup.", found.overdue),
+            ("etcd_members", "Members of etcd.", found.members),
+            ("etcd_members_away", "Those that do not answer.", found.members_away),
         ):
             yield GaugeMetricFamily(f"mulligan_{name}", text, value=value)
