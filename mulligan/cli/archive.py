@@ -79,7 +79,7 @@ async def seal(session: Session) -> None:
 def tell(session: Session, found: "ArchiveStatus") -> None:
     """Print the status of the archive."""
     if not session.out.for_people:
-        session.out.one(found, ())
+        session.out.one(found, (Column("LOCATION", lambda one: one.location),))
         return
     head = found.head.seq if found.head else 0
     session.out.line(f"archive at {found.location}")
@@ -124,7 +124,7 @@ async def verify(
         raise InvalidArgument("--location", "is missing: --keys goes with it")
     newest = await verify_online(session, first, last)
     if not session.out.for_people:
-        session.out.one(newest, ())
+        session.out.one(newest, (Column("HASH", lambda one: one.hash),))
         return
     session.out.line(f"{newest.verified} entries in segments are intact; the last is {newest.hash}")
     if newest.vouched is not None:
@@ -211,7 +211,7 @@ def told(session: Session, holding: "Holding", proven: "Proven", *, trusted: boo
             signed_at=signed.at if signed else None,
             trusted_keys=trusted,
         )
-        session.out.one(proof, ())
+        session.out.one(proof, (Column("LOCATION", lambda one: one.location),))
         return
     session.out.line(
         f"entries 1 to {proven.last} of {holding.owner.region} are intact, {proven.commits}"

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mulligan.cli.machine_table import print_machines
 from mulligan.cli.machine_view import COLUMNS, fault_shown, state_shown
 from mulligan.cli.many import Outcome, attempt
+from mulligan.cli.naming import name_fields
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
 from mulligan.cli.report import NotSent, Refused, Several, describe
@@ -83,7 +85,7 @@ async def carry_out(session: Session, selection: Selection, deed: Deed) -> None:
     outcomes = await _act(session, selection, targets, deed)
     found = [one.result for one in outcomes if one.error is None and one.result is not None]
     if found or not session.out.for_people:
-        session.out.rows(found, COLUMNS)
+        await print_machines(session, found)
     _conclude(session, selection, outcomes, deed)
 
 
@@ -210,6 +212,7 @@ async def preview(session: Session, targets: Sequence[Target], deed: Deed) -> No
         return answer.machine
 
     looked = await attempt(targets, look)
+    await name_fields(session, [one.result for one in looked if one.result is not None], "claim")
     assert session.holds, "a verb with a dry run of its own sends nothing"
     trials = await attempt(targets, lambda target: deed.send(target.ref))
     shown: list[Preview] = []

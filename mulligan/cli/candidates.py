@@ -13,8 +13,8 @@ from mulligan.cli.candidate_view import (
     why_not_form,
     why_not_lines,
 )
+from mulligan.cli.claim_options import Wanted
 from mulligan.cli.output import Format, Output
-from mulligan.cli.request import read_request
 from mulligan.cli.verbs import Session, verb
 
 if TYPE_CHECKING:
@@ -29,17 +29,20 @@ MOST = 10_000
 @verb(app, "candidates", reads=True)
 async def list_candidates(
     session: Session,
-    file: Annotated[str, typer.Option("--file", "-f", help="Request in YAML; - reads stdin.")],
+    asked: Wanted,
     limit: Annotated[int, typer.Option("--limit", help="At most so many; none: 10.", min=0)] = 0,
     every: Annotated[
         bool, typer.Option("--all", help=f"Up to {MOST:,}, in an order that never changes.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Where a random search starts.")] = 0,
 ) -> None:
-    """List ways to meet a request, the best first, or say why there is none."""
+    """List ways to meet a request, the best first, or say why there is none.
+
+    It is given as for `claim make`, by options or in a file. Nothing is taken.
+    """
     from mulligan.proto.v1 import ListCandidatesRequest
 
-    wanted = read_request(file, datetime.now(UTC)).request
+    wanted = asked.request(datetime.now(UTC)).request
     most = limit or (MOST if every else 0)
     request = ListCandidatesRequest(request=wanted, limit=most, seed=seed)
     answer = await session.client.resource.list_candidates(request)

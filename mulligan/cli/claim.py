@@ -20,7 +20,7 @@ from mulligan.cli.claim_options import (
     parse_notice,
 )
 from mulligan.cli.claim_regions import Anywhere, place_claim
-from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE
+from mulligan.cli.claim_view import COLUMNS, STRANDED, WHOLE, held
 from mulligan.cli.gantt import Rows, Shape, Signs, by_claim, by_provider, draw, signs_for
 from mulligan.cli.grammar import none_of
 from mulligan.cli.many import each, names_of
@@ -66,6 +66,20 @@ async def send_claim(session: Session, asked: Asked) -> None:
     answer = await session.client.resource.make_claim(request)
     await name_fields(session, [answer.claim], "project", "account")
     session.out.made(answer.claim, WHOLE)
+    tell_next(session, answer.claim)
+
+
+def tell_next(session: Session, claim: "Claim | None") -> None:
+    """Tell people how what they have just claimed is put to use."""
+    from mulligan.proto.v1 import ClaimState
+
+    if claim is None or not session.out.for_people or claim.state is not ClaimState.ACTIVE:
+        return
+    machines = [one.provider_name for one in held(claim) if "machine" in one.amounts]
+    if machines:
+        which = f" --machine {machines[0]}" if len(machines) > 1 else ""
+        called = claim.name or claim.uuid
+        session.out.note(f"next: mulligan machine deploy {called}{which} --image IMAGE --wait")
 
 
 @verb(app, "exact")
@@ -104,6 +118,7 @@ async def claim_exact(
     answer = await session.client.resource.claim_exact(request)
     await name_fields(session, [answer.claim], "project", "account")
     session.out.made(answer.claim, WHOLE)
+    tell_next(session, answer.claim)
 
 
 @verb(app, "list", reads=True, across=True)

@@ -66,8 +66,8 @@ def parse_notice(text: str) -> timedelta | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(Bundle):
-    """What the options of a claim say; those left out are empty."""
+class Wanted(Bundle):
+    """What the options of a search for capacity say; those left out are empty."""
 
     amounts: AmountsArgument = None
     classes: ClassOption = None
@@ -77,15 +77,11 @@ class Asked(Bundle):
     group: GroupOption = None
     isolate: IsolateOption = False
     policy: PolicyOption = ""
-    name: NameOption = ""
-    consumer: ConsumerOption = ""
     start: StartOption = ""
     end: EndOption = ""
     duration: ForOption = ""
     not_before: NotBeforeOption = ""
     not_after: NotAfterOption = ""
-    on_end: OnEndOption = ""
-    ending_notice: NoticeOption = ""
     file: FileOption = ""
 
     @property
@@ -99,7 +95,7 @@ class Asked(Bundle):
         return When(self.start, self.end, self.duration, self.not_before, self.not_after)
 
     def request(self, now: datetime) -> "MakeClaimRequest":
-        """Return the request of the file, with the options over it, or that of the options.
+        """Return the claim of the file, with the options over it, or one for what they want.
 
         Raise InvalidArgument when they contradict one another or do not say what is wanted.
         """
@@ -125,15 +121,7 @@ class Asked(Bundle):
                 groups=[replace(group, name=name) for group, name in named],
                 isolate=[*asked.isolate, *string_lists([names])],
             )
-        notice = parse_notice(self.ending_notice)
-        return replace(
-            found,
-            request=asked,
-            name=self.name or found.name,
-            consumer=self.consumer or found.consumer,
-            on_end=self.on_end or found.on_end,
-            ending_notice=found.ending_notice if notice is None else notice,
-        )
+        return replace(found, request=asked)
 
     def _wanted(self) -> "ResourceRequest":
         from mulligan.proto.v1 import (
@@ -156,3 +144,28 @@ class Asked(Bundle):
             groups=GroupFilter(any_of=string_lists([self.group] if self.group else [])),
         )
         return ResourceRequest(groups=[group])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Wanted):
+    """What the options of a claim say; those left out are empty."""
+
+    name: NameOption = ""
+    consumer: ConsumerOption = ""
+    on_end: OnEndOption = ""
+    ending_notice: NoticeOption = ""
+
+    def request(self, now: datetime) -> "MakeClaimRequest":
+        """Return the claim of the file, with the options over it, or that of the options.
+
+        Raise InvalidArgument when they contradict one another or do not say what is wanted.
+        """
+        found = super().request(now)
+        notice = parse_notice(self.ending_notice)
+        return replace(
+            found,
+            name=self.name or found.name,
+            consumer=self.consumer or found.consumer,
+            on_end=self.on_end or found.on_end,
+            ending_notice=found.ending_notice if notice is None else notice,
+        )

@@ -3,7 +3,6 @@
 The verbs that look are here; those that do something are in the modules added at the end.
 """
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,13 +10,12 @@ import typer
 from mulligan.cli import machine_enrol, machine_moves, machine_scan, machine_upkeep
 from mulligan.cli.bulk import AT_MOST, complain
 from mulligan.cli.machine_description import WHOLE, WHOLE_WIDE
+from mulligan.cli.machine_table import print_machines
 from mulligan.cli.machine_view import (
     ACTIONS,
-    COLUMNS,
     HISTORY,
     HISTORY_WIDE,
     UUIDS,
-    UUIDS_SHOWN,
     why_shown,
 )
 from mulligan.cli.naming import name_fields
@@ -44,9 +42,7 @@ async def list_machines(session: Session, filters: Filters, limit: LimitOption =
     request = filters.request()
     request.view = MachineView.BASIC if brief else MachineView.FULL
     found = await listed(session, request, limit)
-    named: Sequence[str] = UUIDS_SHOWN if brief else UUIDS
-    await name_fields(session, found, *named)
-    session.out.rows(found, COLUMNS, "no machines")
+    await print_machines(session, found, "no machines")
 
 
 @verb(app, "show", reads=True)
@@ -72,6 +68,8 @@ async def why(session: Session, machine: MachineArgument) -> None:
     from mulligan.proto.v1 import WhyMachineRequest
 
     answer = await session.client.control.why_machine(WhyMachineRequest(machine=machine))
+    chain = ("chain.actor", "chain.what", "chain.detail")
+    await name_fields(session, [answer], "summary", "waiting_for", *chain)
     if session.out.for_people:
         session.out.line(why_shown(answer))
     else:
@@ -91,7 +89,9 @@ async def history(session: Session, machine: MachineArgument, limit: LimitOption
     control = session.client.control
     pages = every(control.list_machine_history, request, lambda page: page.causes, limit=limit)
     columns = HISTORY_WIDE if session.out.form is Format.WIDE else HISTORY
-    session.out.rows([cause async for cause in pages], columns, f"{machine} has no history")
+    found = [cause async for cause in pages]
+    await name_fields(session, found, "actor", "what", "detail")
+    session.out.rows(found, columns, f"{machine} has no history")
 
 
 @verb(app, "actions", reads=True)
@@ -134,7 +134,7 @@ async def wait(
             complain(called, error)
     if errors:
         raise Several(errors[0], len(errors), len(outcomes))
-    session.out.rows([one.result for one in outcomes], COLUMNS)
+    await print_machines(session, [one.result for one in outcomes if one.result is not None])
 
 
 for more in (machine_enrol, machine_scan, machine_moves, machine_upkeep):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mulligan.cli.bulk import AT_MOST, Deed, carry_out
-from mulligan.cli.machine_view import COLUMNS
+from mulligan.cli.machine_table import print_machines
 from mulligan.cli.progress import Progress
 from mulligan.cli.selection import Selection, states_of
 from mulligan.cli.verbs import Session, verb
@@ -120,7 +120,7 @@ async def deploy(
     found = answer.machine
     if wait and found is not None:
         found = await rested(session, found, "deploy", timeout)
-    session.out.rows([found] if found else [], COLUMNS)
+    await print_machines(session, [found] if found else [])
 
 
 @verb(app, "release")

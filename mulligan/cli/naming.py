@@ -1,5 +1,6 @@
 """Names instead of UUIDs in what people read."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,35 +9,38 @@ import anyio
 from mulligan.cli.output import Format
 from mulligan.cli.verbs import Session
 from mulligan.errors import MulliganError
-from mulligan.model import is_uuid
 
 if TYPE_CHECKING:
     from mulligan.proto.v1 import Name
 
 PATIENCE = 3.0
 """Seconds that a table waits for names before it shows UUIDs."""
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 async def name_fields(session: Session, items: Sequence[Any], *paths: str) -> None:
     """Put names in place of the UUIDs at ``paths`` of messages that people are about to read.
 
-    A path is a field, or fields joined by dots, through lists. One call asks for all. Wide tables
-    have the UUIDs too; where no name is to be had they stay alone. Other forms are left as they
-    are.
+    A path is a field, or fields joined by dots, through lists; UUIDs are found anywhere in a text.
+    One call asks for all. Wide tables have the UUIDs too; where no name is to be had they stay
+    alone. Other forms are left as they are.
     """
     if not session.out.for_people:
         return
-    uuids = sorted(filter(is_uuid, set(_texts(items, paths))))
+    uuids = sorted({uuid for text in _texts(items, paths) for uuid in _UUID.findall(text)})
     if not uuids:
         return
     names = await _names(session, uuids)
     wide = session.out.form is Format.WIDE
 
-    def shown(text: str) -> str:
-        name = names.get(text)
+    def called(found: re.Match[str]) -> str:
+        name = names.get(found[0])
         if name is None:
-            return text
-        return f"{name.name} ({text})" if wide else name.name
+            return found[0]
+        return f"{name.name} ({found[0]})" if wide else name.name
+
+    def shown(text: str) -> str:
+        return _UUID.sub(called, text)
 
     for path in _parted(paths):
         for item in items:

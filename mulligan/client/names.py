@@ -94,11 +94,12 @@ class Names:
     async def describe(self, uuids: Iterable[str]) -> dict[str, Name]:
         """Return what objects are called, by UUID; those without a name are left out.
 
-        A machine and the provider of its resources share a UUID and a name.
+        A machine and the provider of its resources share a UUID and a name. What is no UUID, as
+        ``service:resource`` that acts in the log, has no name either.
         """
         found: dict[str, Name | None] = {}
         wanted: list[str] = []
-        for uuid in dict.fromkeys(uuids):
+        for uuid in filter(is_uuid, dict.fromkeys(uuids)):
             name, known = self._held(("uuid", uuid))
             if known:
                 found[uuid] = name
