@@ -191,10 +191,8 @@ class World(Cluster):
         if self.headers:
             found["last_position"] = self.headers[-1].get(POSITION_HEADER, "")
             found["last_at"] = self.headers[-1].get(AT_HEADER, "")
-            parents = [str(one.get(tracing.HEADER, "")) for one in self.headers]
-            found["traceparents"] = sorted(set(parents))
-            found["traces"] = len({tracing.trace_id(one) for one in parents})
-            found["recorded"] = all(tracing.well_formed(one)[-2:] == "01" for one in parents)
+            parents = {str(one.get(tracing.HEADER, "")) for one in self.headers}
+            found["traceparents"] = sorted(parents - {""})
         freshness = getattr(requests[-1], "freshness", None) if requests else None
         if isinstance(freshness, v1.Freshness):
             found["last_freshness"] = freshness.to_dict()

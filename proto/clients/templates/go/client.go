@@ -42,7 +42,8 @@ type Options struct {
 	// AllowStale lets reads answer from a read model that lags.
 	AllowStale bool
 	// Traceparent tells which span is at work (W3C Trace Context) where a call's context has none
-	// from WithTraceparent. Without one, a call begins a trace. It is asked by many goroutines.
+	// from WithTraceparent. Without one, the services begin the trace, and decide whether it is
+	// recorded. It is asked by many goroutines.
 	Traceparent func(context.Context) string
 }
 

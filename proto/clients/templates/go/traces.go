@@ -24,7 +24,7 @@ func WithTraceparent(ctx context.Context, traceparent string) context.Context {
 	return metadata.NewOutgoingContext(ctx, sent)
 }
 
-// NewTraceparent begins a trace, which is recorded.
+// NewTraceparent begins a trace, which services record.
 func NewTraceparent() string {
 	var ids [24]byte
 	if _, err := rand.Read(ids[:]); err != nil {
@@ -33,7 +33,7 @@ func NewTraceparent() string {
 	return fmt.Sprintf("00-%x-%x-01", ids[:16], ids[16:])
 }
 
-// traced returns a context that is part of its caller's trace, or else of a new one.
+// traced returns a context that is part of its caller's trace. Without one, a service begins it.
 func traced(ctx context.Context, ask func(context.Context) string) context.Context {
 	sent, _ := metadata.FromOutgoingContext(ctx)
 	if given := sent.Get(traceHeader); len(given) == 1 && isTraceparent(given[0]) {
@@ -44,7 +44,12 @@ func traced(ctx context.Context, ask func(context.Context) string) context.Conte
 			return WithTraceparent(ctx, asked)
 		}
 	}
-	return WithTraceparent(ctx, NewTraceparent())
+	if len(sent.Get(traceHeader)) > 0 {
+		sent = sent.Copy()
+		delete(sent, traceHeader)
+		return metadata.NewOutgoingContext(ctx, sent)
+	}
+	return ctx
 }
 
 func isTraceparent(text string) bool {

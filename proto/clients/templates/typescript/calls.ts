@@ -246,7 +246,7 @@ class Pursuit {
   private address = "";
   private token = "";
   private renewedAt = -Infinity;
-  private readonly traceparent: string;
+  private readonly traceparent: string | undefined;
   private readonly patienceMs: number;
 
   constructor(
@@ -273,7 +273,7 @@ class Pursuit {
     this.address = "";
     this.address = await directory.pick(this.facts.service);
     const metadata = new Metadata();
-    metadata.set(TRACE_HEADER, this.traceparent);
+    if (this.traceparent !== undefined) metadata.set(TRACE_HEADER, this.traceparent);
     if (this.facts.permission !== "public" && identity !== undefined) {
       this.token = await identity.accessToken();
       metadata.set("authorization", `Bearer ${this.token}`);

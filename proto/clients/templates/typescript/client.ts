@@ -41,7 +41,7 @@ export interface ClientOptions {
   readonly allowStale?: boolean;
   /**
    * Tells which span is at work (W3C Trace Context), for calls that are not told by an option of
-   * their own. Without one, a call begins a trace.
+   * their own. Without one, the services begin the trace, and decide whether it is recorded.
    */
   readonly traceparent?: () => string | undefined;
 }

@@ -7,12 +7,12 @@ export const TRACE_HEADER = "traceparent";
 
 const FORM = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** Return the first of the texts that is a traceparent, or else a new one, which is recorded. */
-export function traceparentOf(...given: readonly (string | undefined)[]): string {
-  return given.find((text) => text !== undefined && FORM.test(text)) ?? newTraceparent();
+/** Return the first of the texts that is a traceparent; without one, a service begins the trace. */
+export function traceparentOf(...given: readonly (string | undefined)[]): string | undefined {
+  return given.find((text) => text !== undefined && FORM.test(text));
 }
 
-/** Begin a trace: every call that is given this is part of it. */
+/** Begin a trace, which services record: every call that is given this is part of it. */
 export function newTraceparent(): string {
   return `00-${randomBytes(16).toString("hex")}-${randomBytes(8).toString("hex")}-01`;
 }
