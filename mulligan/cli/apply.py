@@ -13,7 +13,7 @@ from mulligan.cli.login import secret_in
 from mulligan.cli.many import each
 from mulligan.cli.output import Column, Output
 from mulligan.cli.progress import Progress
-from mulligan.cli.report import Several
+from mulligan.cli.report import NotSent, Several
 from mulligan.cli.verbs import Session, YesOption, verb
 from mulligan.errors import InvalidArgument, MulliganError
 
@@ -29,6 +29,8 @@ AT_ONCE = 48
 """Requests under way: enough for the log to write them in batches."""
 SHOWN = 200
 """Objects whose differences are shown before they are applied."""
+TRIED = 1000
+"""Changes that a dry run has decided, at most."""
 SIGNS = {"create": "+", "change": "~"}
 
 
@@ -58,7 +60,8 @@ async def apply(
 ) -> None:
     """Make the fleet and its rules what a YAML file says.
 
-    The difference is shown first. Nothing is ever deleted; what the file leaves out stays.
+    The difference is shown first. Nothing is ever deleted; what the file leaves out stays. With
+    --dry-run the services are asked whether they would accept the changes that come first.
     """
     from mulligan.cli.fleet import Fleet, merge
     from mulligan.cli.fleet_plan import plan
@@ -73,6 +76,8 @@ async def apply(
     if dry_run or not changing:
         if not session.out.for_people:
             session.out.rows([done(step, dry_run) for step in steps], COLUMNS)
+        if changing:
+            await try_first(session, waves, len(changing))
         return
     session.confirm(f"Apply these {len(changing)} changes?", yes)
     results = [done(step) for step in steps if step.request is None]
@@ -105,6 +110,33 @@ def show_difference(out: Output, steps: "Iterable[Step]", most: int) -> None:
         out.tell(f"… and {shown - most} more; --dry-run shows them all")
     if unchanged:
         out.tell(f"  {unchanged} unchanged")
+
+
+async def try_first(session: Session, waves: "Waves", total: int) -> None:
+    """Have the services decide the changes that no other change comes before, and do none of them.
+
+    Raise Several, with the file's lines, if they refuse some. Of more than TRIED the others, and
+    what builds on what is not there yet, are left undecided.
+    """
+    todo = ([step for step in wave if step.request is not None] for wave in waves)
+    first = next(filter(None, todo))[:TRIED]
+    rpcs = rpcs_of(session.client)
+    decided = 0
+
+    async def ask(step: "Step") -> None:
+        nonlocal decided
+        try:
+            await rpcs[type(step.request)](step.request)
+        except NotSent as held:
+            decided += held.trial is not None and held.trial.answer is not None
+        except MulliganError as error:
+            raise placed(error, f"{step.place.at()}: {step.kind} {step.name}") from error
+
+    await each(first, ask, at_once=AT_ONCE)
+    others = f"; {total - decided} are decided when they are applied" if decided < total else ""
+    session.out.note(
+        f"dry run: the services would accept {decided} of {total} changes{others}; nothing was done"
+    )
 
 
 async def carry_out(session: Session, waves: "Waves") -> list[Result]:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mulligan.cli.bulk import complain
@@ -12,7 +12,7 @@ from mulligan.cli.enrol_options import Wishes
 from mulligan.cli.many import Outcome, attempt
 from mulligan.cli.output import Column
 from mulligan.cli.progress import Progress
-from mulligan.cli.report import Refused
+from mulligan.cli.report import NotSent, Refused
 from mulligan.cli.selection import listed
 from mulligan.cli.verbs import Session
 from mulligan.cli.wait import wait_for
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64
 """Rows under way: enough for the log to write them in batches."""
+TRIED = 1000
+"""Rows that a dry run has decided, at most."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -66,11 +68,7 @@ async def enrol_all(session: Session, rows: Sequence[Row], wishes: Wishes) -> No
 
     planned = plan(rows, await look(session, rows))
     if wishes.dry_run:
-        session.out.rows([shown(one, "would enrol") for one in planned], COLUMNS)
-        new = sum(one.machine is None for one in planned)
-        session.out.note(
-            f"{new} would be enrolled, {len(planned) - new} are there already; nothing was done"
-        )
+        await try_rows(session, planned)
         return
     outcomes = await _enrol(session, planned)
     if wishes.inspect:
@@ -83,6 +81,36 @@ async def enrol_all(session: Session, rows: Sequence[Row], wishes: Wishes) -> No
     if failed:
         raise Refused(f"{counts}, {failed} of {len(outcomes)} rows failed, as told")
     session.out.note(counts)
+
+
+async def try_rows(session: Session, planned: "Sequence[Planned]") -> None:
+    """Print what would become of each row, as the service decides it of the first TRIED.
+
+    Raise Refused at the end when some would not be enrolled.
+    """
+    from mulligan.cli.enrol_plan import request
+
+    async def ask(one: "Planned") -> None:
+        try:
+            await session.client.control.enroll_machine(request(one.row))
+        except NotSent:
+            return
+
+    tried = await attempt(
+        [one for one in planned if one.machine is None][:TRIED], ask, at_once=AT_ONCE
+    )
+    problems = {one.item.row.name: one.error for one in tried if one.error is not None}
+    results = []
+    for one in planned:
+        error = problems.get(one.row.name) if one.machine is None else None
+        row = shown(one, "would enrol" if error is None else "would be refused")
+        results.append(row if error is None else replace(row, problem=error.message))
+    session.out.rows(results, COLUMNS)
+    there = sum(one.machine is not None for one in planned)
+    would = f"{len(planned) - there - len(problems)} would be enrolled, {there} are there already"
+    if problems:
+        raise Refused(f"{would}, {len(problems)} would be refused; nothing was done")
+    session.out.note(f"{would}; nothing was done")
 
 
 async def look(session: Session, rows: Sequence[Row]) -> "Known":

@@ -101,7 +101,8 @@ class Output:
             case Format.YAML:
                 self.line(_yaml(plain(item)))
             case Format.NAME:
-                self.line(name_of(item) or first_of(item, columns))
+                if name := name_of(item) or first_of(item, columns):
+                    self.line(name)
             case _:
                 pairs = [(column.title.lower(), column.value(item)) for column in columns]
                 width = max((len(title) for title, _ in pairs), default=0)

@@ -219,7 +219,9 @@ class Pursuit:
         self._said = False
 
     def __str__(self) -> str:
-        return f"{shown(self._route)} at {self.address}" if self.address else shown(self._route)
+        region = self._calls._directory.region
+        where = f"{region}: {shown(self._route)}" if region else shown(self._route)
+        return f"{where} at {self.address}" if self.address else where
 
     async def prepare(self) -> dict[str, str]:
         """Choose the instance and return the metadata to call it with."""

@@ -153,8 +153,9 @@ class Directory:
             try:
                 answer = await stub.list_endpoints(ListEndpointsRequest())
                 answers.append(answer)
+                where = f"{answer.region}: {LISTING}" if answer.region else LISTING
                 known = len(answer.endpoints)
-                log.debug("%s at %s: %d instances, in %s", LISTING, address, known, since(began))
+                log.debug("%s at %s: %d instances, in %s", where, address, known, since(began))
                 tasks.cancel_scope.cancel()
             except BROKEN as error:
                 self._failed_at[address] = self._clock()

@@ -28,6 +28,8 @@ ABSENT_LIFE = 1.0
 BATCH = 1000
 """Names or UUIDs in one call: the service takes no more."""
 
+_SERVICE = "service:"
+
 Reply = TypeVar("Reply")
 Found = TypeVar("Found")
 Key = tuple[str, ...]
@@ -94,12 +96,15 @@ class Names:
     async def describe(self, uuids: Iterable[str]) -> dict[str, Name]:
         """Return what objects are called, by UUID; those without a name are left out.
 
-        A machine and the provider of its resources share a UUID and a name. What is no UUID, as
-        ``service:resource`` that acts in the log, has no name either.
+        A machine and the provider of its resources share a UUID and a name. Services that act in
+        the log, as ``service:resource``, have no other name. Raise InvalidArgument for what else
+        is no UUID.
         """
         found: dict[str, Name | None] = {}
         wanted: list[str] = []
-        for uuid in filter(is_uuid, dict.fromkeys(uuids)):
+        for uuid in dict.fromkeys(uuids):
+            if uuid.startswith(_SERVICE):
+                continue
             name, known = self._held(("uuid", uuid))
             if known:
                 found[uuid] = name

@@ -80,3 +80,14 @@ async def test_lists_and_parts_that_are_not_there_are_no_trouble(client: FakeCli
     await name_fields(session(client, Format.TABLE), [group], "members")
     await name_fields(session(client, Format.TABLE), [machine, None], "bmc.credential", "claim")
     assert group.members == ["red", GONE]
+
+
+async def test_uuids_within_a_text_are_named_as_well(client: FakeClient) -> None:
+    cause = v1.Cause(actor="service:resource", detail=f"held by claim {RED}, not by {GONE}")
+    await name_fields(session(client, Format.TABLE), [cause], "actor", "detail")
+    assert (cause.actor, cause.detail) == (
+        "service:resource", f"held by claim red, not by {GONE}"
+    )  # fmt: skip
+    wide = v1.Cause(detail=f"held by claim {RED}")
+    await name_fields(session(client, Format.WIDE), [wide], "detail")
+    assert wide.detail == f"held by claim red ({RED})"

@@ -128,6 +128,13 @@ async def test_what_is_not_found_says_so(names: Names) -> None:
     assert await names.describe([uuid(7)]) == {}
 
 
+async def test_services_that_act_have_no_name_and_nobody_is_asked(
+    names: Names, meta: FakeMeta
+) -> None:
+    assert await names.describe(["service:resource"]) == {}
+    assert list(await names.describe([uuid(1), "service:control"])) == [uuid(1)]
+
+
 async def test_no_more_is_kept_than_its_bound(
     meta: FakeMeta, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:

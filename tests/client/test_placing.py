@@ -7,7 +7,7 @@ import pytest
 
 from mulligan.client.client import Client
 from mulligan.client.placing import Placement, Undecided, Unplaced, place, settle
-from mulligan.client.preferring import Preference, claim_id
+from mulligan.client.preferring import Preference, claim_id, ranked
 from mulligan.client.regions import Regions
 from mulligan.errors import FailedPrecondition, InvalidArgument
 from mulligan.model import is_uuid, new_id
@@ -197,6 +197,15 @@ def test_the_ids_of_a_placement_differ_by_region_and_stay() -> None:
         east, west = claim_id(request_id, "east"), claim_id(request_id, "west")
         assert east == claim_id(request_id, "east") != west
         assert is_uuid(east) and is_uuid(west)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "cheap", ""])
+def test_what_is_no_number_comes_last_in_the_order_by_one(text: str) -> None:
+    known = [
+        v1.Region(name=name, attributes={"price": price})
+        for name, price in (("odd", text), ("dear", "9"), ("cheap", "2"))
+    ]
+    assert ranked(["odd", "dear", "cheap"], "least:price", known, {}) == ["cheap", "dear", "odd"]
 
 
 def test_an_order_that_is_none_is_refused() -> None:

@@ -45,6 +45,11 @@ def test_text_with_a_nul_names_its_field() -> None:
     assert fields(bytes(nested), v1.ResourceRequest) == ["groups[0].resources[c\0]"]
 
 
+def test_a_field_of_a_dry_runs_command_is_named_as_in_the_command() -> None:
+    tried = v1.DryRunResourceRequest(make_claim=v1.MakeClaimRequest(name="a\0"))
+    assert fields(bytes(tried), v1.DryRunResourceRequest) == ["name"]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_numbers_are_finite(value: float) -> None:
     assert fields(bytes(v1.ConfigureRequest(rate=value)), v1.ConfigureRequest) == ["rate"]

@@ -60,9 +60,18 @@ def canonical(data: bytes, message_type: type) -> bytes:
     if shape.risky or b"\0" in data:
         problems = [problem for problem, _ in zip(_problems(message, ""), range(16), strict=False)]
         if problems:
-            first, *more = problems
+            first, *more = map(_of_command, problems) if _is_dry_run(name) else problems
             raise InvalidArgument(first.field, first.description, *more)
     return message.SerializeToString()
+
+
+def _is_dry_run(name: str) -> bool:
+    return name.rpartition(".")[2].startswith("DryRun")
+
+
+def _of_command(problem: FieldViolation) -> FieldViolation:
+    """Return what is wrong with a dry run's command as it is told of the command itself."""
+    return FieldViolation(problem.field.partition(".")[2] or problem.field, problem.description)
 
 
 def parsed(data: bytes, message_type: Any) -> Any:
