@@ -1,5 +1,6 @@
 """Finding machines by what they are, and what one can learn of their past."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -9,7 +10,7 @@ from mulligan.proto import v1
 from tests.e2e.fleet import CREDENTIAL, rests
 from tests.services.conftest import Tokens
 from tests.services.edge import Edge, refusal
-from tests.services.yard import Yard
+from tests.services.yard import Yard, exact
 
 ABSENT = "018f0000-0000-7000-8000-000000000000"
 
@@ -220,6 +221,47 @@ async def test_a_tenant_learns_of_its_own_time_with_a_machine_alone(
     assert not tried[0].exchanges
     assert name not in await red.machines()
     assert name in await blue.machines()
+
+
+async def test_the_holder_of_an_open_claim_sees_its_machine_before_it_is_deployed(
+    admin: Lists, yard: Yard, tokens: Tokens
+) -> None:
+    red, blue = Lists(admin.edge, tokens.red), Lists(admin.edge, tokens.blue)
+    (name,) = await yard.manageable()
+    await yard.ask("provide_machine", [name], v1.MachineState.AVAILABLE)
+    assert name not in await red.machines()
+    later = await exact(yard.red, "later", name, start=datetime.now(UTC) + timedelta(days=1))
+    assert name not in await red.machines(), "a reservation is not the time yet"
+    await yard.red.resource.release_claim(v1.ReleaseClaimRequest(claim=later))
+    claim = await exact(yard.red, "soon", name)
+    asked = v1.GetMachineRequest(machine=name)
+    seen = (await admin.edge.call("control.get_machine", asked, tokens.red)).machine
+    assert (seen.name, seen.state, seen.claim) == (name, v1.MachineState.AVAILABLE, claim)
+    assert seen.facts is not None and seen.facts.nics
+    assert seen.bmc is None and seen.cleaned is None
+    assert name in await red.machines()
+    assert await red.machines(claim=claim) == [name]
+    why = await admin.edge.call(
+        "control.why_machine", v1.WhyMachineRequest(machine=name), tokens.red
+    )
+    assert f"{name} is available, held by claim {claim}" in why.summary
+    assert not why.chain, "what was done to it before is not for its holder to read"
+    assert not (await red.history(name)).causes
+    assert not await red.actions(name)
+    power = v1.PowerMachineRequest(machine=name, target=v1.PowerTarget.OFF)
+    early = await refusal(admin.edge.call("control.power_machine", power, tokens.red))
+    assert early.status is Status.FAILED_PRECONDITION
+    assert f"nothing of your project runs on machine {name} yet: deploy claim" in early.message
+
+    assert name not in await blue.machines()
+    assert name not in await blue.machines(claim=claim)
+    for method, message in (("get_machine", asked), ("power_machine", power)):
+        hidden = await refusal(admin.edge.call(f"control.{method}", message, tokens.blue))
+        assert hidden.status is Status.NOT_FOUND
+    await yard.red.resource.release_claim(v1.ReleaseClaimRequest(claim=claim))
+    assert name not in await red.machines()
+    gone = await refusal(admin.edge.call("control.get_machine", asked, tokens.red))
+    assert gone.status is Status.NOT_FOUND
 
 
 async def test_a_brief_list_tells_what_tables_show_and_nothing_else(
