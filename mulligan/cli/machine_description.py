@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from mulligan.cli.machine_view import COLUMNS
 from mulligan.cli.output import Column
+from mulligan.diagnosis.bmcs import next_step
 from mulligan.quantities import format_bytes, format_time
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def power_kept(machine: "Machine") -> str:
 WHOLE = (
     *(column for column in COLUMNS if column.title not in ("BMC", "HEALTH", "MODEL")),
     Column("HEALTH", lambda machine: "\n".join(health_lines(machine))),
+    Column("NEXT", lambda machine: next_step(machine) if machine.bmc else ""),
     Column("KEPT", power_kept),
     Column("CORDON", cordon_shown),
     Column("UNWIPED", lambda machine: "data may be on its disks" if machine.unwiped else ""),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from mulligan.diagnosis.bmcs import bmc_problems, next_step
 from mulligan.diagnosis.found import Status
 from mulligan.diagnosis.machines import age_of, operation_shown
 from mulligan.diagnosis.problem import Problem, critical, warning
@@ -16,11 +17,12 @@ MOST_MACHINES = 20
 
 
 def fleet_problems(found: Status, now: datetime, most_machines: int) -> list[Problem]:
-    """Return what is wrong with brakes, rotations, machines and quotas."""
+    """Return what is wrong with brakes, rotations, machines, their BMCs, and quotas."""
     return [
         *_brake_problems(found),
         *_rotation_problems(found, now),
         *_machine_problems(found, now, most_machines),
+        *bmc_problems(found),
         *_quota_problems(found),
     ]
 
@@ -51,8 +53,7 @@ def _machine_problems(found: Status, now: datetime, most: int) -> Iterator[Probl
     for machine in found.machines[:most]:
         called, stream = machine.name or machine.uuid, f"machine/{machine.uuid}"
         if machine.state is MachineState.FAILED:
-            then = f"mulligan machine why {called}, then mulligan machine retry {called}"
-            yield warning(called, failure_shown(machine, called), then, stream)
+            yield warning(called, failure_shown(machine, called), next_step(machine), stream)
         else:
             since = format_span(age_of(machine, now))
             what = f"{called} has been in {operation_shown(machine)} for {since}"

@@ -36,7 +36,8 @@ class Status:
     ``silent`` are the services that did not answer what was asked of them, ``away`` the instances,
     and ``halted`` those whose log halted, each with why; ``cut_off`` are regions that cannot be
     reached. ``unknown`` is why nobody could log in: then only what needs no login was looked at.
-    ``more_machines`` tells that more machines may be in trouble than were kept.
+    ``more_machines`` tells that more machines may be in trouble than were kept. ``unread`` are
+    machines whose BMC could not be read, ``more_unread`` that there are more of them.
     """
 
     region: str = ""
@@ -46,6 +47,7 @@ class Status:
     archive: "ArchiveStatus | None" = None
     projections: "list[Projection]" = field(default_factory=list)
     machines: "list[Machine]" = field(default_factory=list)
+    unread: "list[Machine]" = field(default_factory=list)
     brakes: "list[Brake]" = field(default_factory=list)
     rotating: "list[Credential]" = field(default_factory=list)
     quotas: "list[Quota]" = field(default_factory=list)
@@ -58,6 +60,7 @@ class Status:
     halted: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, list[str]] = field(default_factory=dict)
     more_machines: bool = False
+    more_unread: bool = False
 
     @property
     def head(self) -> int:

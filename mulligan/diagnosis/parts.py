@@ -20,6 +20,8 @@ Part = Callable[[float], Awaitable[None]]
 
 KEPT = 500
 """Machines in trouble that are kept of those that failed, and of those that are late."""
+UNREAD = 100
+"""Machines whose BMC cannot be read that are looked at."""
 LISTING = 1.1
 """How much longer than one call a list of many pages may take; what came by then counts."""
 
@@ -53,8 +55,10 @@ def troubles(client: "Client", found: "Status") -> list[tuple[str, Part]]:
     from mulligan.proto.v1 import (
         ListBrakesRequest,
         ListCredentialsRequest,
+        ListMachinesRequest,
         ListQuotasRequest,
         MachineState,
+        Page,
     )
 
     async def failed(timeout: float) -> None:
@@ -62,6 +66,11 @@ def troubles(client: "Client", found: "Status") -> list[tuple[str, Part]]:
 
     async def late(timeout: float) -> None:
         await _keep(client, found, list(PASSING), lambda one: is_late(one, found.at), timeout)
+
+    async def unread(timeout: float) -> None:
+        request = ListMachinesRequest(health="unknown", page=Page(size=UNREAD))
+        answer = await client.control.list_machines(request, timeout=timeout)
+        found.unread, found.more_unread = answer.machines, bool(answer.next_page_token)
 
     async def brakes(timeout: float) -> None:
         answer = await client.control.list_brakes(ListBrakesRequest(), timeout=timeout)
@@ -82,6 +91,7 @@ def troubles(client: "Client", found: "Status") -> list[tuple[str, Part]]:
     return [
         ("control", failed),
         ("control", late),
+        ("control", unread),
         ("control", brakes),
         ("control", rotations),
         ("resource", quotas),

@@ -15,6 +15,8 @@ from mulligan.redfish.power import power_of
 
 MOST_CONDITIONS = 16
 MOST_READS = 24
+_SAID = 240
+"""Characters of why a BMC cannot be read that are kept: enough for a fingerprint at their end."""
 """Resources read in one closer look; the parts beyond are not asked."""
 
 _WORST: tuple[Health, ...] = ("critical", "warning", "ok")
@@ -213,5 +215,5 @@ def _expanding(root: Json) -> str:
 
 def silence(fault: str, message: str) -> Condition:
     """Return the condition of a machine whose BMC could not be read several times in a row."""
-    said = f"the BMC does not answer, so that power and health are not known: {message}"
-    return Condition(component="bmc", severity="warning", message=said[:200], message_id=fault)
+    said = f"the BMC cannot be read, power and health are not known: {message}"
+    return Condition(component="bmc", severity="warning", message=said[:_SAID], message_id=fault)

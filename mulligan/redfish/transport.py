@@ -42,6 +42,7 @@ MAX_BODY = 4 * 1024 * 1024
 
 _OBJECT = re.compile(r"^<?[\w.]+(?:\(.*?\)| object at 0x[0-9a-f]+)>?: ")
 """urllib3 begins its messages with the connection that they are of, as Python shows it."""
+_OTHER = re.compile(r'Fingerprints did not match\..* got "([0-9a-f]+)"')
 _HEADERS = dict(requests.utils.default_headers())
 
 
@@ -302,6 +303,12 @@ def tls_context(authorities: str | bool) -> ssl.SSLContext:
     return context
 
 
+def _untrusted(said: str) -> str:
+    """Return why a certificate is not trusted; of one that is not the pinned one, its digest."""
+    other = _OTHER.search(said)
+    return f"shows another certificate than the pinned one: {other[1]}" if other else said
+
+
 def broken(error: BaseException, flight: Flight) -> Broken:
     """Map what the libraries raise to a class of fault and whether the request was sent."""
     sent = flight.sent
@@ -311,7 +318,7 @@ def broken(error: BaseException, flight: Flight) -> Broken:
         case Abandoned():
             return Broken("timeout", "was given up before it was sent", sent=False)
         case requests.exceptions.SSLError() if not sent:
-            return Broken("tls", _innermost(error), sent=False)
+            return Broken("tls", _untrusted(_innermost(error)), sent=False)
         case requests.exceptions.ConnectTimeout():
             return Broken("unreachable", "no connection within the time allowed", sent=False)
         case requests.exceptions.Timeout():

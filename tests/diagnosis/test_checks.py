@@ -13,12 +13,15 @@ from mulligan.proto.v1 import (
     ArchiveStatus,
     Backup,
     Brake,
+    Condition,
     Endpoint,
     EtcdMember,
     Fault,
+    HealthStatus,
     Instance,
     LogStatus,
     Machine,
+    MachineCordon,
     MachineState,
     Operation,
     Projection,
@@ -226,6 +229,49 @@ def failed(number: int = 1) -> Machine:
         failed_operation="deploy",
         fault=Fault(fault="bmc_unreachable", message="no answer", step="power_on"),
     )
+
+
+def unread(number: int, fault: str = "unreachable", **more: object) -> Machine:
+    """Return a machine at rest whose BMC cannot be read."""
+    why = Condition(component="bmc", message=f"BMC {number}: no", message_id=fault)
+    health = HealthStatus(health="unknown", conditions=[why])
+    uuid, name = NODE.format(number), f"node-{number}"
+    given: dict[str, object] = {"state": MachineState.ACTIVE} | more
+    return Machine(uuid=uuid, name=name, health=health, **given)  # type: ignore[arg-type]
+
+
+def test_a_fault_with_a_known_remedy_is_told_with_it_before_the_retry() -> None:
+    machine = failed()
+    machine.fault = Fault(fault="bad-credentials", message="refused", step="check")
+    (told,) = problems_of(well(machines=[machine]), NOW)
+    assert "mulligan machine update node-1 --credential OTHER" in told.next
+    assert "mulligan machine allow-logins node-1" in told.next
+    assert told.next.endswith("; then mulligan machine retry node-1")
+
+
+def test_a_bmc_at_rest_that_cannot_be_read_is_told_with_what_helps() -> None:
+    (told,) = problems_of(well(unread=[unread(1, "tls")]), NOW)
+    assert (told.severity, told.subject) == ("warning", "node-1")
+    assert told.stream == f"machine/{NODE.format(1)}"
+    assert told.what == "node-1: BMC 1: no"
+    assert "--fingerprint" in told.next
+
+
+def test_many_bmcs_that_are_away_for_one_reason_are_one_problem() -> None:
+    found = well(unread=[unread(n) for n in range(1, 8)], more_unread=True)
+    (told,) = problems_of(found, NOW)
+    assert told.what == (
+        "at least 7 BMCs cannot be read (unreachable), such as node-1's: BMC 1: no"
+    )
+    assert told.next.startswith("mulligan machine list --health unknown; ")
+
+
+def test_a_bmc_that_nobody_asks_or_that_is_told_of_already_is_not_told_again() -> None:
+    asleep = unread(1, cordon=MachineCordon(maintenance=True))
+    retired = unread(2, state=MachineState.RETIRED)
+    twice = unread(3)
+    found = well(unread=[asleep, retired, twice], machines=[failed(3)])
+    assert [one.subject for one in problems_of(found, NOW)] == ["node-3"]
 
 
 def late(hours: float, deadline: datetime | None = None) -> Machine:

@@ -1,5 +1,6 @@
 """BMCs and images that are not as they should be, and machines asked for what cannot be."""
 
+import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -89,6 +90,12 @@ async def failed(admin: Client, name: str, within: float) -> v1.Fault:
     return found.fault
 
 
+async def told_of(region: RunningRegion) -> dict[str, dict[str, str]]:
+    """Return the problems that `mulligan status` tells, by what they are about."""
+    told = json.loads((await region.cli("status", "-o", "json")).stdout)
+    return {one["subject"]: one for one in told["problems"]}
+
+
 async def enrol(admin: Client, name: str, bmc: v1.Bmc) -> None:
     await admin.control.enroll_machine(v1.EnrollMachineRequest(name=name, bmc=bmc))
     await admin.control.inspect_machine(v1.MachineRequest(machine=name))
@@ -150,17 +157,43 @@ async def test_a_wrong_bmc_password_is_tried_once_and_names_the_fix(world: World
     assert "correct the machine's credential" in fault.message
     assert "guess" not in fault.message
     assert len(await attempts(world.admin, "locked", "check")) == 1
+    told = (await told_of(world.fleet.region))["locked"]
+    assert "refused the user 'admin' or its password" in told["what"]
+    assert "mulligan machine update locked --credential OTHER" in told["next"]
+    assert told["next"].endswith("then mulligan machine retry locked")
+    shown = (await world.fleet.region.cli("machine", "show", "locked", "-o", "wide")).stdout
+    assert "mulligan machine allow-logins locked" in " ".join(shown.split())
 
 
-async def test_a_certificate_that_is_not_the_pinned_one_is_not_trusted(world: World) -> None:
-    bmc = v1.Bmc(
-        address=world.fleet.emulator.address,
-        credential=CREDENTIAL,
-        system="another",
-        fingerprint="0" * 64,
-    )
-    await enrol(world.admin, "impostor", bmc)
-    assert (await failed(world.admin, "impostor", 15)).fault == "tls"
+async def test_a_certificate_that_is_not_the_pinned_one_is_not_trusted_and_both_are_told(
+    world: World,
+) -> None:
+    region, shown = world.fleet.region, world.fleet.bmc(SPARE).fingerprint
+
+    async def pin(fingerprint: str) -> None:
+        done = await region.cli("machine", "update", SPARE, "--fingerprint", fingerprint)
+        assert done.returncode == 0, done.stderr
+
+    async def at_rest() -> bool:
+        return SPARE in await told_of(region)
+
+    await pin("0" * 64)
+    try:
+        bmc = v1.Bmc(
+            address=world.fleet.emulator.address,
+            credential=CREDENTIAL,
+            system="another",
+            fingerprint="0" * 64,
+        )
+        await enrol(world.admin, "impostor", bmc)
+        assert (await failed(world.admin, "impostor", 15)).fault == "tls"
+        await until(at_rest, "status tells of the machine at rest too", 60)
+        for name in ("impostor", SPARE):
+            told = (await told_of(region))[name]
+            assert f"another certificate than the pinned one: {shown}" in told["what"]
+            assert f"mulligan machine update {name} --fingerprint SHA256" in told["next"]
+    finally:
+        await pin(shown)
 
 
 async def test_a_system_that_the_bmc_does_not_have_is_named(world: World) -> None:
