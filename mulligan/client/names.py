@@ -97,13 +97,14 @@ class Names:
         """Return what objects are called, by UUID; those without a name are left out.
 
         A machine and the provider of its resources share a UUID and a name. Services that act in
-        the log, as ``service:resource``, have no other name. Raise InvalidArgument for what else
+        the log, as ``service:resource``, have no other name, and nobody, as who is denied a login
+        may be, has none. Raise InvalidArgument for what else
         is no UUID.
         """
         found: dict[str, Name | None] = {}
         wanted: list[str] = []
         for uuid in dict.fromkeys(uuids):
-            if uuid.startswith(_SERVICE):
+            if not uuid or uuid.startswith(_SERVICE):
                 continue
             name, known = self._held(("uuid", uuid))
             if known:

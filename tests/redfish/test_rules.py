@@ -58,7 +58,8 @@ async def test_an_idempotent_step_is_sent_again_after_a_crash(
 async def test_a_once_step_without_an_outcome_is_never_sent_again(
     bmc: ScriptedBmc, faulty: Faulty, name: str
 ) -> None:
-    seen = await run(faulty(), name, resume=True, url=URL)
+    patient = faulty(timings=replace(QUICK, read=5.0, slow=5.0))
+    seen = await run(patient, name, resume=True, url=URL)
     assert (seen.outcome, seen.fault) in (("retry", "not-applied"), ("fatal", "unknown-outcome"))
     assert not bmc.sent
 

@@ -33,6 +33,9 @@ ABSENT = "018f0000-0000-7000-8000-000000000000"
 AT_ONCE = 12
 MOMENT_S = 0.4
 """Streams are read for so long."""
+NO_ROOM = "too many of your streams"
+PATIENCE_S = 30.0
+"""On a busy machine, streams that were ended take so long to give up their places, at most."""
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
 OPEN = frozenset({"public", "authenticated"})
@@ -66,6 +69,14 @@ async def head(world: World) -> v1.Position:
 
 
 async def ask(world: World, rpc: Rpc, message: Any, token: str) -> Outcome:
+    """Call an RPC, once there is room for another stream of its caller's."""
+    with anyio.fail_after(PATIENCE_S):
+        while NO_ROOM in (outcome := await asked_once(world, rpc, message, token)).said:
+            await anyio.sleep(MOMENT_S)
+    return outcome
+
+
+async def asked_once(world: World, rpc: Rpc, message: Any, token: str) -> Outcome:
     """Call an RPC; of a stream, hear what comes within a moment."""
     try:
         if not rpc.streams:
