@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mulligan.log.protocol import Stored
 from mulligan.projections import checkpoint, writing
 from mulligan.projections.checkpoint import Place, place_of
-from mulligan.projections.fold import ModelFold, Occurrences
+from mulligan.projections.fold import ModelFold, Occurrences, Poison, TableFold
 from mulligan.projections.postgres import Connection
 from mulligan.projections.schema import Journal, ReadModel
 from mulligan.projections.writing import Write
@@ -43,7 +43,10 @@ async def prepare(
     for table in fold.tables:
         keys = table.row_keys(events)
         if keys:
-            table.held = await writing.load(connection, schema, table.table, keys)
+            try:
+                table.held = await writing.load(connection, schema, table.table, keys)
+            except writing.Damaged as damaged:
+                raise _poison(model, table, events, damaged) from damaged
         states.append({key: row.state for key, row in table.held.items()})
     fold.fold(events)
     writes = [
@@ -54,6 +57,18 @@ async def prepare(
     ]
     rows = [(j, [j.encode(stored) for stored in batch]) for j in model.journals]
     return Prepared(model, writes, rows)
+
+
+def _poison(
+    model: ReadModel, table: TableFold, events: Occurrences, damaged: writing.Damaged
+) -> Poison:
+    """Return that the first entry which touches a damaged row cannot be folded."""
+    seq, key = min(one for one in table.touched(events) if one[1] in damaged.rows)
+    return Poison(
+        seq,
+        f"entry {seq}: row {key} of table {table.table.name} cannot be read:"
+        f" {damaged.rows[key]}; `mulligan rebuild {model.name}` makes it anew",
+    )
 
 
 async def commit(

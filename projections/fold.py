@@ -1,6 +1,6 @@
 """The fold: log entries in, final row states out, all in memory and without a clock."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -79,14 +79,18 @@ class TableFold:
 
     def row_keys(self, events: Occurrences) -> set[str]:
         """Return the keys of the rows that the events touch."""
+        return {key for _, key in self.touched(events)}
+
+    def touched(self, events: Occurrences) -> Iterator[tuple[Seq, str]]:
+        """Yield which entry touches which row."""
         found = events.get(self.table.kind, ())
         if self._key is None:
-            return {key for _, _, key, _, _ in found}
-        return {
-            self._key(key, event)
-            for _, _, key, record, event in found
-            if not isinstance(event, UnreadableEvent) and record.type in self._types
-        }
+            for seq, _, key, _, _ in found:
+                yield seq, key
+            return
+        for seq, _, key, record, event in found:
+            if not isinstance(event, UnreadableEvent) and record.type in self._types:
+                yield seq, self._key(key, event)
 
     def fold(self, events: Sequence[Occurrence]) -> None:
         """Fold events of the table's kind, in order; raise Poison, which voids the rows."""

@@ -23,6 +23,14 @@ def _decoder(state: type) -> Callable[[str], Any]:
     return msgspec.json.Decoder(state).decode
 
 
+class Damaged(Exception):
+    """Rows that cannot be read, each with why; nothing but a rebuild makes them anew."""
+
+    def __init__(self, rows: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{key}: {why}" for key, why in rows.items()))
+        self.rows = rows
+
+
 class Write(msgspec.Struct, frozen=True):
     """The rows of one statement, ready to be sent."""
 
@@ -33,23 +41,27 @@ class Write(msgspec.Struct, frozen=True):
 async def load(
     connection: Connection, schema: str, table: StateTable, keys: Iterable[str]
 ) -> dict[str, Held]:
-    """Return the rows that are there already, by key."""
+    """Return the rows that are there already, by key; raise Damaged."""
     found = await connection.fetch(
         "SELECT key, version, seq, created_seq, created_at, state"
         f" FROM {schema}.{table.name} WHERE key = ANY($1::text[])",
         list(keys),
     )
     decode = _decoder(table.state)
-    return {
-        row["key"]: Held(
-            row["version"],
-            Seq(row["seq"]),
-            Seq(row["created_seq"]),
-            row["created_at"],
-            decode(row["state"]),
+    held, damaged = {}, {}
+    for row in found:
+        key = row["key"]
+        try:
+            state = decode(row["state"])
+        except msgspec.DecodeError as error:
+            damaged[key] = str(error)
+            continue
+        held[key] = Held(
+            row["version"], Seq(row["seq"]), Seq(row["created_seq"]), row["created_at"], state
         )
-        for row in found
-    }
+    if damaged:
+        raise Damaged(damaged)
+    return held
 
 
 def writes(schema: str, fold: TableFold, before: Mapping[str, Any]) -> list[Write]:

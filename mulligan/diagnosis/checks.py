@@ -31,6 +31,12 @@ _MAKE_ROOM = (
     "make room, then etcdctl compact, defrag and alarm disarm:"
     " docs/durability.md#when-etcd-has-no-room"
 )
+_GO_ON = (
+    "mend what it says, then mulligan projection retry {0}; where rows were damaged, mulligan"
+    " rebuild {0}; mulligan projection show {0} tells more"
+)
+_LISTING = ("meta", "resource", "control")
+"""The services that answer from read models what is asked of them here."""
 SERVICES = ("iam", "meta", "resource", "control", "log", "projector", "executor", "archiver")
 
 
@@ -81,8 +87,9 @@ def _silent(found: Status) -> Iterator[Problem]:
         for one in found.instances
         if one.instance.etcd_problem or one.instance.postgres_problem
     }
+    waiting = _waiting_for_read_models(found)
     for service, why in found.silent.items():
-        if service in left - stores_away:
+        if service in left - stores_away - waiting:
             what = f"it does not answer: {why}"
             yield critical(service, what, "see its log; start it again if it hangs")
     for endpoint in found.services:
@@ -91,6 +98,13 @@ def _silent(found: Status) -> Iterator[Problem]:
             what = f"{endpoint.address} does not answer: {why}"
             then = f"see its log; mulligan serve {endpoint.service}"
             yield critical(endpoint.instance, what, then)
+
+
+def _waiting_for_read_models(found: Status) -> set[str]:
+    """Return the services that answer, and whose lists may wait for a read model that is late."""
+    if all(one.status == "live" and not _lags(one) for one in found.projections):
+        return set()
+    return {one.instance.service for one in found.instances} & set(_LISTING)
 
 
 def _log_problems(found: Status) -> Iterator[Problem]:
@@ -214,10 +228,12 @@ def _projection_problems(found: Status) -> Iterator[Problem]:
                 f"{one.building_seq} of {one.building_target}; its reads are stale until then"
             )
             yield warning(one.name, what, then, stream)
+        elif one.status == "halted":
+            what = f"it halted after entry {one.seq}: {one.problem}; its reads are of then"
+            yield critical(one.name, what, _GO_ON.format(one.name), stream)
         elif one.status != "live":
             what = f"it is {one.status} at {one.seq}: {one.problem}; its reads are stale"
-            make = critical if one.status == "halted" else warning
-            yield make(one.name, what, then, stream)
+            yield warning(one.name, what, then, stream)
     yield from _lagging([one for one in found.projections if _lags(one)])
 
 

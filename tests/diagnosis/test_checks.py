@@ -340,6 +340,21 @@ def test_a_service_is_said_to_be_silent_unless_all_its_instances_are() -> None:
     assert [each.subject for each in problems_of(found, NOW)] == ["control", "control-1"]
 
 
+def test_a_service_that_waits_for_a_halted_read_model_is_not_told_to_start_again() -> None:
+    halted = Projection(name="images", status="halted", seq=7, problem="entry 8: no such")
+    found = well(
+        instances=[instance("control"), instance("log")],
+        projections=[halted],
+        silent={"control": "no answer within 1.5 s"},
+    )
+    (one,) = problems_of(found, NOW)
+    assert one.subject == "images"
+    assert one.what == "it halted after entry 7: entry 8: no such; its reads are of then"
+    assert one.next.startswith("mend what it says, then mulligan projection retry images")
+    found.silent["log"] = "no answer within 1.5 s"
+    assert "log" in [one.subject for one in problems_of(found, NOW)]
+
+
 def test_a_service_whose_store_is_away_is_not_told_to_start_again() -> None:
     away = instance("log", etcd_problem="no answer within 0.8 s")
     found = well(instances=[away, instance("iam")], silent={"log": "no answer within 1.5 s"})
