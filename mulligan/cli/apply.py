@@ -133,7 +133,8 @@ async def try_first(session: Session, waves: "Waves", total: int) -> None:
             raise placed(error, f"{step.place.at()}: {step.kind} {step.name}") from error
 
     await each(first, ask, at_once=AT_ONCE)
-    others = f"; {total - decided} are decided when they are applied" if decided < total else ""
+    left = total - decided
+    others = f" (the other {left} they decide when it is applied)" if left else ""
     session.out.note(
         f"dry run: the services would accept {decided} of {total} changes{others}; nothing was done"
     )

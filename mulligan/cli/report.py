@@ -43,7 +43,7 @@ _NEXT_STEP: tuple[tuple[type[MulliganError], str], ...] = (
     (PermissionDenied, "see your roles with `mulligan whoami`; `mulligan account bind` gives more"),
     (Unauthenticated, "log in with `mulligan login`"),
     (Conflict, "somebody else changed it meanwhile; look again and repeat the command"),
-    (Exhausted, "ask for less or later, or see what is in use with `mulligan provider usage`"),
+    (Exhausted, "ask for less or later, or see what is claimed with `mulligan claim list`"),
     (Unavailable, "see the services with `mulligan status`, or try again in a moment"),
     (DeadlineExceeded, "the outcome may be unknown; look before repeating the command"),
 )

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
@@ -19,6 +20,7 @@ from mulligan.proto.v1 import PERMISSIONS, READS
 from mulligan.services.dry_runs import NOT_TRIED, rpc_name
 from mulligan.services.gate.caller import WireCodec, only_field, wire_of
 from mulligan.services.runtime import etcd_settings
+from tests.e2e.fleet import CREDENTIAL
 from tests.e2e.region import RunningRegion
 from tests.services.conftest import Tokens
 from tests.services.edge import Edge, explained, refusal
@@ -419,6 +421,36 @@ async def test_the_command_line_tells_what_the_services_decide(
     admin = (await edge.call("iam.who_am_i", v1.WhoAmIRequest(), tokens.admin)).account
     since = [one.command for one in await appended(world, before.seq) if one.account == admin]
     assert set(since) <= {"account.login"}
+
+
+async def test_files_are_tried_as_far_as_nothing_in_them_builds_on_something_new(
+    region: RunningRegion, world: World, pool: Pool, tmp_path: Path
+) -> None:
+    fleet, listed = tmp_path / "fleet.yaml", tmp_path / "bmcs.csv"
+    named = f"tried-{new_id()[-8:]}"
+    fleet.write_text(
+        f"groups: [{{name: {named}}}]\nproviders: [{{name: {named}, type: compute}}]\n"
+    )
+    told = await region.cli("apply", "-f", str(fleet), "--dry-run")
+    assert told.returncode == 0, told.stderr
+    assert "would accept 1 of 2 changes (the other 1 they decide when" in told.stderr
+    fleet.write_text(f"groups: [{{name: {named}}}, {{name: '-'}}]\n")
+    refused = await region.cli("apply", "-f", str(fleet), "--dry-run")
+    assert refused.returncode != 0
+    assert "fleet.yaml" in refused.stderr
+    await region.cli("provider", "create", f"{named}-shelf", "--type", "component")
+    listed.write_text(
+        "name,address,credential\n"
+        f"{named},https://{named}.invalid,{CREDENTIAL}\n"
+        f"{named}-shelf,https://{named}-2.invalid,{CREDENTIAL}\n"
+    )
+    rows = await region.cli("machine", "enrol", "-f", str(listed), "--dry-run")
+    assert [line.split()[:2] for line in rows.stdout.splitlines()[1:]] == [
+        ["would", "enrol"],
+        ["would", "be"],
+    ]
+    assert "1 would be enrolled, 0 are there already, 1 would be refused" in rows.stderr
+    assert named not in (await region.cli("group", "list")).stdout
 
 
 def test_a_command_in_a_dry_run_keeps_the_bytes_that_it_came_in() -> None:

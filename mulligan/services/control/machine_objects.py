@@ -54,9 +54,10 @@ class MachineObjects:
             await self._visible(uuid, called)
         except NotFound:
             state: Machine = (await self._seen(uuid, called)).state
+            claim: Claim = (await fetch(self._commands, "claim", state.claim)).state
             raise FailedPrecondition(
                 f"nothing of your project runs on machine {state.name} yet: deploy claim"
-                f" {state.claim} to it, or release that claim"
+                f" {claim.name or claim.id} to it, or release that claim"
             ) from None
 
     async def _seen(self, uuid: str, called: str) -> render.Versioned:
