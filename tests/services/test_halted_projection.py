@@ -34,6 +34,12 @@ async def new_image(edge: Edge, token: str) -> v1.ImageResponse:
     return made
 
 
+def seq_of(answer: Any) -> int:
+    """Return the entry of the commit that an answer is of."""
+    position: v1.Position = answer.position
+    return position.seq
+
+
 async def test_a_halted_read_model_is_told_with_its_entry_and_goes_on_by_what_is_said(
     region: RunningRegion, edge: Edge, postgres: Connection
 ) -> None:
@@ -45,7 +51,7 @@ async def test_a_halted_read_model_is_told_with_its_entry_and_goes_on_by_what_is
     damage = "ALTER TABLE rm_images.image ADD CONSTRAINT by_hand CHECK (false) NOT VALID"
     await postgres.execute(damage)
     try:
-        at = (await new_image(edge, admin)).position.seq
+        at = seq_of(await new_image(edge, admin))
         await until(halted, "status tells of it")
         problem = (await told(region))["images"]
         assert problem["severity"] == "critical"
@@ -66,7 +72,9 @@ async def test_a_read_model_of_damaged_rows_halts_alone_and_is_mended_by_a_rebui
     region: RunningRegion, edge: Edge, postgres: Connection
 ) -> None:
     admin = await edge.admin()
-    image = (await new_image(edge, admin)).image.uuid
+    made = (await new_image(edge, admin)).image
+    assert made is not None
+    image = made.uuid
 
     async def folded() -> bool:
         query = "SELECT 1 FROM rm_images.image WHERE key = $1"
@@ -84,7 +92,7 @@ async def test_a_read_model_of_damaged_rows_halts_alone_and_is_mended_by_a_rebui
     answer = await edge.call("control.delete_image", gone, admin)
     await until(halted, "status tells of it")
     found = await told(region)
-    at = answer.position.seq
+    at = seq_of(answer)
     assert f"it halted after entry {at - 1}: " in found["images"]["what"]
     assert image in found["images"]["what"]
     assert "mulligan rebuild images" in found["images"]["next"]
