@@ -110,6 +110,12 @@ async def test_the_status_tells_how_far_it_is(edge: Edge, pruned: v1.ArchiveStat
     assert pruned.head.seq - pruned.pruned >= 100, "the newest stay"
     assert pruned.location == str(edge.region.config.archive.location)
     assert 0 < pruned.store_used_bytes <= pruned.store_bytes < pruned.store_quota_bytes
+    (backup,) = pruned.backups
+    assert (backup.of, backup.saved_at, backup.overdue, backup.problem) == (
+        "secrets", None, False, "",
+    )  # fmt: skip
+    assert backup.newer > 0
+    assert backup.since is not None
     log = await edge.call("log.get_log_status", v1.GetLogStatusRequest(), await edge.admin())
     assert log.first > 40
     assert log.store_quota_bytes == pruned.store_quota_bytes

@@ -10,7 +10,7 @@ from mulligan.config import Address, Config, LimitsConfig, ListenConfig
 from mulligan.proto import v1
 from mulligan.services.instance import digest_of, ends_of, leads_of
 from mulligan.services.runtime import Runtime
-from tests.e2e.region import RunningRegion
+from tests.e2e.region import RunningRegion, until
 from tests.services.edge import Edge, refusal
 
 
@@ -87,3 +87,21 @@ async def test_what_one_instance_does_for_all_is_told_by_the_one_that_does_it(
         "resource": ["claim-migration", "claim-timers"],
     }
     assert not any(one["instance"]["stands_by"] for one in told["instances"])
+
+
+async def test_an_archiver_tells_which_members_of_etcd_answer_and_status_shows_them(
+    region: RunningRegion, edge: Edge
+) -> None:
+    await edge.admin()
+
+    async def told() -> list[dict[str, object]]:
+        said = json.loads((await region.cli("status", "-o", "json")).stdout)
+        return [one for seen in said["instances"] for one in seen["instance"]["etcd_members"]]
+
+    await until(told, "the archiver has looked")
+    (member,) = await told()
+    assert (member["problem"], member["leads"]) == ("", True)
+    shown = (await region.cli("status")).stdout
+    assert "etcd: 1 member: no redundancy" in shown
+    assert "note: backup: the sealed secrets" in shown
+    assert "backup of secrets: never saved" in (await region.cli("archive", "status")).stdout
