@@ -23,7 +23,7 @@ from mulligan.handlers.names import NameState
 from mulligan.handlers.provider import Provider
 from mulligan.handlers.provider_commands import UpdateProvider
 from mulligan.log.memory import MemoryDisk
-from mulligan.model import CommitId, ProviderId, Seq, StreamId
+from mulligan.model import CommitId, ProviderId, Seq, StreamId, utc_now
 from mulligan.projections.models import READ_MODELS
 from mulligan.queries import (
     accounts,
@@ -139,13 +139,24 @@ async def test_machines_are_found_by_state_holder_place_make_name_and_health(
     one, held = all_[0], next(m for m in all_ if m.claim)
     (rack,) = (p for p in of(world, Provider) if p.name == "rack")
     below = {c for p in of(world, Provider) if rack.id in p.ancestors for c in [p.id]}
+    waiting = {
+        hold.provider
+        for claim in of(world, Claim)
+        if claim.project == held.project and claim.usable(utc_now())
+        for hold in claim.held
+        if "machine" in hold.amounts
+    }
+    assert any(not m.project and ProviderId(m.id) in waiting for m in all_)
     assert any(m.health == "warning" for m in all_) and any(_maker(m) for m in all_)
     cases: list[tuple[MachineFilter, Callable[[Machine], bool]]] = [
         (MachineFilter(states=(one.state,)), lambda m: m.state == one.state),
         (MachineFilter(states=("no state",)), lambda m: False),
         (MachineFilter(claim=held.claim), lambda m: m.claim == held.claim),
         (MachineFilter(claim=""), lambda m: False),
-        (MachineFilter(project=held.project), lambda m: m.project == held.project),
+        (
+            MachineFilter(project=held.project),
+            lambda m: m.project == held.project or (not m.project and ProviderId(m.id) in waiting),
+        ),
         (MachineFilter(under=rack.id), lambda m: ProviderId(m.id) in below),
         (MachineFilter(under=one.id), lambda m: False),
         (MachineFilter(name=one.name.upper()), lambda m: m.name == one.name),
