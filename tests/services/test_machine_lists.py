@@ -251,7 +251,8 @@ async def test_the_holder_of_an_open_claim_sees_its_machine_before_it_is_deploye
     power = v1.PowerMachineRequest(machine=name, target=v1.PowerTarget.OFF)
     early = await refusal(admin.edge.call("control.power_machine", power, tokens.red))
     assert early.status is Status.FAILED_PRECONDITION
-    assert f"nothing of your project runs on machine {name} yet: deploy claim soon to it" in early.message
+    told = f"nothing of your project runs on machine {name} yet: deploy claim soon to it"
+    assert told in early.message
 
     assert name not in await blue.machines()
     assert name not in await blue.machines(claim=claim)
