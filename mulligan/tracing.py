@@ -165,8 +165,8 @@ def _opened(
 
 @contextmanager
 def following(parent: str) -> Iterator[None]:
-    """Run the block as part of the trace of ``parent``, a traceparent; empty: of none."""
-    before = _here.set(parent)
+    """Run the block as part of the trace of ``parent``; of none if that is no traceparent."""
+    before = _here.set(well_formed(parent))
     try:
         yield
     finally:

@@ -48,19 +48,19 @@ async def test_more_than_any_provider_has_is_named_with_how_to_ask_for_it(
 async def test_the_quota_is_told_ahead_of_a_time_that_it_would_not_allow(
     stock: Stock, tenant: Caller, stranger: Caller
 ) -> None:
-    await stock.providers("strict", 2, {"custom.strict": 1})
-    limits = {"custom.strict": 1}
+    await stock.providers("narrow", 2, {"custom.narrow": 1})
+    limits = {"custom.narrow": 1}
     await stock.call("set_quota", v1.SetQuotaRequest(project="refused", limits=limits))
-    await stranger.make(request(ask({"custom.strict": 1}), window=window(0, 2)))
-    two = request(ask({"custom.strict": 1}, count=2), window=window(0, 1))
+    await stranger.make(request(ask({"custom.narrow": 1}), window=window(0, 2)))
+    two = request(ask({"custom.narrow": 1}, count=2), window=window(0, 1))
     refused = await refusal(tenant.make(two))
     assert refused.message == (
-        "project refused may use 1 custom.strict: up to 0 are in use in the window, 1 are left and"
+        "project refused may use 1 custom.narrow: up to 0 are in use in the window, 1 are left and"
         " 2 more are asked; ask for less, or ask for a higher quota"
     )
-    mine = await tenant.make(request(ask({"custom.strict": 1}), window=window(2, 4)))
-    await stranger.make(request(ask({"custom.strict": 1}), window=window(0, 2)))
-    later = await refusal(tenant.make(request(ask({"custom.strict": 1}), window=window(1, 2))))
+    mine = await tenant.make(request(ask({"custom.narrow": 1}), window=window(2, 4)))
+    await stranger.make(request(ask({"custom.narrow": 1}), window=window(0, 2)))
+    later = await refusal(tenant.make(request(ask({"custom.narrow": 1}), window=window(1, 2))))
     assert "it would fit from 2040-01-01 02:00:00Z, but then project refused may" in later.message
     await tenant.release(mine)
 

@@ -8,6 +8,14 @@ from tests.docs.guide import Guide
 _ADDRESS = """
     iam() { sed -n '/^iam/s/.*"\\(.*\\)".*/\\1/p' $1/config.toml; }
 """
+_THREE_ETCDS = """
+    set -- $(python -c 'from mulligan.embedded.ports import free_ports; print(*free_ports(6))')
+    C1=$1 P1=$2 C2=$3 P2=$4 C3=$5 P3=$6 U=http://127.0.0.1
+    own() { echo --listen-client-urls $U:$1 --advertise-client-urls $U:$1; }
+    peer() { echo --listen-peer-urls $U:$1 --initial-advertise-peer-urls $U:$1; }
+    ALL=n1=$U:$P1,n2=$U:$P2,n3=$U:$P3
+    export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=$U:$C1,$U:$C3
+"""
 _DEBIAN = "tests/packages/test_debian.py"
 _CHART = "tests/packages/test_images.py"
 
@@ -119,6 +127,29 @@ GUIDES: Mapping[str, Guide] = {
             until mulligan login admin --save-as apart --address $(iam $HOME/apart) --ca ca.pem \\
                 --secret-file $HOME/apart/admin.secret; do sleep 1; done
             mulligan --context apart whoami
+        """,
+    ),
+    "operations": Guide(
+        region=False,
+        given=f"""
+            {_THREE_ETCDS}
+            in another terminal: etcd --name n1 --data-dir n1 $(own $C1) $(peer $P1) \\
+                --initial-cluster $ALL
+            in another terminal: etcd --name n3 --data-dir n3 $(own $C3) $(peer $P3) \\
+                --initial-cluster $ALL
+            until etcdctl endpoint health; do sleep 0.1; done
+        """,
+        instead={
+            "remove ID": "remove $(etcdctl member list | grep :$P2 | cut -d, -f1)",
+            "https://n2.example:2380": "http://127.0.0.1:$P2",
+        },
+        before={"etcdctl member add": "sleep 6"},  # members count once connected for 5 s
+        after="""
+            eval $(grep ^ETCD_ $LAST)
+            in another terminal: etcd --name n2 --data-dir n2 $(own $C2) $(peer $P2) \\
+                --initial-cluster $ETCD_INITIAL_CLUSTER --initial-cluster-state=existing
+            until test $(etcdctl member list | grep -c ', started') = 3; do sleep 0.1; done
+            until etcdctl endpoint health --cluster; do sleep 0.1; done
         """,
     ),
     "install": Guide(
