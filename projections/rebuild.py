@@ -219,7 +219,11 @@ class _Run:
         return served.place.seq if served and self._alike(model, served) else self._log.head.seq
 
     def _alike(self, model: ReadModel, served: Checkpoint) -> bool:
-        return served.serves(model) and served.log_id == self._log.head.log_id
+        return served.serves(model) and self._is_of_this_log(served)
+
+    def _is_of_this_log(self, served: Checkpoint) -> bool:
+        """Tell whether it has seen nothing that a loss gave up."""
+        return served.log_id == self._log.head.log_id
 
     async def _settle(
         self, model: ReadModel, target: Seq, served: Checkpoint | None
@@ -290,7 +294,7 @@ class _Run:
             place = await self._place(model)
         async with self._connection.transaction():
             served = await checkpoint.lock(self._connection, model.schema)
-            if served is not None and served.place.seq > place.seq:
+            if served is not None and self._is_of_this_log(served) and served.place.seq > place.seq:
                 place = await self._catch_up(model, served.place.seq)
             await building.swap(self._connection, model, place, self._log.head.log_id)
         await self._connection.execute(

@@ -232,13 +232,14 @@ async def test_a_read_wakes_when_the_worker_has_folded_what_it_waits_for(databas
             write(disk, world.entries[good:])
 
 
-async def test_read_models_of_another_log_are_left_alone(database: Dsn) -> None:
+@pytest.mark.parametrize("steps", [60, 15], ids=["longer", "shorter"])
+async def test_read_models_of_another_log_are_left_alone(database: Dsn, steps: int) -> None:
     world, disk = history(10, steps=30), MemoryDisk(log_id="one")
     write(disk, world.entries)
     async with folding(disk, database):
         pass
     other = MemoryDisk(log_id="two")
-    write(other, history(11, steps=60).entries)
+    write(other, history(11, steps=steps).entries)
     async with working(other, database) as worker:
         await until(lambda: all(s.status == "halted" for s in worker.status().values()))
         assert "log one" in worker.status()["claims"].problem
