@@ -32,7 +32,7 @@ GUIDES: Mapping[str, Guide] = {
             "mulligan account create ada": f"{_SECRET}\n{_SECRET}",
             "mulligan login ada --project web": _SECRET,
             "mulligan passwd": f"{_SECRET}\n{_SECRET}-new\n{_SECRET}-new",
-            "mulligan login ada/ci": "$(cat $LAST)",
+            "mulligan login ada/ci": "$(sed -n 's/^secret: //p' $LAST)",
         },
         bmcs=0,
     ),
