@@ -135,6 +135,8 @@ class Deployment:
     def __init__(self, paths: RegionPaths) -> None:
         self.paths = paths
         self.config = load(paths.config, {})
+        listen = msgspec.structs.asdict(self.config.listen).values()
+        self._configured = {one.port for one in (*listen, self.config.media.listen)}
         self.running: list[Instance] = []
 
     @property
@@ -192,7 +194,7 @@ class Deployment:
         return [one for one in self.running if one.service == service]
 
     def _spawn(self, service: str, tree: Path | None, release: str) -> Instance:
-        port, media = free_ports(2)
+        port, media = free_ports(2, avoid=self._configured)  # two keys may not name one address
         address = Address(f"127.0.0.1:{port}")
         settings = {f"MULLIGAN_LISTEN_{service.upper()}": str(address)}
         if service == "executor":
