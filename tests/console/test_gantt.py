@@ -246,7 +246,7 @@ async def test_a_page_that_is_not_shown_asks_once_it_is(
     pilot: Pilot[None], view: GanttView, claims: FakeClaims
 ) -> None:
     view.display = False
-    await pilot.pause()
+    await settled(pilot, lambda: not view.is_on_screen, "it is hidden")
     claims.asked.clear()
     news, claims.news = claims.news, anyio.Event()
     news.set()
