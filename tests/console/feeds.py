@@ -223,4 +223,4 @@ async def settled(pilot: Any, holds: Callable[[], object], what: str, within: fl
         while not holds():
             await pilot.pause(0.01)
         return
-    raise AssertionError(f"not in {within:g} s: {what}")
+    raise AssertionError(f"not in {within:g} s: {what}\n{screen_text(pilot)}")

@@ -39,7 +39,7 @@ async def test_every_page_tells_of_the_region_and_an_action_is_carried_out(yard:
         await settled(pilot, told(pilot, "machine.cordoned"), "the log is followed", 15)
         app.query_one(LogView).lines.focus()
         app.post_message(GoToHistory(f"machine/{name}"))
-        await settled(pilot, told(pilot, "cordon.reason", "for the console"), "what changed", 15)
+        await settled(pilot, told(pilot, "cordon.reason", "for the console"), "what changed", 40)
         assert app.query_one(HistoryView).lines.rows[0].event.type == "machine.enrolled"
         app.post_message(GoToWhy(f"machine/{machine.uuid}"))
         await settled(pilot, told(pilot, f"{name} is manageable"), "why", 15)
